@@ -1,0 +1,85 @@
+"""Sums over the rows that share an index: the only place that chooses how they are taken.
+
+Native torch is the default. torch-scatter's ``scatter`` (https://github.com/rusty1s/pytorch_scatter)
+is used where it is asked for by name; both are right to second order, as training on forces needs.
+Its ``segment_csr`` and ``segment_coo`` are not offered: their second derivative is silently wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Backend = Literal["native", "torch_scatter"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+
+def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "native") -> Tensor:
+    """``out[i] = sum of src[e] over the rows e with index[e] == i``.
+
+    Parameters
+    ----------
+    src : (E, ...) rows to add.
+    index : (E,) int64, in any order, each in ``range(size)``.
+    size : number of rows of the result; a row that no index names is zero.
+    backend : ``"native"`` or ``"torch_scatter"``.
+
+    Returns
+    -------
+    (size, ...) in the dtype and on the device of ``src``, differentiable to any order.
+
+    Raises
+    ------
+    ValueError : shapes that do not fit, or an unknown backend.
+    ImportError : torch-scatter asked for, but not installed.
+    """
+    _check(src, index)
+    if backend == "native":
+        return src.new_zeros((size, *src.shape[1:])).index_add(0, index, src)
+    if backend == "torch_scatter":
+        scatter = _torch_scatter()
+        result: Tensor = scatter(src, index, dim=0, dim_size=size, reduce="sum")
+        return result
+    raise ValueError(f"expected a backend among {BACKENDS}, got {backend!r}")
+
+
+def scatter_max_constant(src: Tensor, index: Tensor, start: Tensor) -> Tensor:
+    """``out[i] = max(start[i], src[e] over the rows e with index[e] == i)``, without a gradient.
+
+    For shifts that cancel in the end, such as that of a softmax's exponents.
+
+    Parameters
+    ----------
+    src : (E, C) rows to compare.
+    index : (E,) int64, each in ``range(len(start))``.
+    start : (size, C) what each row of the result is at least.
+    """
+    _check(src, index)
+    rows = index[:, None].expand_as(src)
+    return start.detach().scatter_reduce(0, rows, src.detach(), reduce="amax")
+
+
+def _check(src: Tensor, index: Tensor) -> None:
+    """One index for each row of the source."""
+    if index.ndim != 1 or src.ndim < 1 or src.shape[0] != index.shape[0]:
+        raise ValueError(
+            "expected src (E, ...) and index (E,) of one length, "
+            f"got {tuple(src.shape)} and {tuple(index.shape)}"
+        )
+    if index.dtype != torch.int64:
+        raise ValueError(f"expected an index of dtype torch.int64, got {index.dtype}")
+
+
+def _torch_scatter():  # type: ignore[no-untyped-def]
+    """``torch_scatter.scatter``, imported on first use: it is an extra."""
+    try:
+        from torch_scatter import scatter
+    except ImportError as error:
+        raise ImportError(
+            "the scatter backend 'torch_scatter' needs torch-scatter, which is not installed; "
+            "install the extra `scatter` (pip install --no-build-isolation 'se3set-ase[scatter]') "
+            "or use the backend 'native'"
+        ) from error
+    return scatter
