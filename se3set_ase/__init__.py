@@ -1,0 +1,35 @@
+"""SE3Set, an equivariant hypergraph neural network potential, for ASE.
+
+The public names are loaded when first used, so that importing the package (as the command line
+does for ``--help``) costs no import of torch or ASE.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from se3set_ase.calculator import SE3SetCalculator
+    from se3set_ase.potential import Potential
+
+__all__ = ["Potential", "SE3SetCalculator", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Potential": "se3set_ase.potential",
+    "SE3SetCalculator": "se3set_ase.calculator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,238 @@
+"""The rules that keep the package one piece: who imports whom, and what an import may do."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import se3set_ase
+
+PACKAGE = Path(se3set_ase.__file__).parent
+MAX_LINES = 350
+
+# A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"units", "metadata"}),
+    frozenset({"bonds"}),
+    frozenset({"fragments"}),
+    frozenset({"mixing"}),
+    frozenset({"hypergraph"}),
+    frozenset({"nn", "refragment"}),
+    frozenset({"checkpoint"}),
+    frozenset({"registry"}),
+    frozenset({"potential"}),
+    frozenset({"calculator"}),
+    frozenset({"ensemble", "evaluate", "simulate", "visualize", "testing"}),
+    frozenset({"train"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
+
+MAY_PRINT = {"cli", "__main__"}
+
+# Calls that change the state of the whole process, or that could run a stranger's code.
+FORBIDDEN_CALLS = {
+    "set_default_dtype",
+    "set_default_device",
+    "set_default_tensor_type",
+    "basicConfig",
+    "simplefilter",
+    "filterwarnings",
+}
+FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "joblib"}
+
+# Run in a fresh interpreter: no import of the package may print, reach for the network, or change
+# a default of torch or e3nn.
+QUIET_IMPORT = """
+import importlib, socket, sys
+import e3nn, torch
+
+def refuse(*args, **kwargs):
+    raise AssertionError("an import reached for the network")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+
+def state():
+    return (
+        torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+        torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(), torch.initial_seed(),
+        torch.get_rng_state().sum().item(), dict(e3nn.get_optimization_defaults()),
+    )
+
+before = state()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    assert state() == before, f"importing {name} changed {before} to {state()}"
+"""
+
+
+def sources() -> list[Path]:
+    """The modules of the package, the bundled models left out."""
+    return sorted(p for p in PACKAGE.rglob("*.py") if "models" not in p.relative_to(PACKAGE).parts)
+
+
+def label(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def dotted(path: Path) -> tuple[str, ...]:
+    """``nn/graph.py`` -> ("se3set_ase", "nn", "graph"); a package's own file is the package."""
+    parts = (PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(tree: ast.AST, path: Path) -> Iterator[str]:
+    """Every module that the file imports, absolute, wherever in the file the import stands."""
+    package = dotted(path) if path.name == "__init__.py" else dotted(path)[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from se3set_ase import bonds` imports a room just as `import se3set_ase.bonds` does.
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(tree: ast.AST, path: Path) -> set[str]:
+    split = [name.split(".") for name in imports(tree, path)]
+    return {parts[1] for parts in split if parts[0] == PACKAGE.name and len(parts) > 1} & set(RANK)
+
+
+def wrong_way(tree: ast.AST, path: Path) -> set[str]:
+    here = room_of(path)
+    return {
+        room for room in rooms_imported(tree, path) if room != here and RANK[room] >= RANK[here]
+    }
+
+
+def called_name(node: ast.Call) -> str:
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def broken_rules(tree: ast.AST, path: Path) -> list[str]:
+    """Calls and imports that no file of the package may have."""
+    found = []
+    for name in imports(tree, path):
+        if name.split(".")[0] in FORBIDDEN_MODULES:
+            found.append(f"imports {name}")
+        if room_of(path) == "nn" and name.split(".")[0] in {"ase", "rdkit"}:
+            found.append(f"nn imports {name}")
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called_name(node)
+        # `warnings.filterwarnings` inside `with warnings.catch_warnings()` is local: see below.
+        if name in FORBIDDEN_CALLS and not inside_catch_warnings(tree, node):
+            found.append(f"line {node.lineno} calls {name}")
+        if isinstance(node.func, ast.Name) and name == "print" and room_of(path) not in MAY_PRINT:
+            found.append(f"line {node.lineno} prints")
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func) == "torch.load":
+            safe = [k for k in node.keywords if k.arg == "weights_only"]
+            if not (safe and isinstance(safe[0].value, ast.Constant) and safe[0].value.value):
+                found.append(f"line {node.lineno} calls torch.load without weights_only=True")
+    return found
+
+
+def inside_catch_warnings(tree: ast.AST, call: ast.Call) -> bool:
+    return any(
+        isinstance(block, ast.With)
+        and any("catch_warnings" in ast.unparse(item) for item in block.items)
+        and any(node is call for node in ast.walk(block))
+        for block in ast.walk(tree)
+    )
+
+
+@pytest.mark.parametrize("path", sources(), ids=label)
+def test_imports_go_one_way(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        return  # loads its public names when they are first used
+    assert room_of(path) in RANK, f"give {room_of(path)} its place in LAYERS"
+    assert not wrong_way(ast.parse(path.read_text()), path)
+
+
+@pytest.mark.parametrize("path", sources(), ids=label)
+def test_no_forbidden_calls_or_imports(path: Path) -> None:
+    assert broken_rules(ast.parse(path.read_text()), path) == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=label)
+def test_file_is_one_room(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MAX_LINES, f"{label(path)} has {lines} lines: split it"
+
+
+def test_the_rules_catch_what_they_forbid() -> None:
+    """The control: each rule, given code that breaks it."""
+    inside = PACKAGE / "nn" / "control.py"
+    for text, expected in (
+        ("from se3set_ase.calculator import X", {"calculator"}),
+        ("from se3set_ase import cli", {"cli"}),
+        ("from ..potential import Potential", {"potential"}),
+        ("from .. import registry", {"registry"}),
+        ("def f():\n    import se3set_ase.checkpoint", {"checkpoint"}),
+        ("from .graph import Graph\nfrom se3set_ase.hypergraph import H", set()),
+    ):
+        assert wrong_way(ast.parse(text), inside) == expected, text
+    for text in (
+        "import ase",
+        "from rdkit.Chem import Mol",
+        "import pickle",
+        "print('x')",
+        "torch.set_default_dtype(torch.float64)",
+        "logging.basicConfig()",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "warnings.simplefilter('ignore')",
+    ):
+        assert len(broken_rules(ast.parse(text), inside)) == 1, text
+    for text in (
+        "torch.load(path, weights_only=True)",
+        "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')",
+        "bar.print('x')",
+    ):
+        assert broken_rules(ast.parse(text), inside) == [], text
+
+
+def test_public_names_are_there() -> None:
+    for name in se3set_ase.__all__:
+        assert getattr(se3set_ase, name) is not None
+        assert name in dir(se3set_ase)
+    with pytest.raises(AttributeError, match=r"module 'se3set_ase' has no attribute 'nonsense'"):
+        _ = se3set_ase.nonsense
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = {"torch", "ase", "rdkit", "e3nn", "numpy", "matplotlib"}
+    code = "import sys, se3set_ase; print(sorted(set(sys.argv[1:]) & set(sys.modules)))"
+    assert run_python(code, *sorted(heavy)).stdout.strip() == "[]"
+
+
+def test_imports_are_quiet_and_change_nothing() -> None:
+    names = [".".join(dotted(path)) for path in sources() if path.stem != "__main__"]
+    done = run_python(QUIET_IMPORT, *names)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, warnings being errors there too."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
