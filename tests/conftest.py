@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+# No deadline: the first example pays for what torch loads late.  The same examples in every run.
+settings.register_profile("se3set", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("se3set")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,7 +18,7 @@ MAX_LINES = 350
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"units", "metadata"}),
-    frozenset({"bonds"}),
+    frozenset({"bonds", "card", "files"}),
     frozenset({"fragments"}),
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
@@ -27,7 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),
-    frozenset({"ensemble", "evaluate", "simulate", "visualize", "testing"}),
+    frozenset({"ensemble", "evaluate", "simulate", "testing"}),
+    frozenset({"plots", "visualize"}),
     frozenset({"train"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
