@@ -1,0 +1,342 @@
+"""Saving and loading of models: a folder with weights, metadata and a card.
+
+::
+
+    acac/
+      weights.safetensors   the tensors, nothing else
+      model.json            what they mean (se3set_ase.metadata)
+      README.md             the same for people (se3set_ase.card)
+
+Nothing is ever unpickled: a pickle runs whatever code its author put in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from se3set_ase import __version__
+from se3set_ase.card import render_card
+from se3set_ase.files import (
+    first_bytes,
+    is_safetensors,
+    refuse_pickle,
+    replace,
+    sha256_of,
+    write_temporary,
+)
+from se3set_ase.metadata import MODEL_UNITS, CheckpointError, DataFile, ModelMetadata, WeightsFile
+
+if TYPE_CHECKING:
+    import torch
+
+    from se3set_ase.nn.model import SE3Set
+
+__all__ = [
+    "CARD_FILE",
+    "METADATA_FILE",
+    "WEIGHTS_FILE",
+    "CheckpointError",
+    "describe_data_file",
+    "load_checkpoint",
+    "load_metadata",
+    "save_checkpoint",
+]
+
+WEIGHTS_FILE = "weights.safetensors"
+METADATA_FILE = "model.json"
+CARD_FILE = "README.md"
+
+_AGAIN = "Take the model again from where it came from."
+_OTHER_VERSION = "Use the version of se3set-ase that saved the model, or a newer one."
+
+
+def describe_data_file(path: str | os.PathLike[str], *, n_frames: int, role: str) -> DataFile:
+    """The entry for a data file in the metadata: its name without folder, hash and count."""
+    return DataFile(file=Path(path).name, sha256=sha256_of(path), n_frames=n_frames, role=role)
+
+
+def save_checkpoint(
+    folder: str | os.PathLike[str], model: SE3Set, metadata: ModelMetadata
+) -> ModelMetadata:
+    """Write a checkpoint folder, or replace the one that is there.
+
+    The new files are complete on disk before the first old one is replaced, and ``model.json``
+    is replaced last: a save that is killed leaves the old model, or one whose mismatch of
+    weights and metadata is found on loading, never a wrong number.
+
+    Parameters
+    ----------
+    folder : Created where missing, with its parents.
+    model : Saved in the dtype it has; may live on any device.
+    metadata : The author's block is used; all that the model itself knows is filled in.
+
+    Returns
+    -------
+    The metadata as written.
+
+    Raises
+    ------
+    CheckpointError : if a weight, or a number in the metadata, is not finite.
+    """
+    import safetensors.torch
+
+    folder = Path(folder)
+    tensors = {
+        # Tensors may share storage or be views, and safetensors takes neither.
+        name: tensor.detach().to("cpu").clone().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    if bad:
+        raise CheckpointError(
+            f"model {metadata.name!r} is not saved: expected finite weights, got NaN or infinity "
+            f"in {bad}. The training has diverged; lower its learning rate."
+        )
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    metadata = dataclasses.replace(
+        metadata,
+        **_describe(model),
+        units=dict(MODEL_UNITS),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        package_version=__version__,
+        weights=WeightsFile(
+            file=WEIGHTS_FILE,
+            sha256=hashlib.sha256(content).hexdigest(),
+            n_bytes=len(content),
+            dtype=str(model.dtype).removeprefix("torch."),
+            n_parameters=sum(p.numel() for p in model.parameters()),
+        ),
+    )
+    text = metadata.to_json()
+    # Whatever is written must be readable: better to fail now than when the data are gone.
+    ModelMetadata.from_json(text, where=METADATA_FILE, package_version=__version__)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        WEIGHTS_FILE: content,
+        CARD_FILE: render_card(metadata).encode(),
+        METADATA_FILE: text.encode(),
+    }
+    temporaries: dict[str, Path] = {}
+    try:
+        for name, data in files.items():
+            temporaries[name] = write_temporary(folder / name, data)
+        for name in files:
+            replace(temporaries[name], folder / name)
+            del temporaries[name]
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+    return metadata
+
+
+def load_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
+    """Read and check ``model.json`` alone; arguments and errors as :func:`load_checkpoint`."""
+    return _read_metadata(_metadata_file(Path(path)))
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+) -> tuple[SE3Set, ModelMetadata]:
+    """Load a model for inference: in evaluation mode, with parameters that need no gradient.
+
+    Parameters
+    ----------
+    path : The folder, or either file in it.
+    dtype : Of weights and arithmetic; ``None`` keeps that of the file.
+    device : Where the model goes.
+
+    Raises
+    ------
+    FileNotFoundError : nothing is at ``path``.
+    CheckpointError : what is there cannot be used; the text says which file, what was
+        expected, what came, and what to do.
+    """
+    json_file = _metadata_file(Path(path))
+    metadata = _read_metadata(json_file)
+    assert metadata.weights is not None  # _read_metadata has checked it
+    weights_file = json_file.parent / metadata.weights.file
+    tensors = _read_weights(weights_file, metadata.weights, json_file)
+    model = _build_model(metadata, json_file)
+    _check_tensors(model.state_dict(), tensors, weights_file, json_file)
+    # First the precision of the file, then the one asked for: nothing is rounded on the way.
+    model.load_state_dict(tensors, assign=True)
+    model.requires_grad_(False).eval()
+    if dtype is None:
+        dtype = _dtype_of(metadata.weights, json_file)
+    return model.to(device=device, dtype=dtype), metadata
+
+
+# --- Between the model and its description ---------------------------------------------------
+
+_CONFIG_KEYS = ("elements", "network", "hypergraph", "atomic_energies", "shifts", "scale")
+
+
+def _describe(model: SE3Set) -> dict[str, Any]:
+    """The part of the metadata that the model itself knows."""
+    from ase.data import chemical_symbols
+
+    config = model.to_config()
+    return {
+        **{key: config[key] for key in _CONFIG_KEYS},
+        "symbols": tuple(chemical_symbols[z] for z in config["elements"]),
+    }
+
+
+def _build_model(metadata: ModelMetadata, json_file: Path) -> SE3Set:
+    """A model of the described shape; its weights are random still."""
+    import torch
+
+    from se3set_ase.nn.model import SE3Set
+
+    config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
+    try:
+        with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
+            model = SE3Set.from_config(config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{json_file}: se3set-ase {__version__} cannot build the model described there: "
+            f"{error}. {_OTHER_VERSION}"
+        ) from error
+    # A key that is missing would silently take its default.
+    complete = model.to_config()
+    for key in ("network", "hypergraph"):
+        if missing := sorted(complete[key].keys() - config[key].keys()):
+            raise CheckpointError(
+                f"{json_file}: the entry {key!r} is incomplete: missing {missing}. {_OTHER_VERSION}"
+            )
+    return model
+
+
+def _check_tensors(
+    expected: Mapping[str, torch.Tensor],
+    got: Mapping[str, torch.Tensor],
+    weights_file: Path,
+    json_file: Path,
+) -> None:
+    missing = sorted(expected.keys() - got.keys())
+    extra = sorted(got.keys() - expected.keys())
+    misshaped = [
+        f"{name} (expected {tuple(expected[name].shape)}, got {tuple(got[name].shape)})"
+        for name in sorted(expected.keys() & got.keys())
+        if expected[name].shape != got[name].shape
+    ]
+    if missing or extra or misshaped:
+        raise CheckpointError(
+            f"{weights_file} does not fit the network that {json_file.name} describes: "
+            f"missing tensors: {_listed(missing)}; extra tensors: {_listed(extra)}; "
+            f"tensors of another shape: {_listed(misshaped)}. "
+            f"The two files are from different models, or one was edited. {_AGAIN}"
+        )
+
+
+def _dtype_of(weights: WeightsFile, json_file: Path) -> torch.dtype:
+    import torch
+
+    known = {"float32": torch.float32, "float64": torch.float64}
+    if weights.dtype not in known:
+        raise CheckpointError(
+            f"{json_file}: expected 'weights.dtype' to be one of {sorted(known)}, "
+            f"got {weights.dtype!r}"
+        )
+    return known[weights.dtype]
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# --- Files -----------------------------------------------------------------------------------
+
+
+def _metadata_file(path: Path) -> Path:
+    """The ``model.json`` that belongs to what the user pointed to."""
+    if path.is_dir():
+        json_file = path / METADATA_FILE
+        if not json_file.exists():
+            there = sorted(p.name for p in path.iterdir())
+            raise CheckpointError(
+                f"{path} is not a model folder: expected {METADATA_FILE} and {WEIGHTS_FILE} in "
+                f"it, got {_listed(there)}. Point to a folder saved by se3set-ase."
+            )
+        return json_file
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no model at {path}: expected a folder with {METADATA_FILE} and {WEIGHTS_FILE}, or "
+            "one of these two files"
+        )
+    start = first_bytes(path)
+    refuse_pickle(path, start)
+    if start.lstrip()[:1] == b"{":
+        return path
+    json_file = path.parent / METADATA_FILE
+    if is_safetensors(path, start):
+        if not json_file.exists():
+            raise CheckpointError(
+                f"{path} holds tensors but nothing says what they mean: expected "
+                f"{METADATA_FILE} beside it, got none. Point to a model saved by se3set-ase; "
+                "weights of other programs cannot be read."
+            )
+        return json_file
+    if path.name in (WEIGHTS_FILE, METADATA_FILE) and json_file.exists():
+        return json_file  # damaged: the message about that file is the better one
+    raise CheckpointError(
+        f"{path} is not a se3set-ase model: expected a folder with {METADATA_FILE} and "
+        f"{WEIGHTS_FILE}, or one of these files; its first bytes are {start[:8]!r}"
+    )
+
+
+def _read_metadata(json_file: Path) -> ModelMetadata:
+    refuse_pickle(json_file, first_bytes(json_file))
+    try:
+        text = json_file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{json_file} is not readable as JSON: expected UTF-8 text, got byte "
+            f"{error.object[error.start]:#04x} at position {error.start}. {_AGAIN}"
+        ) from error
+    return ModelMetadata.from_json(text, where=str(json_file), package_version=__version__)
+
+
+def _read_weights(path: Path, expected: WeightsFile, json_file: Path) -> dict[str, torch.Tensor]:
+    import safetensors
+    import safetensors.torch
+
+    if not path.exists():
+        raise CheckpointError(
+            f"{json_file} names the weights {path.name!r}, but there is no such file beside it. "
+            "A model is a folder: copy it whole."
+        )
+    content = path.read_bytes()
+    refuse_pickle(path, content[:16])
+    if len(content) < expected.n_bytes:
+        raise CheckpointError(
+            f"{path} is truncated: expected {expected.n_bytes} bytes, got {len(content)}. {_AGAIN}"
+        )
+    if not is_safetensors(path, content[:16]):
+        raise CheckpointError(
+            f"{path} is damaged or of another kind: expected the header of a safetensors file, "
+            f"got the bytes {content[:8]!r}. {_AGAIN}"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected.sha256:
+        raise CheckpointError(
+            f"{path} is not the file that {json_file.name} describes: expected sha256 "
+            f"{expected.sha256} ({expected.n_bytes} bytes), got {digest} ({len(content)} bytes). "
+            f"It is damaged, of another model, or saving it was interrupted. {_AGAIN}"
+        )
+    try:
+        return safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}. {_AGAIN}") from error
