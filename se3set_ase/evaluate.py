@@ -1,0 +1,142 @@
+"""Errors of a potential on labelled frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+__all__ = ["evaluate"]
+
+_MEV = 1000.0  # meV per eV
+
+
+@dataclasses.dataclass
+class _Errors:
+    """Running sums over errors, in the unit of what is added."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, errors: np.ndarray) -> None:
+        self.n += errors.size
+        self.total += float(np.abs(errors).sum())
+        self.squares += float((errors**2).sum())
+
+    def mae(self) -> float | None:
+        return self.total / self.n if self.n else None
+
+    def rmse(self) -> float | None:
+        return math.sqrt(self.squares / self.n) if self.n else None
+
+
+def evaluate(
+    model: Any,
+    frames: Iterable[Atoms],
+    *,
+    batch_size: int = 16,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Compare energies and forces with the labels that the frames carry.
+
+    Frames are taken as they come and not kept, so the file may be larger than the memory.
+    Ctrl-C ends the evaluation and returns the errors over the frames done so far.
+
+    Parameters
+    ----------
+    model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
+    frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
+        in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
+    batch_size : Frames per call of a ``Potential``.
+    progress : Called with the number of frames finished since its last call.
+
+    Returns
+    -------
+    ``n_frames`` frames done; over those with an energy ``energy_mae_meV``,
+    ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
+    components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
+    where there were no such labels.  ``n_energies`` and ``n_force_components`` count the
+    labels; ``complete`` is false after Ctrl-C.
+
+    Raises
+    ------
+    ValueError : a label is not finite or of the wrong shape; the text says in which frame.
+    """
+    if batch_size < 1:
+        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+    energy, per_atom, force = _Errors(), _Errors(), _Errors()
+    n_frames = 0
+    complete = True
+    try:
+        for batch in _batches(frames, batch_size):
+            labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
+            predictions = _predict(model, batch, forces=any(f is not None for _, f in labels))
+            # From here to the end of the batch nothing can fail, so no batch counts by half.
+            for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
+                if e is not None:
+                    difference = np.array([e_model - e]) * _MEV
+                    energy.add(difference)
+                    per_atom.add(difference / max(len(atoms), 1))
+                if f is not None:
+                    force.add((f_model - f) * _MEV)
+            n_frames += len(batch)
+            if progress is not None:
+                progress(len(batch))
+    except KeyboardInterrupt:
+        complete = False
+    return {
+        "n_frames": n_frames,
+        "energy_mae_meV": energy.mae(),
+        "energy_rmse_meV": energy.rmse(),
+        "energy_mae_meV_per_atom": per_atom.mae(),
+        "forces_mae_meV_A": force.mae(),
+        "forces_rmse_meV_A": force.rmse(),
+        "n_energies": energy.n,
+        "n_force_components": force.n,
+        "complete": complete,
+    }
+
+
+def _batches(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
+    iterator = iter(frames)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
+    """Energy (eV) and forces (N, 3) (eV/Angstrom) of frame ``index`` (counted from 0)."""
+    results = getattr(atoms.calc, "results", {})
+    energy, forces = results.get("energy"), results.get("forces")
+    if energy is not None:
+        energy = float(energy)
+        if not math.isfinite(energy):
+            raise ValueError(f"frame {index}: expected a finite energy label, got {energy}")
+    if forces is not None:
+        forces = np.asarray(forces, dtype=float)
+        if forces.shape != (len(atoms), 3):
+            raise ValueError(
+                f"frame {index}: expected force labels of shape ({len(atoms)}, 3), "
+                f"got {forces.shape}"
+            )
+        if not np.isfinite(forces).all():
+            raise ValueError(f"frame {index}: expected finite force labels, got NaN or infinity")
+    return energy, forces
+
+
+def _predict(model: Any, batch: list[Atoms], *, forces: bool) -> list[tuple[float, np.ndarray]]:
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame of a batch."""
+    if hasattr(model, "predict"):
+        return [(p.energy, p.forces) for p in model.predict(batch)]
+    predictions = []
+    for labelled in batch:
+        atoms = labelled.copy()  # the copy leaves the labels, that is the old calculator, behind
+        atoms.calc = model
+        f = atoms.get_forces() if forces else np.zeros((len(atoms), 3))
+        predictions.append((float(atoms.get_potential_energy()), f))
+    return predictions

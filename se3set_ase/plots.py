@@ -1,0 +1,149 @@
+"""Pictures of a run.  matplotlib's object interface only: no window, no global state."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from se3set_ase.simulate import DynamicsResult
+
+__all__ = ["plot_dynamics"]
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
+_BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+_GREY = "#8A8A8A"
+# Bonds are what one looks for first; reach changes all the time and stays in the background.
+_EVENT_STYLES = {
+    "bond formed": (_GREEN, "^"),
+    "bond broken": (_RED, "v"),
+    "fragments merged": (_BLUE, "P"),
+    "fragments split": (_PURPLE, "X"),
+    "reach gained": (_GREY, 2),  # a tick upwards
+    "reach lost": (_GREY, 3),  # a tick downwards
+}
+
+
+def plot_dynamics(
+    result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "", nve: bool = False
+) -> None:
+    """Draw temperature, energies, hyperedges and refragmentation events over time.
+
+    Parameters
+    ----------
+    result : At least one record.
+    path : ``.png``, ``.svg`` or ``.pdf``.
+    title : Goes above the picture.
+    nve : The run conserves energy: show the total energy on a scale of its own, with its drift.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if len(result.time) == 0:
+        raise ValueError("expected a run with at least one record, got none")
+    scale, unit = (1000.0, "fs") if result.time[-1] < 1.0 else (1.0, "ps")
+    time = result.time * scale
+    per_atom = 1000.0 / result.n_atoms  # eV per molecule -> meV per atom
+
+    heights = [1.0, 1.3, 0.8, 1.0, 1.1] if nve else [1.0, 1.3, 1.0, 1.1]
+    figure = Figure(figsize=(9.0, 2.0 * len(heights) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    hot, energies, *conserved, hyperedges, events = axes
+    if title:
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+
+    hot.plot(time, result.temperature, color=_RED, lw=0.7, alpha=0.45)
+    mean = _running_mean(result.temperature)
+    hot.plot(time, mean, color=_RED, lw=1.8)
+    hot.axhline(result.temperature.mean(), color=_GREY, lw=0.8, ls=":")
+    hot.set_ylabel("temperature / K")
+    _note(hot, f"mean {result.temperature.mean():.0f} K")
+
+    start = result.potential[0]
+    energies.plot(time, (result.potential - start) * per_atom, color=_BLUE, lw=0.9)
+    energies.plot(time, result.kinetic * per_atom, color=_ORANGE, lw=0.9)
+    energies.plot(time, (result.total - start) * per_atom, color="black", lw=1.4)
+    energies.set_ylabel("energy / meV per atom")
+    energies.legend(
+        ["potential, from its start", "kinetic", "total"],
+        loc="upper right",
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+    )
+    energies.margins(y=0.2)
+    for axis in conserved:
+        deviation = (result.total - result.total.mean()) * per_atom
+        axis.plot(time, deviation, color="black", lw=0.7)
+        axis.set_ylabel("total - mean\nmeV / atom")
+        axis.margins(y=0.35)
+        _note(axis, f"drift {result.drift():+.4f} meV/atom/ps, rms {deviation.std():.4f} meV/atom")
+
+    if np.isfinite(result.n_hyperedges).any():
+        hyperedges.plot(time, result.n_hyperedges, color=_GREEN, lw=1.1, drawstyle="steps-post")
+        hyperedges.margins(y=0.12)
+    else:
+        hyperedges.text(
+            0.5,
+            0.5,
+            "this calculator has no hypergraph",
+            ha="center",
+            transform=hyperedges.transAxes,
+        )
+        hyperedges.set_yticks([])
+    hyperedges.set_ylabel("hyperedges")
+
+    _draw_events(events, result, scale)
+    events.set_xlabel(f"time / {unit}")
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="#E6E6E6", lw=0.6)
+        axis.set_axisbelow(True)
+        axis.yaxis.set_label_coords(-0.08, 0.5)
+    if time[-1] > time[0]:
+        events.set_xlim(time[0], time[-1])
+    figure.savefig(path, dpi=150)
+
+
+def _draw_events(axis: Any, result: DynamicsResult, scale: float) -> None:
+    """One row per kind of event; bonds are named as far as there is room."""
+    kinds = list(_EVENT_STYLES)
+    kinds += sorted({event.kind for event in result.events} - set(kinds))
+    counts = dict.fromkeys(kinds, 0)
+    for event, at in zip(result.events, result.event_times, strict=True):
+        row = kinds.index(event.kind)
+        colour, marker = _EVENT_STYLES.get(event.kind, ("black", "o"))
+        axis.plot(
+            [at * scale], [row], marker=marker, color=colour, ms=6, ls="", alpha=0.8, clip_on=False
+        )
+        counts[event.kind] += 1
+        if event.kind.startswith("bond") and counts[event.kind] <= 8:
+            axis.annotate(
+                "-".join(event.symbols),
+                (at * scale, row),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color=colour,
+            )
+    axis.set_yticks(range(len(kinds)), [f"{kind} ({counts[kind]})" for kind in kinds], fontsize=9)
+    axis.set_ylim(len(kinds) - 0.4, -0.9)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over a window of about a fiftieth of the run; shorter at both ends."""
+    half = max(1, len(values) // 100)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    means: np.ndarray = (sums[high] - sums[low]) / (high - low)
+    return means
+
+
+def _note(axis: Any, text: str) -> None:
+    axis.text(
+        0.01, 0.96, text, transform=axis.transAxes, va="top", ha="left", fontsize=9, color="#444444"
+    )

@@ -1,0 +1,131 @@
+"""Errors over labelled frames, against sums done by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from se3set_ase.evaluate import evaluate
+
+
+class Zero(Calculator):
+    """No energy, no forces: the errors are the labels themselves."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: object = None,
+        system_changes: object = all_changes,
+    ) -> None:
+        super().calculate(atoms)
+        self.calls += 1
+        self.results = {"energy": 0.0, "forces": np.zeros((len(self.atoms), 3))}
+
+
+def frame(name: str = "H2O", *, energy: float | None = None, force: float | None = None) -> Atoms:
+    atoms = molecule(name)
+    results = {}
+    if energy is not None:
+        results["energy"] = energy
+    if force is not None:
+        results["forces"] = np.full((len(atoms), 3), force)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def test_errors_of_labelled_frames() -> None:
+    frames = [frame("H2O", energy=0.003, force=0.01), frame("CH4", energy=-0.001, force=-0.03)]
+    result = evaluate(Zero(), frames)
+    assert result["n_frames"] == 2
+    assert result["energy_mae_meV"] == pytest.approx(2.0)
+    assert result["energy_rmse_meV"] == pytest.approx(np.sqrt(5.0))
+    assert result["energy_mae_meV_per_atom"] == pytest.approx((3 / 3 + 1 / 5) / 2)
+    # Components, not frames, weigh the same: 9 of 10 meV/A and 15 of 30 meV/A.
+    assert result["forces_mae_meV_A"] == pytest.approx((9 * 10 + 15 * 30) / 24)
+    assert result["forces_rmse_meV_A"] == pytest.approx(np.sqrt((9 * 100 + 15 * 900) / 24))
+    assert (result["n_energies"], result["n_force_components"]) == (2, 24)
+    assert result["complete"]
+
+
+def test_missing_labels_are_null() -> None:
+    result = evaluate(Zero(), [frame(energy=0.002), frame(energy=0.004)])
+    assert result["energy_mae_meV"] == pytest.approx(3.0)
+    assert result["forces_mae_meV_A"] is None
+    assert result["forces_rmse_meV_A"] is None
+    assert json.loads(json.dumps(result))["forces_rmse_meV_A"] is None
+    result = evaluate(Zero(), [molecule("H2O"), frame(force=0.01)])
+    assert result["n_frames"] == 2
+    assert result["energy_mae_meV"] is None
+    assert result["energy_mae_meV_per_atom"] is None
+    assert result["forces_mae_meV_A"] == pytest.approx(10.0)
+
+
+def test_no_frames() -> None:
+    result = evaluate(Zero(), [])
+    assert result["n_frames"] == 0
+    assert result["energy_rmse_meV"] is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_batches_change_nothing(batch_size: int) -> None:
+    frames = [frame(energy=0.001 * i, force=0.01 * i) for i in range(5)]
+    done: list[int] = []
+    result = evaluate(Zero(), iter(frames), batch_size=batch_size, progress=done.append)
+    assert result == evaluate(Zero(), frames)
+    assert sum(done) == 5
+
+
+def test_labels_and_input_survive() -> None:
+    frames = [frame(energy=1.0, force=0.5)]
+    evaluate(Zero(), frames)
+    assert frames[0].get_potential_energy() == 1.0
+    assert frames[0].get_forces()[0, 0] == 0.5
+
+
+def test_frames_are_streamed_and_ctrl_c_keeps_those_done() -> None:
+    def frames() -> Iterator[Atoms]:
+        for i in range(7):
+            if i == 5:
+                raise KeyboardInterrupt
+            yield frame(energy=0.002, force=0.01)
+
+    calculator = Zero()
+    result = evaluate(calculator, frames(), batch_size=2)
+    assert result["n_frames"] == 4  # the batch that was being read is not counted by half
+    assert result["energy_mae_meV"] == pytest.approx(2.0)
+    assert result["n_energies"] == 4
+    assert not result["complete"]
+
+
+@pytest.mark.parametrize("label", ["energy", "force"])
+def test_labels_that_are_no_numbers(label: str) -> None:
+    frames = [frame(energy=1.0), frame(**{label: float("nan")})]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"frame 1: expected (a )?finite (energy|force) label"):
+        evaluate(Zero(), frames)
+
+
+def test_labels_of_the_wrong_shape() -> None:
+    bad = frame(force=0.1)
+    bad.calc.results["forces"] = np.zeros((2, 3))
+    with pytest.raises(
+        ValueError, match=r"frame 0: expected force labels of shape \(3, 3\), got \(2, 3\)"
+    ):
+        evaluate(Zero(), [bad])
+
+
+def test_batch_size_is_checked() -> None:
+    with pytest.raises(ValueError, match=r"expected a batch size of at least 1, got 0"):
+        evaluate(Zero(), [], batch_size=0)

@@ -1,0 +1,254 @@
+"""Relaxation and dynamics, with ASE's own calculators standing in where chemistry is no matter."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+from ase.io import read
+
+from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax, write_events
+
+ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
+DRIFT_TOLERANCE = 2.0  # meV/atom/ps, of EMT at 0.5 fs over a fifth of a picosecond
+DRIFT_OF_THERMOSTAT = 10.0  # meV/atom/ps, the control
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    step: int
+    kind: str
+    atoms: tuple[int, ...]
+    symbols: tuple[str, ...]
+    weight: float
+    energy: float
+
+
+class LoggingEMT(EMT):
+    """EMT that logs an event whenever its energy call has a number divisible by ten."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        self.calls = 0
+        self.stop_at = stop_at
+        self.events: list[Event] = []
+        self.hypergraph = type("View", (), {"n_hyperedges": 7})()
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        super().calculate(*args, **kwargs)
+        if self.calls % 10 == 0:
+            self.events.append(
+                Event(self.calls, "bond broken", (0, 1), ("C", "H"), 0.5, self.results["energy"])
+            )
+
+
+def ethane(calculator: Calculator | None = None) -> Atoms:
+    atoms = molecule("C2H6")
+    atoms.rattle(0.02, seed=1)
+    atoms.calc = calculator or EMT()
+    return atoms
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "MDMin"])
+def test_relax_reaches_a_minimum_with_every_optimizer(optimizer: str) -> None:
+    atoms = ethane()
+    start = atoms.get_potential_energy()
+    result = relax(atoms, fmax=0.05, steps=300, optimizer=optimizer)
+    assert result.converged
+    assert not result.interrupted
+    longest = np.sqrt((atoms.get_forces() ** 2).sum(axis=1).max())
+    assert longest <= 0.05
+    assert result.fmax[-1] == pytest.approx(longest)
+    assert result.energy[0] == pytest.approx(start)
+    assert result.energy[-1] < start
+    assert len(result.energy) == len(result.fmax)
+
+
+def test_relax_stops_after_its_steps() -> None:
+    result = relax(ethane(), fmax=1e-6, steps=3)
+    assert not result.converged
+    assert result.n_steps == 3
+    assert len(result.energy) == 4
+
+
+@pytest.mark.parametrize("name", ["relax.traj", "relax.xyz"])
+def test_relax_writes_its_trajectory(tmp_path: Path, name: str) -> None:
+    for _ in range(2):  # the second run replaces the file of the first
+        result = relax(ethane(), fmax=0.05, trajectory=tmp_path / name)
+    frames = read(tmp_path / name, ":")
+    assert len(frames) == len(result.energy)
+    energies = [frame.get_potential_energy() for frame in frames]
+    assert energies == pytest.approx(result.energy, abs=1e-6)
+
+
+def test_relax_interrupted_keeps_its_steps(tmp_path: Path) -> None:
+    result = relax(ethane(LoggingEMT(stop_at=4)), fmax=1e-6, trajectory=tmp_path / "t.traj")
+    assert result.interrupted
+    assert not result.converged
+    assert len(result.energy) == 3
+    assert len(read(tmp_path / "t.traj", ":")) == 3
+
+
+def test_md_records_and_reports_time(tmp_path: Path) -> None:
+    done: list[int] = []
+    atoms = ethane()
+    result = md(
+        atoms,
+        steps=20,
+        interval=5,
+        timestep=0.5,
+        trajectory=tmp_path / "md.traj",
+        progress=done.append,
+    )
+    assert result.time == pytest.approx([0.0, 0.0025, 0.005, 0.0075, 0.01])
+    assert result.total == pytest.approx(result.potential + result.kinetic)
+    assert result.temperature[0] == pytest.approx(300.0)
+    assert result.temperature[-1] == pytest.approx(atoms.get_temperature())
+    assert np.isnan(result.n_hyperedges).all()
+    assert sum(done) == 20
+    frames = read(tmp_path / "md.traj", ":")
+    assert len(frames) == 5
+    assert frames[-1].get_momenta() == pytest.approx(atoms.get_momenta())
+
+
+def test_first_velocities_neither_move_nor_turn_the_molecule() -> None:
+    atoms = ethane()
+    md(atoms, steps=0)
+    assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
+    assert np.abs(atoms.get_angular_momentum()).max() < 1e-10
+    assert np.abs(atoms.get_momenta()).max() > 0.1  # the control: it does move inside
+
+
+def test_kept_velocities_continue_a_run() -> None:
+    whole = ethane()
+    md(whole, steps=20, ensemble="nve", seed=3)
+    halves = ethane()
+    md(halves, steps=10, ensemble="nve", seed=3)
+    second = md(halves, steps=10, ensemble="nve", velocities="keep")
+    assert halves.positions == pytest.approx(whole.positions, abs=1e-12)
+    assert second.n_steps == 10
+
+
+@pytest.mark.parametrize("ensemble", ["langevin", "nve"])
+def test_md_with_a_seed_repeats_itself(ensemble: str) -> None:
+    first, again, other = (
+        md(ethane(), steps=10, ensemble=ensemble, seed=seed).potential  # type: ignore[arg-type]
+        for seed in (1, 1, 2)
+    )
+    assert np.abs(first - again).max() <= ENERGY_TOLERANCE
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_nve_conserves_energy_and_drift_shows_where_it_does_not() -> None:
+    good = md(ethane(), steps=400, ensemble="nve")
+    assert abs(good.drift()) < DRIFT_TOLERANCE
+    coupled = md(ethane(), steps=400, ensemble="langevin", temperature_K=900, velocities="keep")
+    assert abs(coupled.drift()) > DRIFT_OF_THERMOSTAT
+
+
+def test_drift_is_the_slope_in_mev_per_atom_and_ps() -> None:
+    time = np.linspace(0.0, 2.0, 50)
+    total = 5.0 + 0.012 * time  # eV, eV/ps
+    result = result_of(time=time, total=total, n_atoms=4)
+    assert result.drift() == pytest.approx(3.0)
+    assert np.isnan(result_of(time=time[:1], total=total[:1], n_atoms=4).drift())
+
+
+def test_langevin_reaches_its_temperature() -> None:
+    atoms = ethane()
+    result = md(atoms, steps=1500, temperature_K=500, friction=0.05, velocities="keep", seed=2)
+    assert result.temperature[0] == 0.0
+    assert result.temperature[500:].mean() == pytest.approx(500.0, rel=0.25)
+
+
+def test_single_atom_and_zero_temperature() -> None:
+    atoms = Atoms("Cu", calculator=EMT())
+    assert md(atoms, steps=3).n_steps == 3
+    result = md(ethane(), steps=2, temperature_K=0.0, ensemble="nve")
+    assert result.kinetic[0] == 0.0
+
+
+def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
+    calculator = LoggingEMT()
+    atoms = ethane(calculator)
+    for _ in range(9):  # earlier calls, so that the calculator's step is not that of the run
+        atoms.rattle(0.001)
+        atoms.get_potential_energy()
+    result = md(atoms, steps=25, timestep=0.5, interval=10)
+    assert result.event_times == pytest.approx([0.0005, 0.0055, 0.0105])
+    assert [event.step for event in result.events] == [10, 20, 30]
+    assert (result.n_hyperedges == 7).all()
+    second = md(atoms, steps=5, velocities="keep")
+    assert len(second.events) == 0  # old events are not told again
+
+    write_events(tmp_path / "events.jsonl", result)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["time_ps"] for line in lines] == pytest.approx([0.0005, 0.0055, 0.0105])
+    assert lines[0]["kind"] == "bond broken"
+    assert lines[0]["atoms"] == [0, 1]
+    assert lines[0]["symbols"] == ["C", "H"]
+
+
+def test_relax_notes_events(tmp_path: Path) -> None:
+    result = relax(ethane(LoggingEMT()), fmax=1e-6, steps=15)
+    assert len(result.events) == len(result.event_steps) == 1
+    write_events(tmp_path / "events.jsonl", result)
+    assert json.loads((tmp_path / "events.jsonl").read_text())["step"] == result.event_steps[0]
+
+
+def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
+    result = md(ethane(LoggingEMT(stop_at=8)), steps=100, trajectory=tmp_path / "md.traj")
+    assert result.interrupted
+    assert len(result.time) == len(read(tmp_path / "md.traj", ":")) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"timestep": 0.0}, r"expected a positive timestep, got 0\.0"),
+        ({"timestep": float("nan")}, r"expected a positive timestep, got nan"),
+        ({"steps": -1}, r"expected a number of steps of at least 0, got -1"),
+        ({"interval": 0}, r"expected an interval of at least 1 step, got 0"),
+        ({"temperature_K": -5.0}, r"expected temperature_K of at least 0, got -5\.0"),
+        ({"friction": -0.1}, r"expected a positive friction, got -0\.1"),
+        ({"ensemble": "npt"}, r"expected ensemble 'langevin' or 'nve', got 'npt'"),
+        ({"velocities": "zero"}, r"expected velocities 'maxwell' or 'keep', got 'zero'"),
+    ],
+)
+def test_md_refuses_bad_arguments(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        md(ethane(), **arguments)
+
+
+def test_relax_refuses_bad_arguments() -> None:
+    with pytest.raises(ValueError, match=r"expected a positive fmax, got 0"):
+        relax(ethane(), fmax=0.0)
+    with pytest.raises(ValueError, match=r"expected an optimizer out of BFGS, .*, got 'Newton'"):
+        relax(ethane(), optimizer="Newton")
+
+
+def test_atoms_must_be_there_and_have_a_calculator() -> None:
+    with pytest.raises(ValueError, match=r"expected atoms with a calculator, got none"):
+        relax(molecule("H2O"))
+    with pytest.raises(ValueError, match=r"expected at least one atom, got an empty Atoms"):
+        md(Atoms(calculator=EMT()))
+
+
+def result_of(*, time: np.ndarray, total: np.ndarray, n_atoms: int) -> DynamicsResult:
+    zeros = np.zeros_like(time)
+    return DynamicsResult(
+        time=time, temperature=zeros, potential=total, kinetic=zeros, total=total,
+        n_hyperedges=zeros, n_atoms=n_atoms, n_steps=len(time), interrupted=False,
+        events=(), event_times=(),
+    )  # fmt: skip
