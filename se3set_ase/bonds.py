@@ -1,0 +1,78 @@
+"""Bonds from the geometry: which pairs are bonded for sure, and which are in between.
+
+A pair of atoms at distance ``d`` has the ratio ``x = d / (R_i + R_j)`` with covalent radii ``R``.
+Its bond weight is 1 for ``x <= on``, 0 for ``x >= off`` and a C2 (quintic) switch between. The
+search for pairs happens here, in numpy; the differentiable weight is evaluated in
+:mod:`se3set_ase.nn.graph` from the two distances that :func:`bond_range` returns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.data import covalent_radii as _CORDERO_RADII
+from scipy.spatial import cKDTree
+
+#: Covalent radii in Angstrom, by atomic number: B. Cordero et al., Dalton Trans. 2832 (2008).
+COVALENT_RADII = np.asarray(_CORDERO_RADII, dtype=np.float64)
+
+#: Closer than this (Angstrom) two nuclei count as being on top of each other.
+COINCIDENT = 1e-3
+
+
+def neighbour_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs closer than ``cutoff``, each once.
+
+    Parameters
+    ----------
+    positions : (N, 3) float array, Angstrom.
+    cutoff : Angstrom.
+
+    Returns
+    -------
+    pairs : (P, 2) int array with ``pairs[:, 0] < pairs[:, 1]``, in lexicographic order.
+    distances : (P,) float array, Angstrom.
+    """
+    if len(positions) < 2:
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
+    pairs = cKDTree(positions).query_pairs(cutoff, output_type="ndarray").astype(np.int64)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    distances = np.linalg.norm(positions[pairs[:, 1]] - positions[pairs[:, 0]], axis=1)
+    return pairs, distances
+
+
+def bond_range(
+    numbers: np.ndarray,
+    pairs: np.ndarray,
+    *,
+    heavy: tuple[float, float],
+    hydrogen: tuple[float, float],
+) -> np.ndarray:
+    """Distances between which the weight of each pair falls from 1 to 0.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers.
+    pairs : (P, 2) atom indices.
+    heavy, hydrogen : ``(on, off)`` in units of the sum of covalent radii, for pairs without and
+        with a hydrogen atom.
+
+    Returns
+    -------
+    (P, 2) float array, Angstrom: ``[d_on, d_off]``.
+    """
+    radii = COVALENT_RADII[numbers[pairs]].sum(axis=1)  # p
+    with_hydrogen = (numbers[pairs] == 1).any(axis=1)
+    ratio = np.where(with_hydrogen[:, None], hydrogen, heavy)  # p, on|off
+    return radii[:, None] * ratio
+
+
+def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) -> float:
+    """Largest distance in Angstrom at which any pair of these elements has a bond weight."""
+    if len(numbers) == 0:
+        return 0.0
+    heavy = numbers[numbers != 1]
+    largest = COVALENT_RADII[heavy].max() if len(heavy) else COVALENT_RADII[1]
+    bonds = [2.0 * largest * heavy_off] if len(heavy) else []
+    if (numbers == 1).any():
+        bonds.append((largest + COVALENT_RADII[1]) * hydrogen_off)
+    return float(max(bonds))

@@ -1,0 +1,218 @@
+"""Chemistry of one bond graph: which atoms form a fragment.
+
+Fragments are the connected components of the bond graph after cutting every bond that may be
+cut. A bond is kept if its order is above 1, if one end is hydrogen, if both ends belong to
+functional groups (the SMARTS of SE3Set, arXiv:2405.16511), or if it lies in a ring of at most
+eight atoms.
+
+Everything here is a pure function of the atomic numbers and the bond list, never of positions,
+and does not depend on the order of the atoms: bond orders come from unsaturation (a bond is
+multiple if both ends have fewer neighbours than their saturated valence), not from one choice of
+Kekule structure. It takes any bond graph, half-broken ones too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+from rdkit import Chem
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+#: Bonds in rings of at most this many atoms are never cut.
+LARGEST_RING = 8
+
+#: Whether a bond is kept depends on the bond graph no further than this many bonds away: half a
+#: ring of eight, which also covers every SMARTS below (at most two bonds wide).
+CHEMISTRY_RADIUS = 3
+
+#: Usual valences; an atom is saturated if it has at least the smallest one that its neighbours
+#: do not exceed. Elements that are not listed count as saturated.
+VALENCES: Mapping[int, tuple[int, ...]] = {
+    1: (1,), 5: (3,), 6: (4,), 7: (3,), 8: (2,), 9: (1,),
+    14: (4,), 15: (3, 5), 16: (2, 4, 6), 17: (1, 3, 5, 7),
+    33: (3, 5), 34: (2, 4, 6), 35: (1, 3, 5, 7), 52: (2, 4, 6), 53: (1, 3, 5, 7),
+}  # fmt: skip
+
+#: Functional groups of the published recipe. Left out is the condition that the nitrogen of a
+#: sulfonamide be in no ring of any size, which is not a local property of the bond graph.
+FUNCTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "hydrazine": ("[NX3][NX3]",),
+    "hydrazone": ("[NX3][NX2]",),
+    "N-O": ("[N]-[O]",),
+    "amide": ("[#7][#6](=[#8])",),
+    "deprotonated amide": ("[#7][#6](-[O-])",),
+    "urea": ("[NX3][CX3](=[OX1])[NX3]",),
+    "aldehyde": ("[CX3H1](=[O])[#6]",),
+    "sulfoxide": ("[#16X3]=[OX1]", "[#16X3+][OX1-]"),
+    "sulfonyl": ("[#16X4](=[OX1])=[OX1]",),
+    "sulfinic acid": ("[#16X3](=[OX1])[OX2H,OX1H0-]",),
+    "sulfonamide": ("[#16X4](=[OX1])(=[OX1])([NX3])",),
+    "sulfonic acid": ("[#16X4](=[OX1])(=[OX1])[OX2H,OX1H0-]",),
+    "phosphine oxide": ("[PX4](=[OX1])([#6])([#6])([#6])",),
+    "phosphonate": ("[P](=[OX1])([OX2H,OX1-])([OX2H,OX1-])",),
+    "phosphate": ("[PX4](=[OX1])([#8])([#8])([#8])",),
+    "carboxyl": ("[CX3](=[O])[OX1H0-,OX2H1]",),
+    "nitro": ("[NX3+](=[O])[O-]", "[NX3](=[O])=[O]"),
+    "ester": ("[CX3](=[O])[OX2H0]",),
+    "trihalide": ("[#6]([F,Cl,I,Br])([F,Cl,I,Br])([F,Cl,I,Br])",),
+    "hydroxyl": ("[#8]-[#1]",),
+    "water": ("[#1]-[#8]-[#1]",),
+}
+
+
+def find_fragments(
+    numbers: np.ndarray,
+    bonds: np.ndarray,
+    bond_orders: Mapping[tuple[int, int], float] | None = None,
+) -> list[tuple[int, ...]]:
+    """Fragments of one bond graph.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers.
+    bonds : (B, 2) atom indices with ``bonds[:, 0] < bonds[:, 1]``.
+    bond_orders : orders to use instead of the perceived ones, by atom pair ``(i, j)``, ``i < j``.
+
+    Returns
+    -------
+    The atoms of each fragment, ascending; fragments ordered by their first atom. Every atom is in
+    exactly one of them.
+    """
+    kept = bonds[kept_bonds(numbers, bonds, bond_orders)]
+    return components(len(numbers), kept)
+
+
+def components(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
+    """Connected components of a graph, ordered by their first atom."""
+    adjacency = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), (n_atoms, n_atoms))
+    n_components, label = connected_components(adjacency, directed=False)
+    members: list[list[int]] = [[] for _ in range(n_components)]
+    for atom, component in enumerate(label.tolist()):
+        members[component].append(atom)
+    return sorted(tuple(atoms) for atoms in members)
+
+
+def kept_bonds(
+    numbers: np.ndarray,
+    bonds: np.ndarray,
+    bond_orders: Mapping[tuple[int, int], float] | None = None,
+) -> np.ndarray:
+    """Which bonds hold a fragment together: (B,) bool. Parameters as :func:`find_fragments`."""
+    if len(bonds) == 0:
+        return np.zeros(0, dtype=bool)
+    multiple = multiple_bonds(numbers, bonds, bond_orders)
+    kept = multiple | (numbers[bonds] == 1).any(axis=1)
+    in_group = functional_group_atoms(numbers, bonds, multiple)
+    # Groups that share atoms or are bonded to each other merge, so that every bond between two
+    # atoms that belong to any functional group is inside one merged group.
+    kept |= in_group[bonds].all(axis=1)
+    neighbours = adjacency_lists(len(numbers), bonds)
+    for index in np.flatnonzero(~kept):
+        first, second = bonds[index]
+        kept[index] = _in_small_ring(neighbours, int(first), int(second))
+    return kept
+
+
+def multiple_bonds(
+    numbers: np.ndarray,
+    bonds: np.ndarray,
+    bond_orders: Mapping[tuple[int, int], float] | None = None,
+) -> np.ndarray:
+    """Which bonds have an order above 1: (B,) bool."""
+    n_neighbours = np.bincount(bonds.ravel(), minlength=len(numbers))
+    unsaturated = np.array(
+        [_is_unsaturated(int(z), int(n)) for z, n in zip(numbers, n_neighbours, strict=True)]
+    )
+    multiple = unsaturated[bonds].all(axis=1)
+    if bond_orders:
+        for index, (i, j) in enumerate(bonds.tolist()):
+            if (i, j) in bond_orders:
+                multiple[index] = bond_orders[i, j] > 1
+    return multiple
+
+
+def _is_unsaturated(number: int, n_neighbours: int) -> bool:
+    for valence in VALENCES.get(number, ()):
+        if n_neighbours <= valence:
+            return n_neighbours < valence
+    return False
+
+
+def functional_group_atoms(
+    numbers: np.ndarray, bonds: np.ndarray, multiple: np.ndarray
+) -> np.ndarray:
+    """Which atoms belong to any of :data:`FUNCTIONAL_GROUPS`: (N,) bool."""
+    molecule = Chem.RWMol()
+    for number in numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for (i, j), double in zip(bonds.tolist(), multiple.tolist(), strict=True):
+        molecule.AddBond(i, j, Chem.BondType.DOUBLE if double else Chem.BondType.SINGLE)
+    # Not sanitised: any bond graph is taken, with five bonds on a carbon or H on two oxygens.
+    molecule.UpdatePropertyCache(strict=False)
+    in_group = np.zeros(len(numbers), dtype=bool)
+    for pattern in _patterns():
+        matches = molecule.GetSubstructMatches(pattern, uniquify=True, maxMatches=10**7)
+        if matches:
+            in_group[np.concatenate(matches)] = True
+    return in_group
+
+
+@cache
+def _patterns() -> tuple[Chem.Mol, ...]:
+    return tuple(Chem.MolFromSmarts(s) for group in FUNCTIONAL_GROUPS.values() for s in group)
+
+
+def adjacency_lists(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+    """Neighbours of each atom in the bond graph."""
+    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds.tolist():
+        neighbours[i].append(j)
+        neighbours[j].append(i)
+    return neighbours
+
+
+def _in_small_ring(neighbours: Sequence[Sequence[int]], first: int, second: int) -> bool:
+    """Whether the bond lies in a ring of at most :data:`LARGEST_RING` atoms.
+
+    A shortest path around the bond decides; a smallest set of smallest rings would not do, since
+    it is not unique and so depends on the order of the atoms.
+    """
+    distance = {first: 0}
+    queue = deque([first])
+    while queue:
+        atom = queue.popleft()
+        if distance[atom] == LARGEST_RING - 1:
+            continue
+        for neighbour in neighbours[atom]:
+            if neighbour in distance or (atom == first and neighbour == second):
+                continue
+            if neighbour == second:
+                return True
+            distance[neighbour] = distance[atom] + 1
+            queue.append(neighbour)
+    return False
+
+
+def within(neighbours: Sequence[Sequence[int]], start: Iterable[int], radius: int) -> set[int]:
+    """Atoms at most ``radius`` bonds from any of ``start``."""
+    seen = set(start)
+    frontier = set(seen)
+    for _ in range(radius):
+        frontier = {j for i in frontier for j in neighbours[i]} - seen
+        seen |= frontier
+    return seen
+
+
+def bond_orders_of(molecule: Chem.Mol) -> dict[tuple[int, int], float]:
+    """Bond orders of an RDKit molecule by atom pair ``(i, j)``, ``i < j``."""
+    orders = {}
+    for bond in molecule.GetBonds():
+        i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
+        orders[i, j] = bond.GetBondTypeAsDouble()
+    return orders

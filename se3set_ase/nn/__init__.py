@@ -1,0 +1,1 @@
+"""The network: tensors in, energies out. Imports neither ASE nor RDKit."""

@@ -1,0 +1,164 @@
+"""Equivariant features up to l = 2 in Cartesian form, and their products.
+
+Per channel a scalar, a vector and a symmetric traceless tensor. For natural parity (every l
+carries parity (-1)^l) the products below are those of e3nn's tensor product, up to one factor per
+path, without Clebsch-Gordan sums. Index letters: n item, x y z Cartesian axes, c channel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+#: Weights per channel of :func:`edge_product` with full and with scalar-only features.
+EDGE_PATHS, FIRST_EDGE_PATHS = 14, 3
+#: Weights per channel of :func:`product`.
+PRODUCT_PATHS = 11
+
+
+class Features(NamedTuple):
+    """Scalars (n, c), vectors (n, x, c), symmetric traceless tensors (n, x, y, c)."""
+
+    scalar: Tensor
+    vector: Tensor
+    tensor: Tensor
+
+    def __getitem__(self, index):  # type: ignore[override]
+        """Gather items; an integer is still the field, as in any tuple."""
+        if isinstance(index, int):
+            return tuple.__getitem__(self, index)
+        return Features(self.scalar[index], self.vector[index], self.tensor[index])
+
+    def plus(self, other: Features) -> Features:
+        """Sum, item by item."""
+        return Features(
+            self.scalar + other.scalar, self.vector + other.vector, self.tensor + other.tensor
+        )
+
+    def scaled(self, factor: Tensor) -> Features:
+        """Times a factor per item and channel (n, c)."""
+        return Features(
+            self.scalar * factor,
+            self.vector * factor[:, None],
+            self.tensor * factor[:, None, None],
+        )
+
+
+def symmetric_traceless(tensor: Tensor) -> Tensor:
+    """Symmetric traceless part of (n, x, y, c)."""
+    symmetric = 0.5 * (tensor + tensor.transpose(1, 2))
+    trace = (tensor[:, 0, 0] + tensor[:, 1, 1] + tensor[:, 2, 2]) / 3.0  # n, c
+    identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)[..., None]  # x, y, 1
+    return symmetric - identity * trace[:, None, None]
+
+
+def times(tensor: Tensor, vector: Tensor) -> Tensor:
+    """sum_y T[n, x, y, c] v[n, y, c] -> (n, x, c); v may have one channel."""
+    return (
+        tensor[:, :, 0] * vector[:, None, 0]
+        + tensor[:, :, 1] * vector[:, None, 1]
+        + tensor[:, :, 2] * vector[:, None, 2]
+    )
+
+
+def dot(first: Tensor, second: Tensor) -> Tensor:
+    """sum_x a[n, x, c] b[n, x, c] -> (n, c)."""
+    return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]
+
+
+def contract(first: Tensor, second: Tensor) -> Tensor:
+    """sum_xy A[n, x, y, c] B[n, x, y, c] -> (n, c)."""
+    return dot(first[:, 0], second[:, 0]) + dot(first[:, 1], second[:, 1]) + dot(
+        first[:, 2], second[:, 2]
+    )
+
+
+def matmul(first: Tensor, second: Tensor) -> Tensor:
+    """sum_y A[n, x, y, c] B[n, y, z, c] -> (n, x, z, c)."""
+    return (
+        first[:, :, 0, None] * second[:, None, 0]
+        + first[:, :, 1, None] * second[:, None, 1]
+        + first[:, :, 2, None] * second[:, None, 2]
+    )
+
+
+def outer(first: Tensor, second: Tensor) -> Tensor:
+    """a[n, x, c] b[n, y, c] -> (n, x, y, c)."""
+    return first[:, :, None] * second[:, None]
+
+
+def edge_product(features: Features, unit: Tensor, weight: Tensor) -> Features:
+    """Depthwise product of a member's features with the harmonics (l <= 4) of an edge.
+
+    Parameters
+    ----------
+    features : of the member at the end of each edge. unit : (n, x) direction of the edge.
+    weight : (n, 14, c), one weight per path.
+
+    Returns
+    -------
+    Features whose tensors are not yet symmetric and traceless: that part is linear, so it is
+    taken once for each hyperedge, after the sum.
+    """
+    s, v, t = features
+    w = weight.unbind(1)
+    r = unit[..., None]  # n, x, 1
+    a = dot(v, r)  # r.v
+    b = times(t, r)  # T r
+    c = dot(b, r)  # r.T r
+    scalar = w[0] * s + w[1] * a + w[2] * c
+    vector = (
+        r * (w[3] * s + w[4] * a + w[5] * c)[:, None] + w[6][:, None] * v + w[7][:, None] * b
+    )
+    row = (
+        r * (w[8] * s + w[9] * a + w[10] * c)[:, None] + w[11][:, None] * v + w[12][:, None] * b
+    )
+    tensor = outer(r.expand_as(row), row) + w[13][:, None, None] * t
+    return Features(scalar, vector, tensor)
+
+
+def first_edge_product(scalar: Tensor, unit: Tensor, weight: Tensor) -> Features:
+    """:func:`edge_product` for members that have scalars only; weight is (n, 3, c)."""
+    w = weight * scalar[:, None]
+    r = unit[..., None]
+    vector = r * w[:, 1][:, None]
+    return Features(w[:, 0], vector, outer(r.expand_as(vector), r * w[:, 2][:, None]))
+
+
+def product(first: Features, second: Features, weight: Tensor) -> Features:
+    """Channel-wise product of two sets of features; weight is (n or 1, 11, c)."""
+    w = weight.unbind(1)
+    (s1, v1, t1), (s2, v2, t2) = first, second
+    scalar = w[0] * s1 * s2 + w[1] * dot(v1, v2) + w[2] * contract(t1, t2)
+    vector = (
+        (w[3] * s1)[:, None] * v2
+        + (w[4] * s2)[:, None] * v1
+        + w[5][:, None] * times(t1, v2)
+        + w[6][:, None] * times(t2, v1)
+    )
+    tensor = (
+        (w[7] * s1)[:, None, None] * t2
+        + (w[8] * s2)[:, None, None] * t1
+        + symmetric_traceless(
+            outer(w[9][:, None] * v1, v2) + matmul(w[10][:, None, None] * t1, t2)
+        )
+    )
+    return Features(scalar, vector, tensor)
+
+
+class FeatureLinear(nn.Module):
+    """Mixes channels, each l with its own matrix (c -> d); no bias."""
+
+    def __init__(self, channels: int, out: int | None = None, gain: float = 1.0):
+        super().__init__()
+        out = out or channels
+        self.weight = nn.Parameter(torch.randn(3, channels, out) * gain / channels**0.5)
+
+    def forward(self, features: Features) -> Features:
+        """(n, ..., c) @ (c, d) -> (n, ..., d)."""
+        scalar, vector, tensor = features
+        return Features(
+            scalar @ self.weight[0], vector @ self.weight[1], tensor @ self.weight[2]
+        )

@@ -1,0 +1,211 @@
+"""The default network: SE3Set's vertex -> hyperedge -> vertex attention, made cheap.
+
+What it keeps of the published network: fragments as node-wise hyperedges, equivariant attention
+of a hyperedge over its members (V2E) and of an atom over its hyperedges (E2V), both under the
+smooth weights. What it changes: features up to l = 2 in Cartesian form, attention by gates
+instead of a softmax (un-normalised, so that a member of weight zero changes nothing), and body
+order from channel-wise products instead of wide feed-forward layers on every hyperedge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from se3set_ase.nn.cartesian import (
+    EDGE_PATHS,
+    FIRST_EDGE_PATHS,
+    PRODUCT_PATHS,
+    FeatureLinear,
+    Features,
+    edge_product,
+    first_edge_product,
+    product,
+    symmetric_traceless,
+)
+from se3set_ase.nn.graph import Graph, Weights
+from se3set_ase.nn.radial import BesselBasis
+from se3set_ase.nn.scatter import scatter_sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightConfig:
+    """Shape of :class:`LightNetwork`.
+
+    Attributes
+    ----------
+    channels : scalars, vectors and tensors of each atom and hyperedge.
+    blocks : V2E-E2V rounds.
+    heads : groups of channels that share an attention gate.
+    radial_functions : Bessel functions of each edge length.
+    radial_hidden : width of the network that turns them into weights.
+    readout_hidden : width of each block's readout.
+    mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
+        of the molecule at hand: those jump.
+    """
+
+    channels: int = 64
+    blocks: int = 2
+    heads: int = 8
+    radial_functions: int = 8
+    radial_hidden: int = 64
+    readout_hidden: int = 32
+    mean_members: float = 4.0
+    mean_hyperedges: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.channels % self.heads:
+            raise ValueError(
+                f"expected channels to be a multiple of heads, got {self.channels}, {self.heads}"
+            )
+
+
+class VertexToHyperedge(nn.Module):
+    """Each hyperedge gathers its members, seen from its owner."""
+
+    def __init__(self, config: LightConfig, first: bool):
+        super().__init__()
+        channels, hidden = config.channels, config.radial_hidden
+        self.first = first
+        self.heads = config.heads
+        self.paths = FIRST_EDGE_PATHS if first else EDGE_PATHS
+        self.members = nn.Linear(channels, channels) if first else FeatureLinear(channels)
+        self.distance = nn.Linear(config.radial_functions, hidden)
+        self.owner = nn.Linear(channels, hidden, bias=False)
+        self.member = nn.Linear(channels, hidden, bias=False)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.gate = nn.Linear(hidden, config.heads)
+        self.weight = nn.Linear(hidden, self.paths * channels, bias=False)
+        self.norm = config.mean_members**-0.5
+
+    def forward(
+        self, features: Features, owner: Tensor, graph: Graph, weights: Weights, basis: Tensor
+    ) -> Features:
+        """Atoms (N, ...) -> hyperedges (H, ...); owner (E,) is the owner i of each edge."""
+        scalar = features.scalar
+        member, n_hyper = graph.edge_atom, graph.hyper_atom.shape[0]
+        hidden = silu(
+            self.distance(basis) + self.owner(scalar)[owner] + self.member(scalar)[member]
+        )
+        hidden = silu(self.hidden(hidden))
+        channels = scalar.shape[1]
+        attention = torch.sigmoid(self.gate(hidden)) * (self.norm * weights.edge)[:, None]
+        attention = attention.repeat_interleave(channels // self.heads, dim=1)  # e, c
+        radial = self.weight(hidden).view(-1, self.paths, channels) * attention[:, None]  # e, p, c
+        unit = weights.vector / weights.distance[:, None]
+        if self.first:
+            message = first_edge_product(self.members(scalar)[member], unit, radial)
+        else:
+            message = edge_product(self.members(features)[member], unit, radial)
+        pooled = Features(*(scatter_sum(m, graph.edge_hyper, n_hyper) for m in message))  # e -> h
+        return pooled._replace(tensor=symmetric_traceless(pooled.tensor))
+
+
+class HyperedgeToVertex(nn.Module):
+    """Each atom gathers its hyperedges, under their smooth weights."""
+
+    def __init__(self, config: LightConfig):
+        super().__init__()
+        channels = config.channels
+        self.heads = config.heads
+        self.mix = FeatureLinear(channels)
+        self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * 0.3)
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels, bias=False)
+        self.logit = nn.Parameter(torch.randn(channels) * (config.heads / channels) ** 0.5)
+        self.norm = config.mean_hyperedges**-0.5
+
+    def forward(
+        self, atoms: Tensor, hyperedges: Features, graph: Graph, weights: Weights
+    ) -> Features:
+        """Scalars of the atoms (N, c) and hyperedges (H, ...) -> atoms (N, ...)."""
+        hyperedges = self.mix(hyperedges)
+        hyperedges = hyperedges.plus(product(hyperedges, hyperedges, self.square))
+        n_channels = atoms.shape[1]
+        hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(hyperedges.scalar))
+        logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
+        attention = torch.sigmoid(logit) * (self.norm * weights.hyperedge)[:, None]  # h, head
+        attention = attention.repeat_interleave(n_channels // self.heads, dim=1)  # h, c
+        message = hyperedges.scaled(attention)
+        size = atoms.shape[0]
+        return Features(*(scatter_sum(m, graph.hyper_atom, size) for m in message))  # h -> i
+
+
+class Block(nn.Module):
+    """V2E, E2V, products of what each atom gathered, update, readout."""
+
+    def __init__(self, config: LightConfig, n_species: int, first: bool):
+        super().__init__()
+        channels = config.channels
+        self.first = first
+        self.gather = VertexToHyperedge(config, first)
+        self.scatter = HyperedgeToVertex(config)
+        self.mix = FeatureLinear(channels)
+        # Products carry weights per element of the atom, as in MACE (arXiv:2206.07697).
+        self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * 0.3)
+        self.third = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * 0.3)
+        self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(3))
+        self.dense = nn.Sequential(
+            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels)
+        )
+        self.readout = nn.Sequential(
+            nn.Linear(channels, config.readout_hidden),
+            nn.SiLU(),
+            nn.Linear(config.readout_hidden, 1),
+        )
+
+    def forward(
+        self,
+        features: Features,
+        species: Tensor,
+        owner: Tensor,
+        graph: Graph,
+        weights: Weights,
+        basis: Tensor,
+    ) -> tuple[Features, Tensor]:
+        """New features of the atoms and their part of the energy (N,)."""
+        hyperedges = self.gather(features, owner, graph, weights, basis)
+        message = self.mix(self.scatter(features.scalar, hyperedges, graph, weights))
+        square = product(message, message, self.second[species])
+        cube = product(square, message, self.third[species])
+        change = self.update[0](message).plus(self.update[1](square)).plus(self.update[2](cube))
+        if self.first:
+            features = change._replace(scalar=features.scalar + change.scalar)
+        else:
+            features = features.plus(change)
+        scalar = features.scalar + self.dense(features.scalar)
+        return features._replace(scalar=scalar), self.readout(scalar).squeeze(-1)
+
+
+class LightNetwork(nn.Module):
+    """Per-atom outputs of a weighted hypergraph.
+
+    Parameters
+    ----------
+    config : its shape. n_species : number of elements. cutoff : Angstrom, of the edges.
+    """
+
+    def __init__(self, config: LightConfig, n_species: int, cutoff: float):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(n_species, config.channels)
+        self.basis = BesselBasis(config.radial_functions, cutoff)
+        self.blocks = nn.ModuleList(
+            Block(config, n_species, first=index == 0) for index in range(config.blocks)
+        )
+
+    def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
+        """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
+        basis = self.basis(weights.distance)
+        owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
+        scalar = self.embedding(species)
+        n, c = scalar.shape
+        features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 3, 3, c))
+        output = scalar.new_zeros(n)
+        for block in self.blocks:
+            features, energy = block(features, species, owner, graph, weights, basis)
+            output = output + energy
+        return output

@@ -1,0 +1,204 @@
+"""The potential: a network between atomic energies and the repulsion of the nuclei.
+
+    E = sum_i [ E0(z_i) + shift(z_i) c_i + scale (network_i - network of the isolated atom)
+                + 1/2 sum_j repulsion_ij ]
+
+``c_i`` is a smooth "has a neighbour", 1 for every bonded atom and 0 for an isolated one, so that
+an isolated atom has exactly its atomic energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from se3set_ase.bonds import COVALENT_RADII
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.graph import Graph, any_of, switch, weigh
+from se3set_ase.nn.light import LightConfig, LightNetwork
+from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
+from se3set_ase.nn.radial import Repulsion
+from se3set_ase.nn.scatter import scatter_sum
+
+NetworkConfig = LightConfig | PublishedConfig
+
+ARCHITECTURES: dict[str, tuple[type, type]] = {
+    "light": (LightConfig, LightNetwork),
+    "published": (PublishedConfig, PublishedNetwork),
+}
+
+#: Networks by name, for training.
+PRESETS: dict[str, NetworkConfig] = {"light": LightConfig(), "published": PublishedConfig()}
+
+#: Angstrom; closer than the first an atom counts as a neighbour, and no more from the second on.
+NEIGHBOUR_ON, NEIGHBOUR_OFF = 2.0, 4.0
+
+
+def network_config(values: Mapping[str, Any]) -> NetworkConfig:
+    """A network's configuration from plain values, ``architecture`` among them.
+
+    Raises
+    ------
+    ValueError : unknown architecture or keys.
+    """
+    options = dict(values)
+    architecture = options.pop("architecture", "light")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"expected architecture to be one of {sorted(ARCHITECTURES)}, got {architecture!r}"
+        )
+    config_class = ARCHITECTURES[architecture][0]
+    unknown = set(options) - {f.name for f in fields(config_class)}
+    if unknown:
+        raise ValueError(
+            f"expected settings of the {architecture} network, got unknown keys {sorted(unknown)}"
+        )
+    return config_class(**options)
+
+
+class SE3Set(nn.Module):
+    """A potential for molecules of the given elements.
+
+    Parameters
+    ----------
+    elements : atomic numbers, ascending.
+    hypergraph : what decides the hypergraph.
+    network : shape of the network.
+    atomic_energies : eV, energy of each isolated element at the model's level of theory.
+    shifts : eV, part of the energy that every bonded atom of an element has.
+    scale : eV, unit of the network's output.
+    """
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int],
+        hypergraph: HypergraphConfig,
+        network: NetworkConfig,
+        atomic_energies: Sequence[float],
+        shifts: Sequence[float] | None = None,
+        scale: float = 1.0,
+    ):
+        super().__init__()
+        self.elements = tuple(int(z) for z in elements)
+        if list(self.elements) != sorted(set(self.elements)):
+            raise ValueError(f"expected ascending distinct elements, got {self.elements}")
+        self.hypergraph = hypergraph
+        self.network_config = network
+        self.atomic_energies = tuple(float(e) for e in atomic_energies)
+        self.shifts = tuple(float(s) for s in (shifts or [0.0] * len(self.elements)))
+        self.scale = float(scale)
+        for name, values in (("atomic_energies", self.atomic_energies), ("shifts", self.shifts)):
+            if len(values) != len(self.elements):
+                raise ValueError(
+                    f"expected one of {name} per element ({len(self.elements)}), got {len(values)}"
+                )
+        self.species_of = {z: index for index, z in enumerate(self.elements)}
+        architecture = next(a for a, (c, _) in ARCHITECTURES.items() if type(network) is c)
+        self.architecture = architecture
+        network_class = ARCHITECTURES[architecture][1]
+        self.network = network_class(network, len(self.elements), hypergraph.cutoff)
+        self.repulsion = Repulsion(self.elements, COVALENT_RADII[list(self.elements)].tolist())
+        self.reference = AtomicTable(torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the network's weights."""
+        return next(self.parameters()).device
+
+    def to_config(self) -> dict[str, Any]:
+        """All but the weights, as plain values for JSON."""
+        return {
+            "elements": list(self.elements),
+            "hypergraph": self.hypergraph.to_dict(),
+            "network": {"architecture": self.architecture, **asdict(self.network_config)},
+            "atomic_energies": list(self.atomic_energies),
+            "shifts": list(self.shifts),
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any]) -> SE3Set:
+        """A model with random weights from :meth:`to_config`; ValueError names unknown keys."""
+        options = dict(values)
+        options["hypergraph"] = HypergraphConfig.from_dict(options["hypergraph"])
+        options["network"] = network_config(options["network"])
+        return cls(**options)
+
+    def forward(self, positions: Tensor, graph: Graph) -> Tensor:
+        """Energy of every atom, eV.
+
+        Parameters
+        ----------
+        positions : (N, 3) Angstrom, float64 or the model's dtype. graph : of the model's dtype.
+
+        Returns
+        -------
+        (N,) float64: networks may be single precision, sums of total energies may not.
+        """
+        weights = weigh(positions, graph, self.hypergraph)
+        n_atoms, n_species = graph.species.shape[0], len(self.elements)
+        isolated = torch.arange(n_species, device=graph.species.device)
+        output = self.network(torch.cat([graph.species, isolated]), graph, weights)
+        zero = output[n_atoms:][graph.species]  # the same network on each element's lone atom
+
+        owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
+        member = graph.edge_atom  # e -> j
+        # The fragments of an atom weigh 1 in total: so does each pair, over its edges.
+        pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
+        repulsion = 0.5 * pair * self.repulsion(
+            weights.distance, graph.species[owner], graph.species[member]
+        )
+        near = pair * switch(weights.distance, NEIGHBOUR_ON, NEIGHBOUR_OFF)
+        bonded = any_of(scatter_sum(near, owner, n_atoms))
+        learned = self.scale * (output[:n_atoms] - zero) + scatter_sum(repulsion, owner, n_atoms)
+        atomic, shift = self.reference.values[:, graph.species]
+        energy = atomic + shift * bonded.double() + learned.double()
+        return energy * graph.atom_weight.double()
+
+
+class AtomicTable(nn.Module):
+    """Constants per element that stay float64 whatever the model's dtype."""
+
+    values: Tensor
+
+    def __init__(self, values: Tensor):
+        super().__init__()
+        self.register_buffer("values", values.double(), persistent=False)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        exact = self.values
+        super()._apply(fn, recurse)
+        self.values = exact.to(self.values.device)
+        return self
+
+
+def energy_and_forces(
+    model: SE3Set, positions: Tensor, graph: Graph, *, create_graph: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies of the molecules and forces, in one pass.
+
+    Parameters
+    ----------
+    positions : (N, 3) Angstrom. create_graph : keep what a derivative of the forces needs.
+
+    Returns
+    -------
+    energy (M,) eV, forces (N, 3) eV/Angstrom, energies of the atoms (N,) eV; float64.
+    """
+    positions = positions.detach().requires_grad_(True)
+    energies = model(positions, graph)
+    energy = scatter_sum(energies, graph.molecule, graph.n_atoms.shape[0])  # i -> m
+    (gradient,) = torch.autograd.grad(
+        energies.sum(), positions, create_graph=create_graph, materialize_grads=True
+    )
+    return energy, -gradient, energies

@@ -1,0 +1,73 @@
+"""Functions of a distance alone: the radial basis and the repulsion of bare nuclei."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from se3set_ase.nn.graph import envelope
+
+#: e^2 / (4 pi epsilon_0) in eV Angstrom (CODATA 2018).
+COULOMB = 14.399645478
+
+
+class BesselBasis(nn.Module):
+    """sqrt(2 / r_c) sin(n pi d / r_c) / d for n = 1..N (Gasteiger et al., arXiv:2003.03123)."""
+
+    frequencies: Tensor
+
+    def __init__(self, n_functions: int, cutoff: float):
+        super().__init__()
+        frequencies = torch.arange(1, n_functions + 1, dtype=torch.float64) * math.pi / cutoff
+        self.register_buffer("frequencies", frequencies.to(torch.float32), persistent=False)
+        self._exact = tuple(frequencies.tolist())
+        self._norm = math.sqrt(2.0 / cutoff)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        """Recompute the buffer in the new dtype, so that float64 does not inherit float32's pi."""
+        super()._apply(fn, recurse)
+        self.frequencies = self.frequencies.new_tensor(self._exact)
+        return self
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """(E,) Angstrom -> (E, N)."""
+        d = distance[:, None]
+        return self._norm * torch.sin(d * self.frequencies) / d
+
+
+class Repulsion(nn.Module):
+    """Screened Coulomb repulsion of bare nuclei, gone at the bond length.
+
+    The universal potential of Ziegler, Biersack, Littmark (The Stopping and Range of Ions in
+    Solids, 1985), times an envelope that ends, C2, at the sum of covalent radii.
+    """
+
+    numbers: Tensor
+    radii: Tensor
+
+    _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
+    _EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
+
+    def __init__(self, elements: Sequence[int], radii: Sequence[float]):
+        super().__init__()
+        self.register_buffer("numbers", torch.tensor(elements).float(), persistent=False)
+        self.register_buffer("radii", torch.tensor(radii).float(), persistent=False)
+        self._exact_radii = tuple(float(r) for r in radii)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        super()._apply(fn, recurse)
+        self.radii = self.radii.new_tensor(self._exact_radii)
+        return self
+
+    def forward(self, distance: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Energy in eV of pairs at a distance (E,), species of the two ends (E,) -> (E,)."""
+        z_i, z_j = self.numbers[first], self.numbers[second]
+        reach = self.radii[first] + self.radii[second]
+        x = distance * (z_i**0.23 + z_j**0.23) / 0.46850
+        screening = sum(
+            c * torch.exp(-a * x) for c, a in zip(self._COEFFICIENTS, self._EXPONENTS, strict=True)
+        )
+        return COULOMB * z_i * z_j / distance * screening * envelope(distance / reach, 1.0)
