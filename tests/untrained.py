@@ -1,0 +1,45 @@
+"""A small model with random weights, and metadata for it: for tests of all that is not physics."""
+
+from __future__ import annotations
+
+import torch
+
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
+from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.model import SE3Set
+
+ATOMIC_ENERGIES = (-13.587222780835477, -1029.4889999168986, -2041.9816003861047)  # eV
+
+
+def tiny_model(*, channels: int = 8, dtype: torch.dtype = torch.float32) -> SE3Set:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return SE3Set(
+            elements=(1, 6, 8),
+            hypergraph=HypergraphConfig(cutoff=4.5),
+            network=LightConfig(channels=channels, blocks=1, heads=2),
+            atomic_energies=ATOMIC_ENERGIES,
+            shifts=(0.1, 0.2, 0.3),
+            scale=1.7,
+        ).to(dtype)
+
+
+METADATA = ModelMetadata(
+    name="tiny",
+    level_of_theory="PBE-D3/def2-SVP",
+    description="Untrained, for tests.",
+    limits=("Knows no chemistry.",),
+    training_data=(DataFile(file="train.xyz", sha256="ab" * 32, n_frames=450, role="train"),),
+    measured=(
+        Measurement(
+            data=DataFile(file="test.xyz", sha256="cd" * 32, n_frames=650, role="test"),
+            energy_mae_meV=1.25,
+            energy_rmse_meV=1.5,
+            energy_mae_meV_per_atom=0.1,
+            forces_mae_meV_A=None,
+            forces_rmse_meV_A=None,
+        ),
+    ),
+    training={"epochs": 3, "ema": 0.99},
+)
