@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"potential"}),
     frozenset({"calculator"}),
     frozenset({"ensemble", "evaluate", "simulate", "testing"}),
-    frozenset({"plots", "visualize"}),
+    frozenset({"plots", "report", "visualize"}),
     frozenset({"train"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
