@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from ase import Atoms, units
 from ase.io import Trajectory
 from ase.io import write as write_atoms
 
-__all__ = ["OPTIMIZERS", "DynamicsResult", "RelaxResult", "md", "relax", "write_events"]
+__all__ = ["OPTIMIZERS", "DynamicsResult", "RelaxResult", "md", "relax"]
 
 OPTIMIZERS = ("BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "MDMin", "GPMin")
 """Names that ``optimizer`` may have: classes of :mod:`ase.optimize`."""
@@ -268,23 +267,6 @@ def md(
         events=tuple(log.events),
         event_times=tuple(step * timestep / 1000.0 for step in log.steps),
     )
-
-
-def write_events(path: str | os.PathLike[str], result: DynamicsResult | RelaxResult) -> None:
-    """Write the refragmentation log as JSON lines: one event per line, in order of time.
-
-    Each line has the fields of the event (``step`` being that of this run, ``energy`` in eV)
-    and, for molecular dynamics, ``time_ps``.
-    """
-    if isinstance(result, DynamicsResult):
-        stamps = [{"time_ps": time} for time in result.event_times]
-    else:
-        stamps = [{"step": step} for step in result.event_steps]
-    lines = [
-        json.dumps({**dataclasses.asdict(event), **stamp}) + "\n"
-        for event, stamp in zip(result.events, stamps, strict=True)
-    ]
-    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 class _EventLog:

@@ -28,8 +28,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"potential"}),
     frozenset({"calculator"}),
     frozenset({"ensemble", "evaluate", "simulate", "testing"}),
-    frozenset({"plots", "report", "visualize"}),
+    frozenset({"plots", "records", "report", "visualize"}),
     frozenset({"train"}),
+    frozenset({"console"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

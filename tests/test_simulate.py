@@ -15,7 +15,8 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.io import read
 
-from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax, write_events
+from se3set_ase.records import write_events
+from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax
 
 ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
 DRIFT_TOLERANCE = 2.0  # meV/atom/ps, of EMT at 0.5 fs over a fifth of a picosecond

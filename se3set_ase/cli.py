@@ -1,0 +1,306 @@
+"""The command ``se3set-ase``.
+
+Results go to standard output and to the files named; progress and errors go to standard error.
+Input that cannot be used ends with a plain sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from se3set_ase import __version__
+from se3set_ase.console import (
+    check_outputs,
+    check_readable,
+    count_frames,
+    progress_bar,
+    read_frames,
+    read_molecule,
+)
+
+__all__ = ["app"]
+
+DEFAULT_MODEL = "acac"
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class PlainErrors(TyperGroup):
+    """Tells bad input in one sentence; only what we did not foresee leaves a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command; exit with 2 for bad input and with 130 after Ctrl-C."""
+        from ase.calculators.calculator import CalculatorError
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (ValueError, OSError, CalculatorError) as error:
+            if ctx.params.get("traceback"):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+
+
+app = typer.Typer(
+    cls=PlainErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # it would eat our [default: ...]
+    pretty_exceptions_enable=False,
+    help="SE3Set, a hypergraph neural network potential that refragments smoothly.",
+)
+
+
+class Precision(str, enum.Enum):
+    """Arithmetic of the network."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Ensemble(str, enum.Enum):
+    """What stays constant in molecular dynamics."""
+
+    langevin = "langevin"
+    nve = "nve"
+
+
+class Membership(str, enum.Enum):
+    """How an atom belongs to a fragment."""
+
+    smooth = "smooth"
+    hard = "hard"
+
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Bundled name, model folder, or a file in it.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Dtype = Annotated[Precision, typer.Option(help="Arithmetic.")]
+Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
+Structure = Annotated[
+    Path, typer.Argument(help="Any file that ASE reads; its last frame is taken.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Events = Annotated[
+    Path | None,
+    typer.Option(help="Refragmentation log, JSON lines.  [default: STEM-COMMAND.events.jsonl]"),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"se3set-ase {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error came from.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+@app.command()
+def models() -> None:
+    """List the models that come with the package."""
+    from se3set_ase.registry import list_models
+    from se3set_ase.report import describe_models
+
+    typer.echo(describe_models(list_models()))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Bundled name, model folder, or a file in it.")],
+    file: Annotated[
+        Path, typer.Argument(help="Labelled frames (eV, eV/A), extended XYZ or .traj.")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the errors here, as JSON.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
+    device: Device = "auto",
+    dtype: Dtype = Precision.float64,
+    charge: Charge = 0,
+) -> None:
+    """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
+    from se3set_ase import evaluate as evaluation
+    from se3set_ase.files import write_atomically
+    from se3set_ase.potential import Potential
+    from se3set_ase.report import describe_errors
+
+    check_readable(file)
+    potential = Potential(model, device=device, dtype=dtype.value, charge=charge)
+    with progress_bar("evaluate", count_frames(file), "frame") as progress:
+        errors = evaluation.evaluate(
+            potential, read_frames(file), batch_size=batch_size, progress=progress
+        )
+    errors = {"model": model, "file": str(file), **errors}
+    if json_file is not None:
+        write_atomically(json_file, (json.dumps(errors, indent=2) + "\n").encode())
+    typer.echo(describe_errors(errors))
+    if not errors["complete"]:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def relax(
+    file: Structure,
+    model: Model = DEFAULT_MODEL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="[default: STEM-relaxed.xyz]")
+    ] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Every step.  [default: STEM-relax.traj]")
+    ] = None,
+    events: Events = None,
+    fmax: Annotated[float, typer.Option(help="Ends when no force is longer, eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=0, help="Ends after as many steps.")] = 500,
+    optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
+    device: Device = "auto",
+    dtype: Dtype = Precision.float64,
+    charge: Charge = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Relax a molecule.  Ctrl-C keeps what was reached."""
+    from ase.io import write
+
+    from se3set_ase import records, report, simulate
+
+    atoms = read_molecule(file)
+    output = output or Path(f"{file.stem}-relaxed.xyz")
+    trajectory = trajectory or Path(f"{file.stem}-relax.traj")
+    events = events or Path(f"{file.stem}-relax.events.jsonl")
+    check_outputs(overwrite, output, trajectory, events)
+    atoms.calc = _calculator(model, device, dtype, charge)
+    with progress_bar("relax", None, "step") as progress:
+        result = simulate.relax(
+            atoms,
+            fmax=fmax,
+            steps=steps,
+            optimizer=optimizer,
+            trajectory=trajectory,
+            progress=progress,
+        )
+    write(output, atoms)
+    records.write_events(events, result)
+    typer.echo(report.describe_relaxation(result))
+    typer.echo(report.describe_events(result))
+    typer.echo(f"written: {output}, {trajectory}, {events}")
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def md(
+    file: Structure,
+    model: Model = DEFAULT_MODEL,
+    temperature: Annotated[float, typer.Option(min=0, help="K.")] = 300.0,
+    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
+    ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
+    friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
+    refragment: Annotated[
+        Membership, typer.Option(help="hard: for comparison only, the energy jumps.")
+    ] = Membership.smooth,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
+    interval: Annotated[int, typer.Option(min=1, help="Steps between two records.")] = 10,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Recorded steps.  [default: STEM-md.traj]")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="[default: STEM-md.png]")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Energies over time, CSV.  [default: STEM-md.csv]")
+    ] = None,
+    events: Events = None,
+    device: Device = "auto",
+    dtype: Dtype = Precision.float64,
+    charge: Charge = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run molecular dynamics.  Ctrl-C keeps what was done."""
+    from se3set_ase import plots, records, report, simulate
+
+    atoms = read_molecule(file)
+    trajectory = trajectory or Path(f"{file.stem}-md.traj")
+    plot = plot or Path(f"{file.stem}-md.png")
+    table = table or Path(f"{file.stem}-md.csv")
+    events = events or Path(f"{file.stem}-md.events.jsonl")
+    check_outputs(overwrite, trajectory, plot, table, events)
+    atoms.calc = _calculator(model, device, dtype, charge, refragment)
+    with progress_bar(ensemble.value, steps, "step") as progress:
+        result = simulate.md(
+            atoms,
+            temperature_K=temperature,
+            timestep=timestep,
+            steps=steps,
+            ensemble=ensemble.value,
+            friction=friction,
+            seed=seed,
+            trajectory=trajectory,
+            interval=interval,
+            progress=progress,
+        )
+    if len(result.time) == 0:
+        raise KeyboardInterrupt
+    records.write_events(events, result)
+    records.write_table(table, result)
+    title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
+    plots.plot_dynamics(result, plot, title=title, nve=ensemble is Ensemble.nve)
+    typer.echo(report.describe_dynamics(result))
+    typer.echo(report.describe_events(result))
+    typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Training configuration, YAML.")],
+) -> None:
+    """Train a model; goes on where an earlier run of the same configuration was stopped."""
+    check_readable(config)
+    from se3set_ase.train.config import load_config
+    from se3set_ase.train.run import train as run_training
+
+    typer.echo(f"written: {run_training(load_config(config))}")
+
+
+@app.command()
+def fragments(
+    file: Structure,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Fragment as this model does.")
+    ] = None,
+) -> None:
+    """Print the fragments and hyperedges of a molecule.  Needs no model."""
+    raise NotImplementedError
+
+
+def _calculator(
+    model: str,
+    device: str,
+    dtype: Precision,
+    charge: int,
+    refragment: Membership = Membership.smooth,
+) -> Any:
+    from se3set_ase.calculator import SE3SetCalculator
+
+    return SE3SetCalculator(
+        model, device=device, dtype=dtype.value, charge=charge, refragment=refragment.value
+    )

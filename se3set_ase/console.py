@@ -1,0 +1,95 @@
+"""What the commands share: reading molecules, guarding files, showing progress."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = [
+    "check_outputs",
+    "check_readable",
+    "count_frames",
+    "progress_bar",
+    "read_frames",
+    "read_molecule",
+]
+
+
+def check_readable(file: Path) -> None:
+    """Raise FileNotFoundError or IsADirectoryError for a path that is no file."""
+    if not file.exists():
+        raise FileNotFoundError(f"no file {file}")
+    if file.is_dir():
+        raise IsADirectoryError(f"expected a file with atoms, got the folder {file}")
+
+
+def read_frames(file: Path) -> Iterator[Atoms]:
+    """The frames of a file, one by one; ValueError names the frame that cannot be read."""
+    from ase.io import iread
+
+    n_read = 0
+    try:
+        for atoms in iread(file, ":"):
+            yield atoms
+            n_read += 1
+    except Exception as error:  # ASE's readers fail with whatever their parser ran into
+        raise ValueError(
+            f"cannot read frame {n_read} of {file}: {error or type(error).__name__}; expected a "
+            "file that ASE reads, such as extended XYZ"
+        ) from error
+    if n_read == 0:
+        raise ValueError(f"expected frames with atoms in {file}, got none")
+
+
+def read_molecule(file: Path) -> Atoms:
+    """The last frame of a file, without the results that it may carry: they are not ours."""
+    check_readable(file)
+    for atoms in read_frames(file):
+        last = atoms
+    last.calc = None
+    return last
+
+
+def count_frames(file: Path) -> int | None:
+    """Frames of an (extended) XYZ file, for the progress bar; None for what it cannot tell."""
+    if file.suffix not in (".xyz", ".extxyz"):
+        return None
+    n_frames = 0
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.strip().isdigit():
+                return None
+            for _ in range(int(line) + 1):
+                next(lines, None)
+            n_frames += 1
+    return n_frames
+
+
+def check_outputs(overwrite: bool, *paths: Path) -> None:
+    """Nobody shall lose the trajectory of last night, nor hours later find no place to write."""
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(f"{', '.join(there)} exists already; give other names or --overwrite")
+    for path in paths:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"not allowed to write into {path.parent}")
+
+
+@contextlib.contextmanager
+def progress_bar(name: str, total: int | None, unit: str) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, where that is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(
+        desc=name, total=total, unit=unit, file=sys.stderr, disable=None, dynamic_ncols=True
+    ) as bar:
+        yield bar.update

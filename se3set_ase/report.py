@@ -1,0 +1,176 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from se3set_ase.registry import ModelInfo
+from se3set_ase.simulate import DynamicsResult, RelaxResult
+
+__all__ = [
+    "describe_dynamics",
+    "describe_errors",
+    "describe_events",
+    "describe_models",
+    "describe_relaxation",
+    "table",
+]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; numbers stand on the right.
+
+    >>> print(table(["atom", "charge"], [["H", "0.5"], ["Cl", "-10.25"]]))
+    atom  charge
+    ----  ------
+    H        0.5
+    Cl    -10.25
+    """
+    rows = [list(row) for row in rows]
+    widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
+    right = [bool(rows) and all(_is_number(row[k]) for row in rows) for k in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(cells, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def describe_models(models: Sequence[ModelInfo]) -> str:
+    """The bundled models, one per line."""
+    if not models:
+        return "no bundled models"
+    rows = []
+    for model in models:
+        metadata = model.metadata
+        tests = [m for m in metadata.measured if m.data.role == "test"]
+        rows.append(
+            [
+                model.name,
+                " ".join(metadata.symbols),
+                ",".join(str(charge) for charge in metadata.charges),
+                metadata.level_of_theory,
+                f"{metadata.weights.n_parameters:,}" if metadata.weights else "",
+                _errors_of(tests[0]) if tests else "not measured",
+            ]
+        )
+    header = ["model", "elements", "charge", "level of theory", "parameters", "test RMSE"]
+    return table(header, rows)
+
+
+def _errors_of(measured: Any) -> str:
+    energy, forces = measured.energy_rmse_meV, measured.forces_rmse_meV_A
+    parts = []
+    if energy is not None:
+        parts.append(f"{energy:.1f} meV")
+    if forces is not None:
+        parts.append(f"{forces:.1f} meV/A")
+    return " | ".join(parts) + f" ({measured.data.file})"
+
+
+def describe_errors(errors: dict[str, Any]) -> str:
+    """What :func:`se3set_ase.evaluate.evaluate` returned."""
+    quantities = [
+        ("energy", "energy_mae_meV", "energy_rmse_meV", "meV"),
+        ("energy per atom", "energy_mae_meV_per_atom", None, "meV"),
+        ("forces", "forces_mae_meV_A", "forces_rmse_meV_A", "meV/A"),
+    ]
+    rows = [
+        [name, _number(errors[mae]), _number(errors[rmse]) if rmse else "-", unit]
+        for name, mae, rmse, unit in quantities
+    ]
+    frames = f"{errors['n_frames']} frames"
+    if not errors["complete"]:
+        frames += " (interrupted: not all of the file)"
+    return frames + "\n" + table(["", "MAE", "RMSE", "unit"], rows)
+
+
+def describe_relaxation(result: RelaxResult) -> str:
+    """How a relaxation went."""
+    if len(result.energy) == 0:
+        return "interrupted before the first step"
+    outcome = (
+        "interrupted" if result.interrupted
+        else "converged" if result.converged
+        else "NOT converged"
+    )  # fmt: skip
+    return "\n".join(
+        [
+            f"{outcome} after {result.n_steps} steps",
+            f"energy         {result.energy[0]:.6f} -> {result.energy[-1]:.6f} eV "
+            f"({1000 * (result.energy[-1] - result.energy[0]):+.2f} meV)",
+            f"longest force  {result.fmax[0]:.4f} -> {result.fmax[-1]:.4f} eV/A",
+        ]
+    )
+
+
+def describe_dynamics(result: DynamicsResult) -> str:
+    """Averages of a run, and how well it kept its energy."""
+    if len(result.time) == 0:
+        return "interrupted before the first step"
+    mev_per_atom = 1000.0 / result.n_atoms
+    lines = [
+        f"{result.n_steps} steps, {result.time[-1]:.4g} ps"
+        + (" (interrupted)" if result.interrupted else ""),
+        f"temperature     {result.temperature.mean():8.1f} K mean, "
+        f"{result.temperature.std():.1f} K standard deviation",
+        f"potential       {result.potential.mean():8.4f} eV mean, "
+        f"{result.potential.std() * mev_per_atom:.2f} meV/atom standard deviation",
+        f"total energy    {result.drift():+8.4f} meV/atom/ps drift, "
+        f"{result.total.std() * mev_per_atom:.4f} meV/atom standard deviation",
+    ]
+    if (result.n_hyperedges == result.n_hyperedges).all():  # NaN where there is no hypergraph
+        lines.append(
+            f"hyperedges      {result.n_hyperedges.mean():8.1f} mean, "
+            f"{result.n_hyperedges.min():.0f} to {result.n_hyperedges.max():.0f}"
+        )
+    return "\n".join(lines)
+
+
+def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> str:
+    """The refragmentation log: counts of each kind, then the events themselves.
+
+    Where there are more than ``most``, bonds and fragments come before reach, which changes with
+    every larger vibration; what is told stays in order of time.
+    """
+    if isinstance(result, DynamicsResult):
+        stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
+    else:
+        stamps = [f"step {step}" for step in result.event_steps]
+    if not result.events:
+        return "refragmentation: none"
+    counts: dict[str, int] = {}
+    for event in result.events:
+        counts[event.kind] = counts.get(event.kind, 0) + 1
+    summary = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+    order = sorted(range(len(stamps)), key=lambda k: (result.events[k].kind.startswith("reach"), k))
+    told = sorted(order[:most])
+    rows = [[stamps[k], result.events[k].kind, _atoms(result.events[k])] for k in told]
+    left = len(stamps) - len(told)
+    lines = [f"refragmentation: {summary}", table(["when", "what", "atoms"], rows)]
+    if left:
+        lines.append(f"... and {left} more")
+    return "\n".join(lines)
+
+
+def _atoms(event: Any) -> str:
+    named = [f"{symbol}{index}" for symbol, index in zip(event.symbols, event.atoms, strict=True)]
+    joint = "-" if event.kind.startswith("bond") else " "
+    return joint.join(named[:12]) + (f" and {len(named) - 12} more" if len(named) > 12 else "")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return cell in ("", "-")
+    return True
