@@ -289,7 +289,16 @@ def fragments(
     ] = None,
 ) -> None:
     """Print the fragments and hyperedges of a molecule.  Needs no model."""
-    raise NotImplementedError
+    from se3set_ase.checkpoint import load_metadata
+    from se3set_ase.hypergraph import HypergraphConfig
+    from se3set_ase.registry import resolve_model
+    from se3set_ase.report import describe_fragments
+
+    atoms = read_molecule(file)
+    config = HypergraphConfig()
+    if model is not None:
+        config = HypergraphConfig.from_dict(load_metadata(resolve_model(model)).hypergraph)
+    typer.echo(describe_fragments(atoms.numbers, atoms.positions, config))
 
 
 def _calculator(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 
@@ -12,6 +15,7 @@ __all__ = [
     "describe_dynamics",
     "describe_errors",
     "describe_events",
+    "describe_fragments",
     "describe_models",
     "describe_relaxation",
     "table",
@@ -162,6 +166,74 @@ def _atoms(event: Any) -> str:
     named = [f"{symbol}{index}" for symbol, index in zip(event.symbols, event.atoms, strict=True)]
     joint = "-" if event.kind.startswith("bond") else " "
     return joint.join(named[:12]) + (f" and {len(named) - 12} more" if len(named) > 12 else "")
+
+
+def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:
+    """Fragments, bonds that are between bonded and not, and hyperedges of a geometry.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
+
+    Raises
+    ------
+    ValueError : a geometry that has no hypergraph.
+    """
+    import torch
+    from ase.data import chemical_symbols
+    from ase.formula import Formula
+
+    from se3set_ase.nn.graph import collate, weigh
+
+    if len(numbers) == 0:
+        raise ValueError("expected at least one atom, got none")
+    hypergraph = build_hypergraph(numbers, positions, config)
+    species_of = {int(z): k for k, z in enumerate(np.unique(numbers))}
+    graph = collate([hypergraph], species_of, config, dtype=torch.float64)
+    weights = weigh(torch.as_tensor(positions, dtype=torch.float64), graph, config)
+    names = [f"{chemical_symbols[z]}{i}" for i, z in enumerate(numbers)]
+    present = [f for f, weight in enumerate(weights.fragment.tolist()) if weight > 0]
+    label = {f: str(k) for k, f in enumerate(present)}
+    edges = np.bincount(hypergraph.edge_hyper, minlength=len(hypergraph.hyper_atom))
+
+    fragments = []
+    for f in present:
+        atoms = hypergraph.fragments[f].atoms
+        formula = Formula.from_list([chemical_symbols[numbers[i]] for i in atoms])
+        members = " ".join(names[i] for i in atoms)
+        fragments.append(
+            [label[f], f"{weights.fragment[f]:.4f}", f"{formula.format('hill')}", members]
+        )
+    seen: dict[int, list[str]] = {i: [] for i in range(len(numbers))}
+    n_hyper = n_edges = 0
+    for h, (i, f, member) in enumerate(
+        zip(hypergraph.hyper_atom, hypergraph.hyper_fragment, hypergraph.hyper_member, strict=True)
+    ):
+        weight = float(weights.hyperedge[h])
+        if weight > 0:
+            n_hyper, n_edges = n_hyper + 1, n_edges + int(edges[h])
+            own = "*" if member else ""
+            part = f":{weight:.3f}" if weight < 0.9995 else ""
+            seen[int(i)].append(label[int(f)] + own + part)
+    bonds = [
+        [f"{names[i]}-{names[j]}", f"{np.linalg.norm(positions[j] - positions[i]):.4f}", f"{b:.4f}"]
+        for (i, j), b in zip(hypergraph.bond_atoms.tolist(), weights.bond.tolist(), strict=True)
+    ]
+    title = Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill")
+    parts = [
+        f"{title}: {len(numbers)} atoms, {len(present)} fragments, {n_hyper} hyperedges, "
+        f"{n_edges} edges",
+        table(["fragment", "weight", "formula", "atoms"], fragments),
+    ]
+    if bonds:
+        parts.append(
+            "between bonded (1) and not (0):\n" + table(["bond", "length / A", "weight"], bonds)
+        )
+    parts.append(
+        "hyperedges: the fragments that each atom attends to (* its own; weight where below 1)\n"
+        + table(["atom", "fragments"], [[names[i], "  ".join(s)] for i, s in seen.items()])
+    )
+    return "\n\n".join(parts)
 
 
 def _number(value: float | None) -> str:
