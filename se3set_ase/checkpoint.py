@@ -18,7 +18,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from se3set_ase import __version__
 from se3set_ase.card import render_card
@@ -109,7 +109,7 @@ def save_checkpoint(
             file=WEIGHTS_FILE,
             sha256=hashlib.sha256(content).hexdigest(),
             n_bytes=len(content),
-            dtype=str(model.dtype).removeprefix("torch."),
+            dtype=cast(Any, str(model.dtype).removeprefix("torch.")),  # checked below
             n_parameters=sum(p.numel() for p in model.parameters()),
         ),
     )
@@ -159,7 +159,11 @@ def load_checkpoint(
     FileNotFoundError : nothing is at ``path``.
     CheckpointError : what is there cannot be used; the text says which file, what was
         expected, what came, and what to do.
+    ValueError : no such device.
     """
+    import torch
+
+    _check_device(device)
     json_file = _metadata_file(Path(path))
     metadata = _read_metadata(json_file)
     assert metadata.weights is not None  # _read_metadata has checked it
@@ -171,7 +175,7 @@ def load_checkpoint(
     model.load_state_dict(tensors, assign=True)
     model.requires_grad_(False).eval()
     if dtype is None:
-        dtype = _dtype_of(metadata.weights, json_file)
+        dtype = getattr(torch, metadata.weights.dtype)
     return model.to(device=device, dtype=dtype), metadata
 
 
@@ -238,16 +242,19 @@ def _check_tensors(
         )
 
 
-def _dtype_of(weights: WeightsFile, json_file: Path) -> torch.dtype:
+def _check_device(device: str | torch.device) -> None:
     import torch
 
-    known = {"float32": torch.float32, "float64": torch.float64}
-    if weights.dtype not in known:
-        raise CheckpointError(
-            f"{json_file}: expected 'weights.dtype' to be one of {sorted(known)}, "
-            f"got {weights.dtype!r}"
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    try:
+        asked = torch.device(device)
+    except RuntimeError:
+        asked = None
+    if asked is None or (asked.type == "cuda" and (asked.index or 0) >= n_cuda):
+        raise ValueError(
+            f"expected device 'cpu' or one of the {n_cuda} CUDA devices that torch sees here, "
+            f"got {str(device)!r}"
         )
-    return known[weights.dtype]
 
 
 def _listed(names: list[str], most: int = 12) -> str:

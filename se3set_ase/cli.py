@@ -34,7 +34,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 class PlainErrors(TyperGroup):
     """Tells bad input in one sentence; only what we did not foresee leaves a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; exit with 2 for bad input and with 130 after Ctrl-C."""
         from ase.calculators.calculator import CalculatorError
 
@@ -145,10 +145,10 @@ def evaluate(
     from se3set_ase.report import describe_errors
 
     check_readable(file)
-    potential = Potential(model, device=device, dtype=dtype.value, charge=charge)
+    potential = Potential(model, device=device, dtype=dtype.value)
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
-            potential, read_frames(file), batch_size=batch_size, progress=progress
+            potential, read_frames(file), charge=charge, batch_size=batch_size, progress=progress
         )
     errors = {"model": model, "file": str(file), **errors}
     if json_file is not None:

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.hypergraph import check_positions
+from se3set_ase.potential import Potential, declared_charge_and_spin
+
 __all__ = ["evaluate"]
 
 _MEV = 1000.0  # meV per eV
@@ -40,6 +43,7 @@ def evaluate(
     model: Any,
     frames: Iterable[Atoms],
     *,
+    charge: int = 0,
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
@@ -53,6 +57,8 @@ def evaluate(
     model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
     frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
         in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
+    charge : Total charge of the molecules, unless a frame declares its own (as the calculator
+        reads it); for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
     progress : Called with the number of frames finished since its last call.
 
@@ -66,7 +72,8 @@ def evaluate(
 
     Raises
     ------
-    ValueError : a label is not finite or of the wrong shape; the text says in which frame.
+    ValueError : a label is not finite or of the wrong shape, or a ``Potential`` cannot take a
+        molecule; the text says in which frame, counted from 0.
     """
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
@@ -76,7 +83,11 @@ def evaluate(
     try:
         for batch in _batches(frames, batch_size):
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
-            predictions = _predict(model, batch, forces=any(f is not None for _, f in labels))
+            if isinstance(model, Potential):
+                predictions = _predict_batch(model, batch, charge, first=n_frames)
+            else:
+                forces = any(f is not None for _, f in labels)
+                predictions = _predict_each(model, batch, forces=forces)
             # From here to the end of the batch nothing can fail, so no batch counts by half.
             for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
                 if e is not None:
@@ -129,14 +140,37 @@ def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
     return energy, forces
 
 
-def _predict(model: Any, batch: list[Atoms], *, forces: bool) -> list[tuple[float, np.ndarray]]:
-    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame of a batch."""
-    if hasattr(model, "predict"):
-        return [(p.energy, p.forces) for p in model.predict(batch)]
+def _predict_batch(
+    model: Potential, batch: list[Atoms], charge: int, *, first: int
+) -> list[tuple[float, np.ndarray]]:
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
+    for index, atoms in enumerate(batch):
+        try:
+            model.check(atoms, **{"charge": charge, **declared_charge_and_spin(atoms)})
+            check_positions(atoms.positions)
+        except ValueError as error:
+            raise ValueError(f"frame {first + index}: {error}") from error
+    try:
+        predictions = model.predict(batch, charge=charge)
+    except ValueError as error:
+        if len(batch) == 1:
+            raise ValueError(f"frame {first}: {error}") from error
+        return [  # one by one, to name the frame that cannot be predicted
+            prediction
+            for index, atoms in enumerate(batch)
+            for prediction in _predict_batch(model, [atoms], charge, first=first + index)
+        ]
+    return [(p.energy, p.forces) for p in predictions]
+
+
+def _predict_each(
+    calculator: Any, batch: list[Atoms], *, forces: bool
+) -> list[tuple[float, np.ndarray]]:
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame, by an ASE calculator."""
     predictions = []
     for labelled in batch:
         atoms = labelled.copy()  # the copy leaves the labels, that is the old calculator, behind
-        atoms.calc = model
+        atoms.calc = calculator
         f = atoms.get_forces() if forces else np.zeros((len(atoms), 3))
         predictions.append((float(atoms.get_potential_energy()), f))
     return predictions

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -50,7 +50,7 @@ class WeightsFile:
     file: str
     sha256: str
     n_bytes: int
-    dtype: str
+    dtype: Literal["float32", "float64"]
     n_parameters: int
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 
@@ -187,42 +188,40 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
 
     if len(numbers) == 0:
         raise ValueError("expected at least one atom, got none")
-    hypergraph = build_hypergraph(numbers, positions, config)
+    structure = build_hypergraph(numbers, positions, config)
     species_of = {int(z): k for k, z in enumerate(np.unique(numbers))}
-    graph = collate([hypergraph], species_of, config, dtype=torch.float64)
+    graph = collate([structure], species_of, config, dtype=torch.float64)
     weights = weigh(torch.as_tensor(positions, dtype=torch.float64), graph, config)
-    names = [f"{chemical_symbols[z]}{i}" for i, z in enumerate(numbers)]
-    present = [f for f, weight in enumerate(weights.fragment.tolist()) if weight > 0]
-    label = {f: str(k) for k, f in enumerate(present)}
-    edges = np.bincount(hypergraph.edge_hyper, minlength=len(hypergraph.hyper_atom))
+    seen = WeightedHypergraph(
+        structure=structure,
+        bond_weights=weights.bond.numpy(),
+        fragment_weights=weights.fragment.numpy(),
+        hyperedge_weights=weights.hyperedge.numpy(),
+    )
+    symbols = [chemical_symbols[z] for z in numbers]
+    names = [f"{symbol}{i}" for i, symbol in enumerate(symbols)]
+    label = {atoms: str(k) for k, (atoms, _) in enumerate(seen.fragments)}
 
-    fragments = []
-    for f in present:
-        atoms = hypergraph.fragments[f].atoms
-        formula = Formula.from_list([chemical_symbols[numbers[i]] for i in atoms])
-        members = " ".join(names[i] for i in atoms)
-        fragments.append(
-            [label[f], f"{weights.fragment[f]:.4f}", f"{formula.format('hill')}", members]
-        )
-    seen: dict[int, list[str]] = {i: [] for i in range(len(numbers))}
-    n_hyper = n_edges = 0
-    for h, (i, f, member) in enumerate(
-        zip(hypergraph.hyper_atom, hypergraph.hyper_fragment, hypergraph.hyper_member, strict=True)
-    ):
-        weight = float(weights.hyperedge[h])
-        if weight > 0:
-            n_hyper, n_edges = n_hyper + 1, n_edges + int(edges[h])
-            own = "*" if member else ""
-            part = f":{weight:.3f}" if weight < 0.9995 else ""
-            seen[int(i)].append(label[int(f)] + own + part)
+    def formula(atoms: Iterable[int]) -> str:
+        return str(Formula.from_list([symbols[i] for i in atoms]).format("hill"))
+
+    fragments = [
+        [label[atoms], f"{weight:.4f}", formula(atoms), " ".join(names[i] for i in atoms)]
+        for atoms, weight in seen.fragments
+    ]
     bonds = [
         [f"{names[i]}-{names[j]}", f"{np.linalg.norm(positions[j] - positions[i]):.4f}", f"{b:.4f}"]
-        for (i, j), b in zip(hypergraph.bond_atoms.tolist(), weights.bond.tolist(), strict=True)
+        for (i, j), b in seen.bonds
+        if b < 1
     ]
-    title = Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill")
+    attended: list[list[str]] = [[] for _ in names]
+    for owner, atoms, weight in seen.hyperedges:
+        own = "*" if owner in atoms else ""
+        part = f":{weight:.3f}" if weight < 0.9995 else ""
+        attended[owner].append(label[atoms] + own + part)
     parts = [
-        f"{title}: {len(numbers)} atoms, {len(present)} fragments, {n_hyper} hyperedges, "
-        f"{n_edges} edges",
+        f"{formula(range(len(names)))}: {len(names)} atoms, {len(fragments)} fragments, "
+        f"{seen.n_hyperedges} hyperedges, {seen.n_edges} edges",
         table(["fragment", "weight", "formula", "atoms"], fragments),
     ]
     if bonds:
@@ -231,7 +230,10 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
         )
     parts.append(
         "hyperedges: the fragments that each atom attends to (* its own; weight where below 1)\n"
-        + table(["atom", "fragments"], [[names[i], "  ".join(s)] for i, s in seen.items()])
+        + table(
+            ["atom", "fragments"],
+            [[name, "  ".join(row)] for name, row in zip(names, attended, strict=True)],
+        )
     )
     return "\n\n".join(parts)
 

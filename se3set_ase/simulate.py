@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -274,18 +275,19 @@ class _EventLog:
 
     def __init__(self, calculator: Any) -> None:
         self._calculator = calculator
-        self._seen = len(getattr(calculator, "events", ()))
         self.events: list[Any] = []
         self.steps: list[int] = []
+        log = getattr(calculator, "events", ())
+        # The log may be bounded, so its length tells nothing; the number of the evaluation does.
+        self._last = log[-1].step if log else -1
 
     def collect(self, step: int) -> None:
         log = getattr(self._calculator, "events", ())
-        if len(log) < self._seen:  # the calculator was reset
-            self._seen = 0
-        new = list(log[self._seen :])
-        self._seen += len(new)
-        self.events += new
-        self.steps += [step] * len(new)
+        new = list(itertools.takewhile(lambda event: event.step > self._last, reversed(log)))
+        if new:
+            self._last = new[0].step
+            self.events += reversed(new)
+            self.steps += [step] * len(new)
 
 
 @contextlib.contextmanager

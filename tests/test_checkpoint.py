@@ -185,6 +185,15 @@ def test_describe_data_file(tmp_path: Path) -> None:
     assert described.sha256 == ("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "abacus"])
+def test_devices_that_are_not_there(saved: Path, device: str) -> None:
+    with pytest.raises(
+        ValueError,
+        match=rf"expected device 'cpu' or one of the 0 CUDA devices .*, got '{device}'",
+    ):
+        load_checkpoint(saved, device=device)
+
+
 # --- Files that cannot be used ---------------------------------------------------------------
 
 
@@ -391,7 +400,7 @@ def test_unknown_architecture(folder: Path) -> None:
 
 def test_unknown_precision(folder: Path) -> None:
     edit(folder, lambda c: c["weights"].update(dtype="bfloat16"))
-    refused(folder, r"expected 'weights\.dtype' to be one of .*, got 'bfloat16'")
+    refused(folder, r"weights\.dtype: input should be 'float32' or 'float64', got 'bfloat16'")
 
 
 def test_missing_extra_and_misshaped_tensors_are_listed(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
+from untrained import METADATA, tiny_model
 
+from se3set_ase.calculator import SE3SetCalculator
+from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.evaluate import evaluate
+from se3set_ase.potential import Potential
 
 
 class Zero(Calculator):
@@ -129,3 +134,52 @@ def test_labels_of_the_wrong_shape() -> None:
 def test_batch_size_is_checked() -> None:
     with pytest.raises(ValueError, match=r"expected a batch size of at least 1, got 0"):
         evaluate(Zero(), [], batch_size=0)
+
+
+# --- The potential itself --------------------------------------------------------------------
+
+SUM_TOLERANCE = 1e-9  # meV and meV/A, between batches and single molecules
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    save_checkpoint(folder, tiny_model(), METADATA)
+    return folder
+
+
+def test_potential_in_batches_equals_the_calculator(model: Path) -> None:
+    names = ("H2O", "CH4", "CH3CH2OH", "CO2", "H2O")
+    frames = [frame(name, energy=-100.0, force=0.1) for name in names]
+    single = evaluate(SE3SetCalculator(model), frames)
+    for batch_size in (1, 3, 16):
+        batched = evaluate(Potential(model), frames, batch_size=batch_size)
+        assert batched == pytest.approx(single, abs=SUM_TOLERANCE)
+    assert single["forces_rmse_meV_A"] > 1.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_frames_that_the_potential_cannot_take_are_named(model: Path, batch_size: int) -> None:
+    potential = Potential(model)
+
+    def refused(bad: Atoms, text: str) -> None:
+        frames = [frame("H2O"), frame("CH4"), frame("CO2"), bad]
+        with pytest.raises(ValueError, match=rf"^frame 3: {text}"):
+            evaluate(potential, frames, batch_size=batch_size)
+
+    refused(molecule("NH3"), r"expected the elements H, C, O, .* got N")
+    charged = molecule("H2O")
+    charged.info["charge"] = 1
+    refused(charged, r"expected charge 0, .* got 1")
+    broken = molecule("H2O")
+    broken.positions[1] = np.nan
+    refused(broken, r"expected finite positions")
+    fused = molecule("H2O")
+    fused.positions[1] = fused.positions[0]
+    refused(fused, r"expected atoms apart from each other")
+    refused(Atoms(), r"expected at least one atom, got none")
+
+
+def test_charge_of_all_frames(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"^frame 0: expected charge 0, .* got -1"):
+        evaluate(Potential(model), [frame("H2O")], charge=-1)

@@ -1,0 +1,279 @@
+"""The command line: what it prints and writes, and plain words with exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from typer.testing import CliRunner, Result
+from untrained import METADATA, tiny_model
+
+from se3set_ase import __version__, registry
+from se3set_ase.checkpoint import WEIGHTS_FILE, save_checkpoint
+from se3set_ase.cli import app
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(folder, tiny_model(), METADATA)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a molecule in it."""
+    monkeypatch.chdir(tmp_path)
+    write("ethanol.xyz", molecule("CH3CH2OH"))
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: object) -> str:
+    """The message of a command that must not like its input."""
+    result = run(*arguments)
+    assert result.exit_code == BAD_INPUT, result.output
+    assert "Traceback" not in result.output
+    assert result.stderr.startswith("error: ")
+    return result.stderr.removeprefix("error: ")
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.strip() == f"se3set-ase {__version__}"
+    told = run("--help").stdout
+    for command in ("models", "evaluate", "relax", "md", "train", "fragments"):
+        assert command in told
+        assert run(command, "--help").exit_code == 0
+
+
+def test_unknown_commands_and_options() -> None:
+    for arguments in (["dance"], ["md"], ["md", "x.xyz", "--colour", "red"]):
+        result = run(*arguments)
+        assert result.exit_code == BAD_INPUT
+        assert "Traceback" not in result.output
+
+
+def test_models(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.write_registry(model.parent)
+    monkeypatch.setattr(registry, "models_folder", lambda: model.parent)
+    told = run("models").stdout
+    assert "tiny" in told
+    assert "H C O" in told
+    assert "PBE-D3/def2-SVP" in told
+    monkeypatch.setattr(registry, "models_folder", lambda: None)
+    assert run("models").stdout.strip() == "no bundled models"
+
+
+# --- evaluate --------------------------------------------------------------------------------
+
+
+def labelled(n: int, *, forces: bool = True) -> list[Atoms]:
+    frames = []
+    for seed in range(n):
+        atoms = molecule("CH3CH2OH")
+        atoms.rattle(0.05, seed=seed)
+        labels = {"energy": -4000.0, "forces": np.zeros((len(atoms), 3))}
+        if not forces:
+            del labels["forces"]
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        frames.append(atoms)
+    return frames
+
+
+def test_evaluate_prints_and_writes_errors(model: Path, here: Path) -> None:
+    write("test.xyz", labelled(5))
+    result = run("evaluate", model, "test.xyz", "--json", "errors.json")
+    assert result.exit_code == 0, result.output
+    errors = json.loads(Path("errors.json").read_text())
+    assert errors["n_frames"] == 5
+    assert errors["file"] == "test.xyz"
+    for key in (
+        "energy_mae_meV",
+        "energy_rmse_meV",
+        "energy_mae_meV_per_atom",
+        "forces_mae_meV_A",
+        "forces_rmse_meV_A",
+    ):
+        assert errors[key] > 0
+    assert f"{errors['forces_rmse_meV_A']:.3f}" in result.stdout
+    single = run("evaluate", model, "test.xyz", "--json", "single.json", "--dtype", "float32")
+    assert single.exit_code == 0
+    difference = json.loads(Path("single.json").read_text())["forces_rmse_meV_A"]
+    assert difference == pytest.approx(errors["forces_rmse_meV_A"], rel=1e-3)
+
+
+def test_evaluate_without_labels_writes_null(model: Path, here: Path) -> None:
+    write("test.xyz", labelled(2, forces=False))
+    assert run("evaluate", model, "test.xyz", "--json", "errors.json").exit_code == 0
+    assert json.loads(Path("errors.json").read_text())["forces_rmse_meV_A"] is None
+
+
+def test_evaluate_bad_input(model: Path, here: Path) -> None:
+    assert refused("evaluate", model, "absent.xyz") == "no file absent.xyz\n"
+    assert "expected a file with atoms, got the folder" in refused("evaluate", model, here)
+    Path("text.xyz").write_text("this is no molecule\n")
+    assert refused("evaluate", model, "text.xyz").startswith("cannot read frame 0 of text.xyz: ")
+    write("test.xyz", labelled(3))
+    whole = Path("test.xyz").read_text().splitlines(keepends=True)
+    Path("cut.xyz").write_text("".join(whole[:-4]))
+    assert refused("evaluate", model, "cut.xyz").startswith("cannot read frame 2 of cut.xyz: ")
+    Path("empty.xyz").touch()
+    assert "empty.xyz" in refused("evaluate", model, "empty.xyz")
+    write("ammonia.xyz", [molecule("H2O"), molecule("NH3")])
+    assert "frame 1: expected the elements H, C, O" in refused("evaluate", model, "ammonia.xyz")
+    assert "no model 'nonsense'" in refused("evaluate", "nonsense", "test.xyz")
+    assert "expected device" in refused("evaluate", model, "test.xyz", "--device", "abacus")
+    assert "expected charge 0" in refused("evaluate", model, "test.xyz", "--charge", "1")
+
+
+def test_damaged_model(model: Path, here: Path) -> None:
+    save_checkpoint("broken", tiny_model(), METADATA)
+    path = Path("broken") / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    assert "weights.safetensors is truncated" in refused("relax", "ethanol.xyz", "-m", "broken")
+
+
+# --- relax and md ----------------------------------------------------------------------------
+
+
+def test_relax_writes_what_it_says(model: Path, here: Path) -> None:
+    result = run("relax", "ethanol.xyz", "--model", model, "--steps", 3)
+    assert result.exit_code == 0, result.output
+    assert "NOT converged after 3 steps" in result.stdout
+    assert "written: ethanol-relaxed.xyz, ethanol-relax.traj, " in result.stdout
+    relaxed = read("ethanol-relaxed.xyz")
+    frames = read("ethanol-relax.traj", ":")
+    assert len(frames) == 4
+    assert relaxed.positions == pytest.approx(frames[-1].positions, abs=1e-6)
+    assert Path("ethanol-relax.events.jsonl").exists()
+
+
+def test_md_writes_what_it_says(model: Path, here: Path) -> None:
+    arguments = ["md", "ethanol.xyz", "-m", model, "--steps", 20, "--interval", 5]
+    result = run(*arguments, "--plot", "picture.png")
+    assert result.exit_code == 0, result.output
+    assert "20 steps, 0.01 ps" in result.stdout
+    assert len(read("ethanol-md.traj", ":")) == 5
+    assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
+    assert len(Path("ethanol-md.csv").read_text().splitlines()) == 6
+    assert "hyperedges" in result.stdout
+    # Results of an earlier run are not lost by a second one.
+    before = Path("ethanol-md.traj").read_bytes()
+    message = refused(*arguments)
+    assert "ethanol-md.traj, ethanol-md.csv, ethanol-md.events.jsonl exists already" in message
+    assert Path("ethanol-md.traj").read_bytes() == before
+    result = run(*arguments, "--overwrite", "--ensemble", "nve", "--seed", 4)
+    assert result.exit_code == 0, result.output
+    assert Path("ethanol-md.traj").read_bytes() != before
+
+
+def test_md_with_hard_membership_warns(model: Path, here: Path) -> None:
+    with pytest.warns(UserWarning, match="refragment='hard'"):
+        result = run("md", "ethanol.xyz", "-m", model, "--steps", 2, "--refragment", "hard")
+    assert result.exit_code == 0, result.output
+
+
+def test_md_bad_input(model: Path, here: Path) -> None:
+    def md(*arguments: object) -> str:
+        return refused("md", "ethanol.xyz", "--model", model, *arguments)
+
+    assert md("--timestep", "-1") == "expected a positive timestep, got -1.0\n"
+    assert "no folder absent to write md.traj into" in md("--trajectory", "absent/md.traj")
+    assert md("--temperature", "inf") == "expected temperature_K of at least 0, got inf\n"
+    write("charged.xyz", molecule("NH3"))
+    message = refused("md", "charged.xyz", "--model", model)
+    assert "expected the elements H, C, O" in message
+    assert "no model 'absent'" in refused("md", "ethanol.xyz", "--model", "absent")
+    assert list(here.glob("*-md.png")) == []
+
+
+def test_optimizer_that_is_none(model: Path, here: Path) -> None:
+    message = refused("relax", "ethanol.xyz", "-m", model, "--optimizer", "Newton")
+    assert message.startswith("expected an optimizer out of BFGS, LBFGS")
+
+
+def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
+    """A real signal to a real process in the middle of its run."""
+    command = [sys.executable, "-c", "from se3set_ase.cli import app; app()", "md"]
+    options = ["ethanol.xyz", "--model", str(model), "--steps", "1000000", "--interval", "1"]
+    process = subprocess.Popen(
+        command + options,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        trajectory = Path("ethanol-md.traj")
+        while not (trajectory.exists() and trajectory.stat().st_size > 20_000):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == INTERRUPTED, (out, err)
+    assert "Traceback" not in err
+    assert "(interrupted)" in out
+    rows = Path("ethanol-md.csv").read_text().splitlines()[1:]
+    assert len(rows) > 3
+    assert abs(len(read("ethanol-md.traj", ":")) - len(rows)) <= 1
+    assert Path("ethanol-md.png").exists()
+
+
+# --- fragments and train ---------------------------------------------------------------------
+
+
+def test_fragments_with_and_without_a_model(model: Path, here: Path) -> None:
+    told = run("fragments", "ethanol.xyz").stdout
+    assert told.startswith("C2H6O: 9 atoms, 3 fragments, ")
+    assert run("fragments", "ethanol.xyz", "--model", model).exit_code == 0
+    write("fused.xyz", Atoms("HH", positions=[[0, 0, 0], [0, 0, 0]]))
+    assert "expected atoms apart from each other" in refused("fragments", "fused.xyz")
+    assert refused("fragments", "absent.xyz") == "no file absent.xyz\n"
+
+
+def test_train_bad_input(here: Path) -> None:
+    assert refused("train", "absent.yaml") == "no file absent.yaml\n"
+    Path("train.yaml").write_text("name: [")
+    assert "expected YAML" in refused("train", "train.yaml")
+    Path("train.yaml").write_text("name: x\n")
+    message = refused("train", "train.yaml")
+    assert "train.yaml: expected a training run" in message
+    assert "data" in message
+
+
+def test_traceback_on_demand(here: Path) -> None:
+    result = run("--traceback", "fragments", "absent.xyz")
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_bugs_keep_their_traceback(
+    model: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: what nobody foresaw is not told as if the user had erred."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr("se3set_ase.report.describe_fragments", broken)
+    assert isinstance(run("fragments", "ethanol.xyz").exception, AssertionError)
