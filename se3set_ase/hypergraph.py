@@ -144,9 +144,7 @@ def find_bonds(
 
 def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
     """Distance in Angstrom beyond which no pair of these elements is bonded at all."""
-    return longest_bond(
-        numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off
-    )
+    return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)
 
 
 def build_hypergraph(

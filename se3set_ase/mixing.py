@@ -188,13 +188,14 @@ def _regions(
         for index, (i, j) in enumerate(bonds.tolist()):
             if i in near or j in near:
                 influenced_by[index].add(a)
-    maybe_kept = kept_bonds(numbers, bonds, bond_orders) | np.array([bool(s) for s in influenced_by])
-    regions = []
-    region_of = {}
+    influenced = np.array([bool(s) for s in influenced_by])
+    maybe_kept = kept_bonds(numbers, bonds, bond_orders) | influenced
+    regions: list[tuple[tuple[int, ...], set[int]]] = []
+    region_of: dict[int, int] = {}
     for region in components(len(numbers), bonds[maybe_kept]):
         region_of |= dict.fromkeys(region, len(regions))
         regions.append((region, set()))
-    for index in np.flatnonzero(maybe_kept):
+    for index in np.flatnonzero(maybe_kept).tolist():
         regions[region_of[int(bonds[index, 0])]][1].update(influenced_by[index])
     for _, coupled in regions:
         if len(coupled) > MOST_COUPLED_BONDS:

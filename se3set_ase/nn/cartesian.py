@@ -70,8 +70,10 @@ def dot(first: Tensor, second: Tensor) -> Tensor:
 
 def contract(first: Tensor, second: Tensor) -> Tensor:
     """sum_xy A[n, x, y, c] B[n, x, y, c] -> (n, c)."""
-    return dot(first[:, 0], second[:, 0]) + dot(first[:, 1], second[:, 1]) + dot(
-        first[:, 2], second[:, 2]
+    return (
+        dot(first[:, 0], second[:, 0])
+        + dot(first[:, 1], second[:, 1])
+        + dot(first[:, 2], second[:, 2])
     )
 
 
@@ -109,12 +111,8 @@ def edge_product(features: Features, unit: Tensor, weight: Tensor) -> Features:
     b = times(t, r)  # T r
     c = dot(b, r)  # r.T r
     scalar = w[0] * s + w[1] * a + w[2] * c
-    vector = (
-        r * (w[3] * s + w[4] * a + w[5] * c)[:, None] + w[6][:, None] * v + w[7][:, None] * b
-    )
-    row = (
-        r * (w[8] * s + w[9] * a + w[10] * c)[:, None] + w[11][:, None] * v + w[12][:, None] * b
-    )
+    vector = r * (w[3] * s + w[4] * a + w[5] * c)[:, None] + w[6][:, None] * v + w[7][:, None] * b
+    row = r * (w[8] * s + w[9] * a + w[10] * c)[:, None] + w[11][:, None] * v + w[12][:, None] * b
     tensor = outer(r.expand_as(row), row) + w[13][:, None, None] * t
     return Features(scalar, vector, tensor)
 
@@ -141,9 +139,7 @@ def product(first: Features, second: Features, weight: Tensor) -> Features:
     tensor = (
         (w[7] * s1)[:, None, None] * t2
         + (w[8] * s2)[:, None, None] * t1
-        + symmetric_traceless(
-            outer(w[9][:, None] * v1, v2) + matmul(w[10][:, None, None] * t1, t2)
-        )
+        + symmetric_traceless(outer(w[9][:, None] * v1, v2) + matmul(w[10][:, None, None] * t1, t2))
     )
     return Features(scalar, vector, tensor)
 
@@ -159,6 +155,4 @@ class FeatureLinear(nn.Module):
     def forward(self, features: Features) -> Features:
         """(n, ..., c) @ (c, d) -> (n, ..., d)."""
         scalar, vector, tensor = features
-        return Features(
-            scalar @ self.weight[0], vector @ self.weight[1], tensor @ self.weight[2]
-        )
+        return Features(scalar @ self.weight[0], vector @ self.weight[1], tensor @ self.weight[2])

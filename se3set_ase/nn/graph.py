@@ -132,7 +132,6 @@ def weigh(positions: Tensor, graph: Graph, config: HypergraphConfig) -> Weights:
     )
 
 
-
 class Sizes(NamedTuple):
     """Lengths of the arrays of a graph, for padding."""
 
@@ -151,9 +150,7 @@ def sizes_of(hypergraphs: Sequence[Hypergraph]) -> Sizes:
         atoms=sum(len(g.numbers) for g in hypergraphs),
         bonds=sum(len(g.bond_atoms) for g in hypergraphs),
         terms=sum(len(f.terms) for g in hypergraphs for f in g.fragments),
-        factors=max(
-            (len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0
-        ),
+        factors=max((len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0),
         fragments=sum(len(g.fragments) for g in hypergraphs),
         hyperedges=sum(len(g.hyper_atom) for g in hypergraphs),
         edges=sum(len(g.edge_hyper) for g in hypergraphs),
@@ -247,7 +244,9 @@ def collate(
         "atom_weight": joined([np.ones(size.atoms)], full.atoms),
         "bond_range": joined([g.bond_range for g in hypergraphs], full.bonds, fill=0.0),
         "bond_shift": bond_shift,
-        "hyper_member": joined([g.hyper_member.astype(float) for g in hypergraphs], full.hyperedges),
+        "hyper_member": joined(
+            [g.hyper_member.astype(float) for g in hypergraphs], full.hyperedges
+        ),
         "edge_shift": edge_shift,
     }
     # Padded bonds fall from 1 to 0 between 1 and 2 Angstrom, well before their shift.

@@ -30,6 +30,12 @@ from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.radial import BesselBasis
 from se3set_ase.nn.scatter import scatter_sum
 
+#: Bring l = 0, 1, 2 of a sum over members, and the activations, to order one with fresh weights,
+#: so that products of sums (the many-body terms) are alive from the first step.
+MEMBER_GAIN = (0.5, 0.5 * 3**0.5, 0.5 * 7.5**0.5)
+SILU_GAIN = 1.68
+PRODUCT_STD = 0.2
+
 
 @dataclass(frozen=True, kw_only=True)
 class LightConfig:
@@ -90,7 +96,7 @@ class VertexToHyperedge(nn.Module):
         hidden = silu(
             self.distance(basis) + self.owner(scalar)[owner] + self.member(scalar)[member]
         )
-        hidden = silu(self.hidden(hidden))
+        hidden = SILU_GAIN * silu(self.hidden(SILU_GAIN * hidden))
         channels = scalar.shape[1]
         attention = torch.sigmoid(self.gate(hidden)) * (self.norm * weights.edge)[:, None]
         attention = attention.repeat_interleave(channels // self.heads, dim=1)  # e, c
@@ -100,8 +106,11 @@ class VertexToHyperedge(nn.Module):
             message = first_edge_product(self.members(scalar)[member], unit, radial)
         else:
             message = edge_product(self.members(features)[member], unit, radial)
-        pooled = Features(*(scatter_sum(m, graph.edge_hyper, n_hyper) for m in message))  # e -> h
-        return pooled._replace(tensor=symmetric_traceless(pooled.tensor))
+        scalar, vector, tensor = (
+            gain * scatter_sum(m, graph.edge_hyper, n_hyper)  # e -> h
+            for gain, m in zip(MEMBER_GAIN, message, strict=True)
+        )
+        return Features(scalar, vector, symmetric_traceless(tensor))
 
 
 class HyperedgeToVertex(nn.Module):
@@ -112,7 +121,7 @@ class HyperedgeToVertex(nn.Module):
         channels = config.channels
         self.heads = config.heads
         self.mix = FeatureLinear(channels)
-        self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * 0.3)
+        self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels, bias=False)
         self.logit = nn.Parameter(torch.randn(channels) * (config.heads / channels) ** 0.5)
@@ -145,8 +154,8 @@ class Block(nn.Module):
         self.scatter = HyperedgeToVertex(config)
         self.mix = FeatureLinear(channels)
         # Products carry weights per element of the atom, as in MACE (arXiv:2206.07697).
-        self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * 0.3)
-        self.third = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * 0.3)
+        self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
+        self.third = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(3))
         self.dense = nn.Sequential(
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels)
@@ -196,6 +205,11 @@ class LightNetwork(nn.Module):
         self.blocks = nn.ModuleList(
             Block(config, n_species, first=index == 0) for index in range(config.blocks)
         )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""

@@ -9,7 +9,7 @@ an isolated atom has exactly its atomic energy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -60,6 +60,26 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     return config_class(**options)
 
 
+def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve ``preset`` (default: ``light``) into the values that :func:`network_config` takes.
+
+    Raises
+    ------
+    ValueError : unknown preset.
+    """
+    changes = dict(values)
+    name = changes.pop("preset", "light")
+    if name not in PRESETS:
+        raise ValueError(f"expected preset to be one of {sorted(PRESETS)}, got {name!r}")
+    preset = PRESETS[name]
+    return {"architecture": architecture_of(preset), **asdict(preset), **changes}
+
+
+def architecture_of(config: NetworkConfig) -> str:
+    """Name of the architecture that a configuration belongs to."""
+    return next(name for name, (kind, _) in ARCHITECTURES.items() if type(config) is kind)
+
+
 class SE3Set(nn.Module):
     """A potential for molecules of the given elements.
 
@@ -98,12 +118,14 @@ class SE3Set(nn.Module):
                     f"expected one of {name} per element ({len(self.elements)}), got {len(values)}"
                 )
         self.species_of = {z: index for index, z in enumerate(self.elements)}
-        architecture = next(a for a, (c, _) in ARCHITECTURES.items() if type(network) is c)
-        self.architecture = architecture
-        network_class = ARCHITECTURES[architecture][1]
+        self.architecture = architecture_of(network)
+        network_class = ARCHITECTURES[self.architecture][1]
         self.network = network_class(network, len(self.elements), hypergraph.cutoff)
         self.repulsion = Repulsion(self.elements, COVALENT_RADII[list(self.elements)].tolist())
-        self.reference = AtomicTable(torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64))
+        self.reference = AtomicTable(
+            torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64)
+        )
+        self.float()  # whatever the process's default dtype is
 
     @property
     def dtype(self) -> torch.dtype:
@@ -155,8 +177,10 @@ class SE3Set(nn.Module):
         member = graph.edge_atom  # e -> j
         # The fragments of an atom weigh 1 in total: so does each pair, over its edges.
         pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
-        repulsion = 0.5 * pair * self.repulsion(
-            weights.distance, graph.species[owner], graph.species[member]
+        repulsion = (
+            0.5
+            * pair
+            * self.repulsion(weights.distance, graph.species[owner], graph.species[member])
         )
         near = pair * switch(weights.distance, NEIGHBOUR_ON, NEIGHBOUR_OFF)
         bonded = any_of(scatter_sum(near, owner, n_atoms))
@@ -183,12 +207,17 @@ class AtomicTable(nn.Module):
 
 
 def energy_and_forces(
-    model: SE3Set, positions: Tensor, graph: Graph, *, create_graph: bool = False
+    model: Callable[[Tensor, Graph], Tensor],
+    positions: Tensor,
+    graph: Graph,
+    *,
+    create_graph: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energies of the molecules and forces, in one pass.
 
     Parameters
     ----------
+    model : a :class:`SE3Set`, or a function that calls one.
     positions : (N, 3) Angstrom. create_graph : keep what a derivative of the forces needs.
 
     Returns

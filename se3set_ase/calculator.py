@@ -1,0 +1,189 @@
+"""The ASE calculator: translates between ASE and :class:`se3set_ase.potential.Potential`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from ase import Atoms
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    CalculatorSetupError,
+    InputError,
+    all_changes,
+)
+
+from se3set_ase.mixing import TooManyAmbiguousBonds
+from se3set_ase.potential import Potential, Refragment, declared_charge_and_spin
+from se3set_ase.refragment import Event, EventLog, Refragmenter, WeightedHypergraph
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+class SE3SetCalculator(Calculator):
+    """Energies and forces of a trained SE3Set potential, refragmented at every step.
+
+    Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
+    (eV/Angstrom), all from one pass.
+
+    Parameters
+    ----------
+    model : name of a bundled model (``se3set-ase models`` lists them), or path of a model folder.
+    device : ``"auto"`` (CUDA if there is one, else CPU), ``"cpu"``, ``"cuda"``, ...
+    dtype : ``"float64"`` or ``"float32"`` arithmetic of the network.
+    charge, spin_multiplicity : of the molecule; must be among those the model was trained on.
+    refragment : ``"smooth"``, or ``"hard"`` (published thresholds: the energy jumps at every
+        refragmentation; for comparison only, and it warns).
+    molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
+        replace the perceived ones where such a bond exists.
+    skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
+    **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError : no such model, or a damaged one.
+    CalculatorSetupError : an unknown option.
+    InputError : on calculation, for what the model cannot know: foreign elements, another charge
+        or spin, periodic cells, no atoms, NaN, atoms on top of each other.
+    CalculationFailed : on calculation, more bonds half-broken at once than can be mixed over.
+    """
+
+    name = "se3set"
+    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+    default_parameters: Mapping[str, Any] = {
+        "device": "auto",
+        "dtype": "float64",
+        "charge": 0,
+        "spin_multiplicity": 1,
+        "refragment": "smooth",
+        "skin": 0.5,
+    }
+    #: An isolated molecule has no cell.
+    ignored_changes = frozenset({"cell"})
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        dtype: Literal["float64", "float32"] = "float64",
+        charge: int = 0,
+        spin_multiplicity: int = 1,
+        refragment: Refragment = "smooth",
+        molecule: Mol | None = None,
+        skin: float = 0.5,
+        **kwargs: Any,
+    ):
+        bond_orders = None
+        if molecule is not None:
+            from se3set_ase.fragments import bond_orders_of
+
+            bond_orders = bond_orders_of(molecule)
+        self._molecule_numbers = molecule and [a.GetAtomicNum() for a in molecule.GetAtoms()]
+        try:
+            self.potential = Potential(model, device=device, dtype=dtype, refragment=refragment)
+            self._refragmenter = Refragmenter(
+                self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders
+            )
+        except ValueError as error:
+            if type(error) is not ValueError:  # a checkpoint's own error says more
+                raise
+            raise CalculatorSetupError(str(error)) from error
+        self._log = EventLog()
+        self._hypergraph: WeightedHypergraph | None = None
+        self._info: Mapping[str, int] = {}
+        super().__init__(
+            model=os.fspath(model),
+            device=device,
+            dtype=dtype,
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            refragment=refragment,
+            skin=skin,
+            **kwargs,
+        )
+        if refragment == "hard":
+            warnings.warn(
+                "refragment='hard': the energy jumps whenever the hypergraph changes; "
+                "for comparison only",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change ``charge`` or ``spin_multiplicity``; what decides the model is fixed.
+
+        Raises
+        ------
+        CalculatorSetupError : for anything else; make a new calculator instead.
+        """
+        if "model" in self.parameters:
+            fixed = set(kwargs) - {"charge", "spin_multiplicity"}
+            if any(self.parameters.get(k, None) != kwargs[k] for k in fixed):
+                raise CalculatorSetupError(
+                    "expected charge or spin_multiplicity to be set, got "
+                    f"{sorted(fixed)}: make a new calculator for those"
+                )
+        changed = super().set(**kwargs)
+        if changed:
+            self.reset()
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """ASE's comparison, plus charge and spin in ``atoms.info``, which are read too."""
+        changed = list(super().check_state(atoms, tol=tol))
+        if not changed and declared_charge_and_spin(atoms) != self._info:
+            changed.append("info")
+        return changed
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill :attr:`results`; errors as in the class docstring."""
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        try:
+            declared = declared_charge_and_spin(atoms)
+            wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
+            self.potential.check(atoms, **{**wanted, **declared})
+            self._check_molecule(atoms)
+            listed = self._refragmenter.update(atoms.numbers, atoms.positions)
+        except TooManyAmbiguousBonds as error:
+            raise CalculationFailed(str(error)) from error
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        (prediction,) = self.potential.evaluate([listed], [atoms.positions])
+        self._info = declared
+        self._hypergraph = prediction.hypergraph
+        self._log.observe(prediction.hypergraph, prediction.energy)
+        self.results = {
+            "energy": prediction.energy,
+            "free_energy": prediction.energy,
+            "energies": prediction.energies,
+            "forces": prediction.forces,
+        }
+
+    def _check_molecule(self, atoms: Atoms) -> None:
+        expected = self._molecule_numbers
+        if expected is not None and expected != atoms.numbers.tolist():
+            raise ValueError(
+                f"expected the atoms of the given molecule, in its order ({len(expected)} atoms), "
+                f"got {atoms.get_chemical_formula()}"
+            )
+
+    @property
+    def hypergraph(self) -> WeightedHypergraph | None:
+        """What the network saw at the last geometry; None before the first calculation."""
+        return self._hypergraph
+
+    @property
+    def events(self) -> list[Event]:
+        """The refragmentation log: what changed between consecutive calculations."""
+        return self._log.events

@@ -1,0 +1,223 @@
+"""Molecules in, energies and forces out: the model with its hypergraph engine.
+
+:class:`se3set_ase.SE3SetCalculator` is the case of one molecule at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from se3set_ase.checkpoint import load_checkpoint
+from se3set_ase.hypergraph import Hypergraph, build_hypergraph
+from se3set_ase.metadata import ModelMetadata
+from se3set_ase.mixing import FragmentMixer
+from se3set_ase.nn.graph import Graph, collate, weigh
+from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.refragment import WeightedHypergraph
+from se3set_ase.registry import resolve_model
+
+Refragment = Literal["smooth", "hard"]
+
+
+class UnsupportedSystem(ValueError):
+    """A system that the model knows nothing about; the text says what it covers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Results for one molecule of N atoms.
+
+    Attributes
+    ----------
+    energy : eV. energies : (N,) eV, parts of the atoms, which add up to it.
+    forces : (N, 3) eV/Angstrom, its negative gradient.
+    hypergraph : what the network saw.
+    """
+
+    energy: float
+    energies: np.ndarray
+    forces: np.ndarray
+    hypergraph: WeightedHypergraph
+
+
+class Potential:
+    """A trained model, ready to predict.
+
+    Parameters
+    ----------
+    model : name of a bundled model, or path of a model folder or file.
+    device : ``"auto"`` (CUDA if there is one, else CPU) or a torch device.
+    dtype : ``"float64"`` or ``"float32"``, of the network's arithmetic. Positions, sums of
+        energies and results are always float64.
+    refragment : ``"smooth"``, or ``"hard"`` to decide bonds and reach by thresholds, as the
+        published method does. Hard energies jump: for comparison only.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError : no such model, or a damaged one.
+    ValueError : an unknown option.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: str | torch.device = "auto",
+        dtype: Literal["float64", "float32"] = "float64",
+        refragment: Refragment = "smooth",
+    ):
+        if dtype not in ("float64", "float32"):
+            raise ValueError(f"expected dtype 'float64' or 'float32', got {dtype!r}")
+        if refragment not in ("smooth", "hard"):
+            raise ValueError(f"expected refragment 'smooth' or 'hard', got {refragment!r}")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model: SE3Set
+        self.metadata: ModelMetadata
+        self.model, self.metadata = load_checkpoint(
+            resolve_model(model), dtype=getattr(torch, dtype), device=device
+        )
+        if refragment == "hard":
+            self.model.hypergraph = replace(self.model.hypergraph, hard=True)
+        self._mixer = FragmentMixer()
+        self._listed: Sequence[Hypergraph] = ()
+        self._graph: Graph | None = None
+
+    def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
+        """Raise :class:`UnsupportedSystem` unless the model was made for such a system."""
+        if len(atoms) == 0:
+            raise UnsupportedSystem("expected at least one atom, got none")
+        if atoms.pbc.any():
+            raise UnsupportedSystem(
+                f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
+                "this model has no periodic images; set atoms.pbc = False"
+            )
+        covered = set(self.metadata.elements)
+        if foreign := sorted(set(atoms.numbers.tolist()) - covered):
+            raise UnsupportedSystem(
+                f"expected the elements {', '.join(self.metadata.symbols)}, which model "
+                f"{self.metadata.name!r} was trained on, got "
+                f"{', '.join(chemical_symbols[z] for z in foreign)}"
+            )
+        for name, value, known in (
+            ("charge", charge, self.metadata.charges),
+            ("spin_multiplicity", spin_multiplicity, self.metadata.multiplicities),
+        ):
+            if value not in known:
+                raise UnsupportedSystem(
+                    f"expected {name} {' or '.join(map(str, known))}, which model "
+                    f"{self.metadata.name!r} was trained on, got {value}"
+                )
+
+    def predict(
+        self, molecules: Sequence[Atoms], *, charge: int = 0, spin_multiplicity: int = 1
+    ) -> list[Prediction]:
+        """Energies and forces of several molecules in one pass; they don't see one another.
+
+        Raises
+        ------
+        UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
+            text starts with the number of the molecule where there are several.
+        """
+        hypergraphs = []
+        for index, atoms in enumerate(molecules):
+            try:
+                self.check(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
+                hypergraphs.append(
+                    build_hypergraph(
+                        atoms.numbers, atoms.positions, self.model.hypergraph, mixer=self._mixer
+                    )
+                )
+            except ValueError as error:
+                if len(molecules) == 1:
+                    raise
+                raise type(error)(f"molecule {index}: {error}") from error
+        return self.evaluate(hypergraphs, [atoms.positions for atoms in molecules])
+
+    def evaluate(
+        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+    ) -> list[Prediction]:
+        """Results for hypergraphs that are listed already, at positions (N, 3) each.
+
+        The tensors of the last call are reused where the hypergraphs are the same objects.
+        """
+        if not hypergraphs:
+            return []
+        graph = self._collated(hypergraphs)
+        where = torch.as_tensor(
+            np.concatenate(positions), dtype=torch.float64, device=self.model.device
+        )
+        energy, forces, energies = (
+            t.detach().cpu().numpy() for t in energy_and_forces(self.model, where, graph)
+        )
+        with torch.no_grad():
+            weights = weigh(where, graph, self.model.hypergraph)
+        seen = [
+            t.double().cpu().numpy() for t in (weights.bond, weights.fragment, weights.hyperedge)
+        ]
+        lengths = np.array(
+            [
+                (len(h.numbers), len(h.bond_atoms), len(h.fragments), len(h.hyper_atom))
+                for h in hypergraphs
+            ]
+        )
+        cuts = lengths.cumsum(axis=0)[:-1].T
+        parts = (np.split(values, cut) for values, cut in zip(seen, cuts[1:], strict=True))
+        return [
+            Prediction(
+                energy=float(energy[m]),
+                energies=e,
+                forces=f,
+                hypergraph=WeightedHypergraph(
+                    structure=hypergraphs[m],
+                    bond_weights=b,
+                    fragment_weights=w,
+                    hyperedge_weights=u,
+                ),
+            )
+            for m, (e, f, b, w, u) in enumerate(
+                zip(np.split(energies, cuts[0]), np.split(forces, cuts[0]), *parts, strict=True)
+            )
+        ]
+
+    def _collated(self, hypergraphs: Sequence[Hypergraph]) -> Graph:
+        same = len(hypergraphs) == len(self._listed) and all(
+            a is b for a, b in zip(hypergraphs, self._listed, strict=True)
+        )
+        if self._graph is None or not same:
+            self._graph = collate(
+                hypergraphs,
+                self.model.species_of,
+                self.model.hypergraph,
+                dtype=self.model.dtype,
+                device=self.model.device,
+            )
+            self._listed = tuple(hypergraphs)
+        return self._graph
+
+
+def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
+    """What the atoms themselves say: ``charge``, ``spin_multiplicity``; absent if nothing.
+
+    Read are ``info["charge"]``, ``info["spin_multiplicity"]``, and the sums of the initial
+    charges and magnetic moments where those were set.
+    """
+    declared: dict[str, int] = {}
+    for key in ("charge", "spin_multiplicity"):
+        if key in atoms.info:
+            declared[key] = int(atoms.info[key])
+    if atoms.has("initial_charges") and (total := round(float(atoms.get_initial_charges().sum()))):
+        declared.setdefault("charge", total)
+    if atoms.has("initial_magmoms"):
+        moments = np.asarray(atoms.get_initial_magnetic_moments())
+        if unpaired := round(abs(float(moments.sum()))):
+            declared.setdefault("spin_multiplicity", unpaired + 1)
+    return declared

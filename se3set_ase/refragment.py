@@ -1,0 +1,276 @@
+"""Refragmentation from step to step: what can be reused, and what broke and formed.
+
+Neither changes the energy. Reuse is exact (a listed item out of range weighs zero), and the log
+only compares one step's weights with the last one's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from se3set_ase.bonds import COINCIDENT, neighbour_pairs
+from se3set_ase.hypergraph import (
+    Hypergraph,
+    HypergraphConfig,
+    build_hypergraph,
+    check_positions,
+    find_bonds,
+    longest_bond_of,
+)
+from se3set_ase.mixing import FragmentMixer
+
+
+class Refragmenter:
+    """The hypergraph of a moving molecule, rebuilt only when it has to be.
+
+    A hypergraph is listed with a skin. It stays valid while no atom has moved by half of that and
+    the same bonds are sure and ambiguous; the same object is returned then.
+
+    Parameters
+    ----------
+    config : what decides the hypergraph.
+    skin : Angstrom; more means fewer rebuilds and more items of weight zero.
+    bond_orders : bond orders that replace perception, by atom pair.
+    """
+
+    def __init__(
+        self,
+        config: HypergraphConfig,
+        *,
+        skin: float = 0.5,
+        bond_orders: Mapping[tuple[int, int], float] | None = None,
+    ):
+        if not skin >= 0:
+            raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin}")
+        self.config = config
+        self.skin = float(skin)
+        self._mixer = FragmentMixer(bond_orders)
+        self._numbers = np.empty(0, dtype=np.int64)
+        self._reference = np.empty((0, 3))
+        self._pairs = np.empty((0, 2), dtype=np.int64)
+        self._bonds: tuple[bytes, bytes] | None = None
+        self._hypergraph: Hypergraph | None = None
+
+    def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
+        """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
+        check_positions(positions)
+        if self._hypergraph is not None and self._still_listed(numbers, positions):
+            vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
+            distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
+            state = find_bonds(numbers, self._pairs, distances, self.config)
+            if state.key() == self._bonds and not (distances < COINCIDENT).any():
+                return self._hypergraph
+        self._rebuild(numbers, positions)
+        assert self._hypergraph is not None
+        return self._hypergraph
+
+    def _still_listed(self, numbers: np.ndarray, positions: np.ndarray) -> bool:
+        if not np.array_equal(numbers, self._numbers):
+            return False
+        moved = positions - self._reference
+        return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
+
+    def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> None:
+        self._hypergraph = None  # nothing stale is left behind if the build raises
+        hypergraph = build_hypergraph(
+            numbers, positions, self.config, mixer=self._mixer, skin=self.skin
+        )
+        longest = longest_bond_of(numbers, self.config)
+        self._pairs, distances = neighbour_pairs(positions, longest + self.skin)
+        self._bonds = find_bonds(numbers, self._pairs, distances, self.config).key()
+        self._numbers, self._reference = numbers.copy(), positions.copy()
+        self._hypergraph = hypergraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedHypergraph:
+    """What the network saw at one geometry: a hypergraph with its weights.
+
+    Attributes
+    ----------
+    structure : the candidates, as index arrays.
+    bond_weights : (A,) of the ambiguous bonds. fragment_weights : (F,).
+    hyperedge_weights : (H,) ; zero for those that are listed but out of reach.
+    """
+
+    structure: Hypergraph
+    bond_weights: np.ndarray
+    fragment_weights: np.ndarray
+    hyperedge_weights: np.ndarray
+
+    @cached_property
+    def bonds(self) -> list[tuple[tuple[int, int], float]]:
+        """Every bond with a weight above zero: atoms and weight."""
+        sure = [((i, j), 1.0) for i, j in self.structure.sure_bonds.tolist()]
+        weights = zip(self.structure.bond_atoms.tolist(), self.bond_weights.tolist(), strict=True)
+        return sorted(sure + [((i, j), w) for (i, j), w in weights if w > 0])
+
+    @cached_property
+    def fragments(self) -> list[tuple[tuple[int, ...], float]]:
+        """Every fragment with a weight above zero: atoms and weight."""
+        weights = zip(self.structure.fragments, self.fragment_weights.tolist(), strict=True)
+        return [(f.atoms, w) for f, w in weights if w > 0]
+
+    @cached_property
+    def hyperedges(self) -> list[tuple[int, tuple[int, ...], float]]:
+        """Every hyperedge with a weight above zero: owner, atoms of its fragment, weight."""
+        s = self.structure
+        rows = zip(
+            s.hyper_atom.tolist(),
+            s.hyper_fragment.tolist(),
+            self.hyperedge_weights.tolist(),
+            strict=True,
+        )
+        return [(i, s.fragments[f].atoms, w) for i, f, w in rows if w > 0]
+
+    @property
+    def n_hyperedges(self) -> int:
+        """Number of hyperedges with a weight above zero."""
+        return int((self.hyperedge_weights > 0).sum())
+
+    @property
+    def n_edges(self) -> int:
+        """Number of candidate edges of those hyperedges."""
+        return int((self.hyperedge_weights > 0)[self.structure.edge_hyper].sum())
+
+    def __repr__(self) -> str:
+        return (
+            f"WeightedHypergraph({len(self.structure.numbers)} atoms, {len(self.bonds)} bonds, "
+            f"{len(self.fragments)} fragments, {self.n_hyperedges} hyperedges)"
+        )
+
+    @cached_property
+    def decided_bonds(self) -> frozenset[tuple[int, int]]:
+        """Bonds with a weight above one half."""
+        return frozenset(bond for bond, weight in self.bonds if weight > 0.5)
+
+    @cached_property
+    def decided_fragments(self) -> frozenset[tuple[int, ...]]:
+        """Fragments with a weight above one half."""
+        return frozenset(atoms for atoms, weight in self.fragments if weight > 0.5)
+
+    @cached_property
+    def decided_reach(self) -> frozenset[tuple[int, tuple[int, ...]]]:
+        """Owner and fragment, of other atoms, of hyperedges with a weight above one half."""
+        s = self.structure
+        chosen = np.flatnonzero((self.hyperedge_weights > 0.5) & ~s.hyper_member)
+        return frozenset(
+            (i, s.fragments[f].atoms)
+            for i, f in zip(
+                s.hyper_atom[chosen].tolist(), s.hyper_fragment[chosen].tolist(), strict=True
+            )
+        )
+
+    def decisions(self) -> tuple[int, bytes, bytes, bytes]:
+        """Equal for two geometries only if nothing was decided differently."""
+        return (
+            id(self.structure),
+            (self.bond_weights > 0.5).tobytes(),
+            (self.fragment_weights > 0.5).tobytes(),
+            (self.hyperedge_weights > 0.5).tobytes(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One refragmentation.
+
+    Attributes
+    ----------
+    step : number of the energy evaluation, counted from 0.
+    kind : ``bond formed``, ``bond broken`` (its weight crossed 1/2), ``fragments merged``,
+        ``fragments split``, ``reach gained``, ``reach lost`` (a fragment came into or out of reach
+        of an atom).
+    atoms : of the bond; of the merged or split fragment; for reach, the owner and then the
+        fragment. symbols : their elements.
+    weight : of the bond, fragment or hyperedge now.
+    energy : eV, of this geometry.
+    """
+
+    step: int
+    kind: str
+    atoms: tuple[int, ...]
+    symbols: tuple[str, ...]
+    weight: float
+    energy: float
+
+
+class EventLog:
+    """Compares each geometry with the one before.
+
+    Parameters
+    ----------
+    capacity : events kept; the oldest go first.
+    """
+
+    def __init__(self, capacity: int = 100_000):
+        self._events: deque[Event] = deque(maxlen=capacity)
+        self._last: WeightedHypergraph | None = None
+        self._step = -1
+
+    @property
+    def events(self) -> list[Event]:
+        """All events so far, in order."""
+        return list(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def observe(self, now: WeightedHypergraph, energy: float) -> list[Event]:
+        """Note what changed since the last call; a different molecule starts afresh."""
+        self._step += 1
+        last, self._last = self._last, now
+        if last is None or not np.array_equal(last.structure.numbers, now.structure.numbers):
+            return []
+        if last.decisions() == now.decisions():
+            return []
+        new = [
+            Event(
+                step=self._step,
+                kind=kind,
+                atoms=atoms,
+                symbols=tuple(chemical_symbols[z] for z in now.structure.numbers[list(atoms)]),
+                weight=weight,
+                energy=energy,
+            )
+            for kind, atoms, weight in changes(last, now)
+        ]
+        self._events.extend(new)
+        return new
+
+
+def changes(
+    last: WeightedHypergraph, now: WeightedHypergraph
+) -> Iterable[tuple[str, tuple[int, ...], float]]:
+    """Kind, atoms and present weight of everything decided differently in two geometries."""
+    bonds = dict(now.bonds)
+    for bond in sorted(now.decided_bonds - last.decided_bonds):
+        yield "bond formed", bond, bonds[bond]
+    for bond in sorted(last.decided_bonds - now.decided_bonds):
+        yield "bond broken", bond, bonds.get(bond, 0.0)
+
+    weight = dict(now.fragments)
+    old, new = last.decided_fragments, now.decided_fragments
+    for fragment in sorted(new - old):
+        if sum(not set(fragment).isdisjoint(part) for part in old - new) > 1:
+            yield "fragments merged", fragment, weight[fragment]
+    for fragment in sorted(old - new):
+        if sum(not set(fragment).isdisjoint(part) for part in new - old) > 1:
+            yield "fragments split", fragment, weight.get(fragment, 0.0)
+
+    # A fragment that came or went takes its hyperedges along: that is no change of reach.
+    both = old & new
+    reach = {(i, atoms): w for i, atoms, w in now.hyperedges}
+    for kind, pairs in (
+        ("reach gained", now.decided_reach - last.decided_reach),
+        ("reach lost", last.decided_reach - now.decided_reach),
+    ):
+        for owner, fragment in sorted(pairs):
+            if fragment in both:
+                yield kind, (owner, *fragment), reach.get((owner, fragment), 0.0)

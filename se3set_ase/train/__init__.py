@@ -1,0 +1,1 @@
+"""Training of a potential: extended XYZ in, checkpoint and card out."""

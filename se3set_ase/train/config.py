@@ -1,0 +1,113 @@
+"""The configuration file of a training run, validated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the text names the field."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the labelled geometries are. Paths are relative to the configuration file."""
+
+    train: Path
+    """Extended XYZ with energies (eV) and forces (eV/Angstrom)."""
+    validation: Path | int
+    """Another file, or the number of frames to set aside from ``train`` (seeded)."""
+    n_train: int | None = Field(default=None, gt=0)
+    """Use so many of the remaining frames; all by default."""
+    isolated_atoms: Path | None = None
+    """Extended XYZ with one-atom frames: the atomic energies. Fitted to the data without it."""
+    tests: dict[str, Path] = {}
+    """Measured after training, for the card; missing files are skipped and named."""
+    level_of_theory: str
+    source: str = ""
+    """Where to get the data, told when a file is missing."""
+    charge: int = 0
+    spin_multiplicity: int = Field(default=1, gt=0)
+
+
+class TrainingConfig(_Section):
+    """How the network is fitted."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=5, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-6, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    energy_weight: tuple[float, float] = (1.0, 1.0)
+    """Weight of (energy error)^2 / atoms at the start and, reached geometrically, at the end."""
+    forces_weight: float = Field(default=1.0, ge=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    clip_norm: float = Field(default=10.0, gt=0)
+    """Longest gradient of the weights; longer ones are shortened to it."""
+    validate_every: int = Field(default=10, gt=0)
+    """Epochs between validations, which are also the points that a run resumes from."""
+    patience: int | None = Field(default=None, gt=0)
+    """Stop after so many validations without a better one."""
+    compile: bool = True
+    """Trace and compile the whole training step (minutes once, then about three times faster)."""
+    device: str = "auto"
+    devices: int = Field(default=1, gt=0)
+    """Processes or GPUs that share each batch."""
+    threads: int | None = Field(default=None, gt=0)
+
+
+class RunConfig(_Section):
+    """One training run."""
+
+    name: str
+    description: str = ""
+    limits: tuple[str, ...] = ()
+    seed: int = 0
+    data: DataConfig
+    network: dict[str, Any] = {}
+    """``preset`` and settings that differ from it; see :mod:`se3set_ase.nn.model`."""
+    hypergraph: dict[str, Any] = {}
+    """Settings of :class:`se3set_ase.hypergraph.HypergraphConfig`."""
+    training: TrainingConfig
+    output: Path = Path("runs")
+    """Folder for runs, relative to the working directory; this one goes to ``output/name``."""
+    kind: Literal["potential"] = "potential"
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read and validate a YAML configuration; data paths become absolute.
+
+    Raises
+    ------
+    FileNotFoundError : no such file.
+    ConfigError : not YAML, or fields missing, unknown or out of range (each is named).
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping, got {type(values).__name__}")
+    try:
+        config = RunConfig(**values)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join([f"{path}: expected a training run, got", *lines])) from error
+    here = path.parent
+    data = config.data
+    paths: dict[str, Any] = {"train": here / data.train}
+    if isinstance(data.validation, Path):
+        paths["validation"] = here / data.validation
+    if data.isolated_atoms is not None:
+        paths["isolated_atoms"] = here / data.isolated_atoms
+    paths["tests"] = {name: here / test for name, test in data.tests.items()}
+    return config.model_copy(update={"data": data.model_copy(update=paths)})

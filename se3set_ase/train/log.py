@@ -1,0 +1,40 @@
+"""The log of a training run, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+LOG_FILE = "log.csv"
+CURVE_FILE = "learning_curve.png"
+
+
+def read_log(folder: Path) -> list[dict[str, str]]:
+    """Rows of the log so far; none if there is no log."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw_learning_curve(folder: Path) -> None:
+    """Errors on training and validation data over the epochs."""
+    from matplotlib.figure import Figure
+
+    rows = read_log(folder)
+    epochs = [int(r["epoch"]) for r in rows]
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    for axes, key, unit in zip(
+        figure.subplots(1, 2),
+        ("energy_rmse_meV", "forces_rmse_meV_A"),
+        ("energy RMSE (meV)", "force RMSE (meV/Å)"),
+        strict=True,
+    ):
+        for part, colour in (("train", "tab:gray"), ("validation", "tab:blue")):
+            values = [float(r[f"{part}_{key}"]) for r in rows]
+            axes.plot(epochs, values, color=colour, label=part)
+        axes.set(xlabel="epoch", ylabel=unit, yscale="log")
+        axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(folder / CURVE_FILE, dpi=150)

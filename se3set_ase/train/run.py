@@ -1,0 +1,83 @@
+"""From a configuration to a checkpoint with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from se3set_ase.checkpoint import describe_data_file, save_checkpoint
+from se3set_ase.evaluate import evaluate
+from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
+from se3set_ase.potential import Potential
+from se3set_ase.train.config import RunConfig
+from se3set_ase.train.trainer import Trainer
+
+
+def train(config: RunConfig, *, progress: bool = True) -> Path:
+    """Train (or go on with) a run, measure the model and write it.
+
+    Returns
+    -------
+    The checkpoint folder: ``model`` in the folder of the run. Trained models are measured in
+    float64 on the ``tests`` of the configuration that exist.
+    """
+    trainer = Trainer(config, progress=progress)
+    model = trainer.run()
+    folder = trainer.folder / "model"
+    if trainer.fabric.global_rank == 0:
+        metadata = describe(config, trainer)
+        save_checkpoint(folder, model, metadata)
+        if measured := measure(config, folder):
+            measured_metadata = {**vars(metadata), "measured": measured}
+            save_checkpoint(folder, model, ModelMetadata(**measured_metadata))
+    trainer.fabric.barrier()
+    return folder
+
+
+def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
+    """What is known of the model apart from its errors."""
+    data = config.data
+    files: list[DataFile] = [
+        describe_data_file(data.train, n_frames=len(trainer.train_frames), role="train")
+    ]
+    validation = data.validation if isinstance(data.validation, Path) else data.train
+    files.append(
+        describe_data_file(validation, n_frames=len(trainer.validation_frames), role="validation")
+    )
+    state = trainer.progress
+    return ModelMetadata(
+        name=config.name,
+        description=config.description,
+        limits=config.limits,
+        level_of_theory=data.level_of_theory,
+        charges=(data.charge,),
+        multiplicities=(data.spin_multiplicity,),
+        training_data=tuple(files),
+        training={
+            **config.training.model_dump(mode="json"),
+            "seed": config.seed,
+            "best_epoch": state.best_epoch,
+            "seconds": round(state.seconds),
+            "data_source": data.source,
+        },
+    )
+
+
+def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
+    """Errors of a saved model on the tests whose files are there."""
+    from ase.io import read
+
+    potential = Potential(folder)
+    found = []
+    for path in config.data.tests.values():
+        if not path.is_file():
+            continue
+        frames = read(path, index=":", format="extxyz")
+        errors = evaluate(potential, frames)
+        n_frames = errors.pop("n_frames")
+        found.append(
+            Measurement(
+                data=describe_data_file(path, n_frames=n_frames, role="test"),
+                **{k: v for k, v in errors.items() if k in Measurement.__dataclass_fields__},
+            )
+        )
+    return tuple(found)

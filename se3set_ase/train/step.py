@@ -1,0 +1,98 @@
+"""One training step: loss and gradients of the weights, eager or compiled.
+
+Forces are derivatives already, so their loss needs a second derivative, and ``torch.compile``
+does not go through it. The step here is traced with its autograd calls inside (``make_fx``) into
+one graph of plain operations, which is then compiled whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.train.data import Batch
+
+
+class StepResult(NamedTuple):
+    """Loss, sums of squared errors (eV, eV/Angstrom) and the gradient of each weight."""
+
+    loss: Tensor
+    energy_squared: Tensor
+    forces_squared: Tensor
+    gradients: tuple[Tensor, ...]
+
+
+Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
+
+
+def make_step(model: SE3Set, forces_weight: float) -> Step:
+    """The step as a function of weights, batch and energy weight; nothing is changed in place."""
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+
+    def step(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
+        weights = dict(zip(names, parameters, strict=True))
+
+        def call(positions: Tensor, graph: object) -> Tensor:
+            return functional_call(model, weights, (positions, graph))
+
+        energy, forces, _ = energy_and_forces(call, batch.positions, batch.graph, create_graph=True)
+        energy_error = energy - batch.energy
+        forces_error = forces - batch.forces
+        n_components = 3.0 * batch.graph.n_atoms.sum()
+        loss_energy = (energy_error**2 / batch.graph.n_atoms).mean()
+        loss_forces = (forces_error**2).sum() / n_components
+        loss = energy_weight * loss_energy + forces_weight * loss_forces
+        gradients = torch.autograd.grad(loss, list(parameters), materialize_grads=True)
+        return StepResult(
+            loss=loss.detach(),
+            energy_squared=(energy_error**2).mean().detach(),
+            forces_squared=loss_forces.detach(),
+            gradients=tuple(g.detach() for g in gradients),
+        )
+
+    return step
+
+
+def compile_step(
+    step: Step, parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor
+) -> Step:
+    """The same step, traced on one batch and compiled for its shapes."""
+    from torch._inductor.compile_fx import compile_fx
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def arguments(parameters: Sequence[Tensor], batch: Batch, weight: Tensor) -> list[Tensor]:
+        return [*(p.detach() for p in parameters), *batch_tensors(batch), weight]
+
+    flat = arguments(parameters, batch, energy_weight)
+    n_parameters = len(parameters)
+    _, batch_spec = pytree.tree_flatten(batch)
+
+    def flat_step(*values: Tensor) -> tuple[Tensor, ...]:
+        weights = [p.requires_grad_(True) for p in values[:n_parameters]]
+        rebuilt = pytree.tree_unflatten(list(values[n_parameters:-1]), batch_spec)
+        result = step(weights, rebuilt, values[-1])
+        return (*result[:3], *result.gradients)
+
+    traced = make_fx(flat_step)(*[v.clone() for v in flat])
+    with torch.no_grad():
+        compiled: Any = compile_fx(traced, list(flat))
+
+    def run(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
+        with torch.no_grad():
+            loss, energy, forces, *gradients = compiled(
+                *arguments(parameters, batch, energy_weight)
+            )
+        return StepResult(loss, energy, forces, tuple(gradients))
+
+    return run
+
+
+def batch_tensors(batch: Batch) -> list[Tensor]:
+    """All tensors of a batch, in order."""
+    return pytree.tree_leaves(batch)
