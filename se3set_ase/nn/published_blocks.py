@@ -266,6 +266,15 @@ class FeedForward(nn.Module):
         return result
 
 
+class State(NamedTuple):
+    """Features of atoms (N, irreps) and hyperedges (H, irreps), and the same after a norm."""
+
+    atoms: Tensor
+    hyper: Tensor
+    normed_atoms: Tensor
+    normed_hyper: Tensor
+
+
 class Block(nn.Module):
     """V2E, feed-forward of the hyperedges, E2V, feed-forward of the atoms; pre-norm.
 
@@ -284,6 +293,8 @@ class Block(nn.Module):
         self.norm_hyper = EquivariantLayerNorm(irreps, epsilon=epsilon)
         self.feed_hyper = FeedForward(config, irreps)
         self.norm_hyper_out = EquivariantLayerNorm(irreps, epsilon=epsilon)
+        # The same features as the norm that ended the block before, with weights of its own: the
+        # parameter count of the paper has five norms in each block.
         self.norm_atoms_in = EquivariantLayerNorm(irreps, epsilon=epsilon)
         self.to_atoms = HyperedgeToVertex(config, backend)
         self.norm_atoms = EquivariantLayerNorm(irreps, epsilon=epsilon)
@@ -301,15 +312,6 @@ class Block(nn.Module):
         change = self.feed_atoms(self.norm_atoms(atoms))
         atoms = (atoms if self.shortcut is None else self.shortcut(atoms)) + change
         return State(atoms, hyper, self.norm_atoms_out(atoms), normed_hyper)
-
-
-class State(NamedTuple):
-    """Features of atoms (N, irreps) and hyperedges (H, irreps), and the same after a norm."""
-
-    atoms: Tensor
-    hyper: Tensor
-    normed_atoms: Tensor
-    normed_hyper: Tensor
 
 
 def smooth_leaky_relu(x: Tensor) -> Tensor:

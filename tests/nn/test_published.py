@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_up_graph import CUTOFF, graph, positions, weigh
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from se3set_ase.nn.graph import Graph, Weights, envelope, switch
+from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
 
 INVARIANCE_FLOAT64 = 1e-9
 SAME_FLOAT64 = 1e-12
 FLOAT32 = 1e-4
 CONTROL = 1e-4  # what must be seen at least where something does change
-CUTOFF = 5.0
 
 SMALL = PublishedConfig(
     irreps_node="8x0e+4x1o+4x2e",
@@ -33,70 +33,12 @@ SMALL = PublishedConfig(
 
 def network(config: PublishedConfig = SMALL, dtype: torch.dtype = torch.float64) -> nn.Module:
     """Random weights, biases, norms and sinks too."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         made = PublishedNetwork(config, 3, CUTOFF).double()
         for parameter in made.parameters():
             parameter.data += 0.5 * torch.randn_like(parameter)
     return made.to(dtype)
-
-
-def positions() -> Tensor:
-    """Six atoms, 1 to 4.5 Angstrom apart."""
-    points = [
-        [0.0, 0.1, 0.0], [1.1, -0.2, 0.3], [1.9, 0.9, -0.4],
-        [0.4, 1.6, 1.1], [-1.3, 0.5, 0.8], [2.4, -1.2, 1.5],
-    ]  # fmt: skip
-    return torch.tensor(points, dtype=torch.float64)
-
-
-def graph(dtype: torch.dtype = torch.float64) -> Graph:
-    """Fragments {0, 1, 2} and {3, 4, 5}, each a hyperedge of each atom."""
-    fragments = [(0, 1, 2), (3, 4, 5)]
-    hyper = [(i, f) for i in range(6) for f in range(2)]
-    edges = [(h, j) for h, (i, f) in enumerate(hyper) for j in fragments[f] if j != i]
-    owner, fragment = torch.tensor(hyper).T
-    edge_hyper, edge_atom = torch.tensor(edges).T
-    member = torch.tensor([i in fragments[f] for i, f in hyper]).to(dtype)
-    none = torch.empty(0, dtype=torch.int64)
-    return Graph(
-        species=torch.tensor([0, 1, 2, 0, 1, 1]),
-        molecule=torch.zeros(6, dtype=torch.int64),
-        atom_weight=torch.ones(6, dtype=dtype),
-        n_atoms=torch.tensor([6]),
-        bond_atoms=none.reshape(0, 2),
-        bond_range=torch.empty(0, 2, dtype=dtype),
-        bond_shift=torch.empty(0, 3, dtype=dtype),
-        term_factor=torch.zeros(2, 1, dtype=torch.int64),
-        term_fragment=torch.arange(2),
-        fragment_size=torch.tensor([3, 3]),
-        hyper_atom=owner,
-        hyper_fragment=fragment,
-        hyper_member=member,
-        edge_hyper=edge_hyper,
-        edge_atom=edge_atom,
-        edge_shift=torch.zeros(len(edges), 3, dtype=dtype),
-    )
-
-
-def weigh(positions: Tensor, graph: Graph) -> Weights:
-    """Smooth weights made up for these tests: fragments weigh by the distance of their ends."""
-    owner = graph.hyper_atom[graph.edge_hyper]
-    vector = positions[graph.edge_atom] - positions[owner] + graph.edge_shift
-    distance = vector.norm(dim=-1)
-    fragment = torch.stack(
-        [switch((positions[a] - positions[b]).norm(), 0.5, 6.0) for a, b in ((0, 2), (3, 5))]
-    )
-    reach = switch(distance, 0.5, 4.5).new_zeros(graph.hyper_atom.shape[0])
-    reach = reach.index_add(0, graph.edge_hyper, switch(distance, 0.5, 4.5)) / 3.0
-    return Weights(
-        bond=vector.new_empty(0),
-        fragment=fragment,
-        hyperedge=fragment[graph.hyper_fragment] * reach,
-        edge=envelope(distance, CUTOFF),
-        vector=vector,
-        distance=distance,
-    )
 
 
 def outputs(model: nn.Module, positions: Tensor, graph: Graph) -> Tensor:
@@ -370,3 +312,17 @@ def test_forces_traced_once_serve_other_positions() -> None:
     moved = positions() * torch.tensor([1.05, 0.97, 1.0])
     torch.testing.assert_close(traced(moved), forces(moved), rtol=0, atol=SAME_FLOAT64)
     assert largest(forces(moved) - forces(positions())) > CONTROL
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_forces_on_a_gpu_are_those_on_the_cpu(dtype: torch.dtype) -> None:
+    forces = []
+    for device in ("cpu", "cuda"):
+        model = network(dtype=dtype).to(device)
+        made = Graph(*(field.to(device) for field in graph(dtype)))
+        at = positions().to(device, dtype).requires_grad_()
+        forces.append(-torch.autograd.grad(outputs(model, at, made).sum(), at)[0].cpu())
+    tolerance = FLOAT32 if dtype == torch.float32 else INVARIANCE_FLOAT64
+    assert largest(forces[1] - forces[0]) < tolerance * largest(forces[0])
+    assert largest(forces[0]) > CONTROL

@@ -57,7 +57,7 @@ def test_parameters_part_by_part(full: PublishedNetwork) -> None:
 
 
 def test_edges_fade_at_the_cutoff_though_the_radial_network_has_norms() -> None:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         radial = RadialNetwork(PublishedConfig(), 5).double()
     basis = ExpNormalBasis(PublishedConfig().radial_functions, CUTOFF).double()
