@@ -275,10 +275,21 @@ def train(
 ) -> None:
     """Train a model; goes on where an earlier run of the same configuration was stopped."""
     check_readable(config)
-    from se3set_ase.train.config import load_config
-    from se3set_ase.train.run import train as run_training
-
-    typer.echo(f"written: {run_training(load_config(config))}")
+    try:
+        from se3set_ase.train.config import load_config
+        from se3set_ase.train.run import train as run_training
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"training needs the package {error.name!r}: pip install 'se3set-ase[train]'"
+        ) from error
+    try:
+        folder = run_training(load_config(config))
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
+    except KeyboardInterrupt:
+        typer.echo("the same command goes on from the last validation", err=True)
+        raise
+    typer.echo(f"written: {folder}")
 
 
 @app.command()
