@@ -262,6 +262,58 @@ def test_train_bad_input(here: Path) -> None:
     assert "data" in message
 
 
+TRAINING = """
+name: small
+seed: 1
+data: {train: data.xyz, validation: 2, level_of_theory: none}
+network: {channels: 8, blocks: 1, heads: 2}
+training: {epochs: 1, batch_size: 2, compile: false, device: cpu}
+"""
+
+
+def test_train_then_evaluate(here: Path) -> None:
+    write("data.xyz", labelled(6))
+    Path("train.yaml").write_text(TRAINING)
+    result = run("train", "train.yaml")
+    assert result.exit_code == 0, result.output
+    folder = result.stdout.strip().removeprefix("written: ")
+    result = run("evaluate", folder, "data.xyz")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("6 frames")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (FloatingPointError("training diverged"), BAD_INPUT, "error: training diverged"),
+        (KeyboardInterrupt(), INTERRUPTED, "the same command goes on from the last validation"),
+    ],
+)
+def test_training_that_stops(
+    here: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("se3set_ase.train.run.train", stop)
+    Path("train.yaml").write_text(TRAINING)
+    result = run("train", "train.yaml")
+    assert result.exit_code == code
+    assert result.stderr.startswith(text)
+
+
+def test_training_without_its_packages(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*sys.modules]:
+        if name.startswith(("se3set_ase.train.", "lightning_fabric")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    Path("train.yaml").write_text(TRAINING)
+    message = refused("train", "train.yaml")
+    assert message == (
+        "training needs the package 'lightning_fabric': pip install 'se3set-ase[train]'\n"
+    )
+
+
 def test_traceback_on_demand(here: Path) -> None:
     result = run("--traceback", "fragments", "absent.xyz")
     assert isinstance(result.exception, FileNotFoundError)
