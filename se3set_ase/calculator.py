@@ -121,9 +121,14 @@ class SE3SetCalculator(Calculator):
         ------
         CalculatorSetupError : for anything else; make a new calculator instead.
         """
+        known = {"model", *self.default_parameters}
+        if unknown := set(kwargs) - known:
+            raise CalculatorSetupError(
+                f"expected parameters among {sorted(known)}, got {sorted(unknown)}"
+            )
         if "model" in self.parameters:
             fixed = set(kwargs) - {"charge", "spin_multiplicity"}
-            if any(self.parameters.get(k, None) != kwargs[k] for k in fixed):
+            if any(self.parameters[k] != kwargs[k] for k in fixed):
                 raise CalculatorSetupError(
                     "expected charge or spin_multiplicity to be set, got "
                     f"{sorted(fixed)}: make a new calculator for those"
@@ -136,7 +141,11 @@ class SE3SetCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """ASE's comparison, plus charge and spin in ``atoms.info``, which are read too."""
         changed = list(super().check_state(atoms, tol=tol))
-        if not changed and declared_charge_and_spin(atoms) != self._info:
+        try:
+            declared = declared_charge_and_spin(atoms)
+        except ValueError:  # calculate() says what is wrong with it
+            return [*changed, "info"]
+        if not changed and declared != self._info:
             changed.append("info")
         return changed
 
@@ -147,8 +156,12 @@ class SE3SetCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
+        # If anything below raises, nothing of an earlier geometry may pass for this one's.
+        self.results, self._hypergraph = {}, None
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
+        if atoms is None:
+            raise InputError("expected atoms to calculate, got none")
         try:
             declared = declared_charge_and_spin(atoms)
             wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
@@ -180,7 +193,7 @@ class SE3SetCalculator(Calculator):
 
     @property
     def hypergraph(self) -> WeightedHypergraph | None:
-        """What the network saw at the last geometry; None before the first calculation."""
+        """What the network saw at the last geometry; None if there is none or it failed."""
         return self._hypergraph
 
     @property

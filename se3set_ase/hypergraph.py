@@ -115,9 +115,11 @@ class BondState:
 
 
 def check_positions(positions: np.ndarray) -> None:
-    """Raise ValueError for positions that are no geometry: shape, NaN or infinite."""
+    """Raise ValueError for positions that are no geometry: shape, no atoms, NaN or infinite."""
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise ValueError(f"expected positions of shape (N, 3), got {positions.shape}")
+    if len(positions) == 0:
+        raise ValueError("expected at least one atom, got none")
     if not np.isfinite(positions).all():
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1)).tolist()
         raise ValueError(f"expected finite positions, got NaN or infinite ones for atoms {bad}")

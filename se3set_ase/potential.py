@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -122,6 +123,9 @@ class Potential:
     ) -> list[Prediction]:
         """Energies and forces of several molecules in one pass; they don't see one another.
 
+        A charge or spin that a molecule itself declares (see :func:`declared_charge_and_spin`)
+        comes before the arguments.
+
         Raises
         ------
         UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
@@ -130,7 +134,8 @@ class Potential:
         hypergraphs = []
         for index, atoms in enumerate(molecules):
             try:
-                self.check(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
+                wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+                self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
                 hypergraphs.append(
                     build_hypergraph(
                         atoms.numbers, atoms.positions, self.model.hypergraph, mixer=self._mixer
@@ -209,15 +214,40 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
 
     Read are ``info["charge"]``, ``info["spin_multiplicity"]``, and the sums of the initial
     charges and magnetic moments where those were set.
+
+    Raises
+    ------
+    UnsupportedSystem : what they say is no whole number.
     """
     declared: dict[str, int] = {}
     for key in ("charge", "spin_multiplicity"):
         if key in atoms.info:
-            declared[key] = int(atoms.info[key])
-    if atoms.has("initial_charges") and (total := round(float(atoms.get_initial_charges().sum()))):
-        declared.setdefault("charge", total)
+            declared[key] = _whole(atoms.info[key], f"atoms.info[{key!r}]")
+    if atoms.has("initial_charges"):
+        # Partial charges add up to whole ones only nearly.
+        total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")
+        if round(total):
+            declared.setdefault("charge", round(total))
     if atoms.has("initial_magmoms"):
         moments = np.asarray(atoms.get_initial_magnetic_moments())
-        if unpaired := round(abs(float(moments.sum()))):
+        total = _finite(moments.sum(), "the sum of the initial magnetic moments")
+        if unpaired := round(abs(total)):
             declared.setdefault("spin_multiplicity", unpaired + 1)
     return declared
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UnsupportedSystem(f"expected a number as {what}, got {value!r}")
+    return number
+
+
+def _whole(value: Any, what: str) -> int:
+    number = _finite(value, what)
+    if number != round(number):
+        raise UnsupportedSystem(f"expected a whole number as {what}, got {value!r}")
+    return round(number)

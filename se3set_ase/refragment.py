@@ -71,7 +71,7 @@ class Refragmenter:
         return self._hypergraph
 
     def _still_listed(self, numbers: np.ndarray, positions: np.ndarray) -> bool:
-        if not np.array_equal(numbers, self._numbers):
+        if not np.array_equal(numbers, self._numbers) or len(positions) != len(self._numbers):
             return False
         moved = positions - self._reference
         return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
