@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.model import network_config, preset_values
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ConfigError(ValueError):
@@ -42,13 +47,17 @@ class TrainingConfig(_Section):
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=5, gt=0)
+    """Frames of each step, shared among the processes where there are several."""
     learning_rate: float = Field(default=2e-3, gt=0)
     final_learning_rate: float = Field(default=1e-6, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    energy_weight: tuple[float, float] = (1.0, 1.0)
-    """Weight of (energy error)^2 / atoms at the start and, reached geometrically, at the end."""
-    forces_weight: float = Field(default=1.0, ge=0)
+    loss: Literal["mse", "l2mae"] = "mse"
+    """``mse``: mean of (energy error)^2 / atoms, and mean square of the force components.
+    ``l2mae``: mean absolute energy error, and mean length of each atom's force error."""
+    energy_weight: tuple[Weight, Weight] = (1.0, 1.0)
+    """Weight of the energy's part at the start and, reached geometrically, at the end."""
+    forces_weight: Weight = 1.0
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_norm: float = Field(default=10.0, gt=0)
     """Longest gradient of the weights; longer ones are shortened to it."""
@@ -58,19 +67,35 @@ class TrainingConfig(_Section):
     """Stop after so many validations without a better one."""
     compile: bool = True
     """Trace and compile the whole training step (minutes once, then about three times faster)."""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, gt=0)
-    """Processes or GPUs that share each batch."""
+    """Processes (one for each GPU) that share each batch; a divisor of ``batch_size``."""
     threads: int | None = Field(default=None, gt=0)
+    """CPU threads of each process."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingConfig:
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"expected batch_size to be a multiple of devices, got {self.batch_size} "
+                f"and {self.devices}"
+            )
+        first, last = self.energy_weight
+        if (first == 0) != (last == 0):
+            raise ValueError(f"expected both energy weights above 0 or none, got {first}, {last}")
+        if first == 0 and self.forces_weight == 0:
+            raise ValueError("expected a weight above 0 for energies or forces, got none")
+        return self
 
 
 class RunConfig(_Section):
     """One training run."""
 
-    name: str
+    name: str = Field(pattern=r"^\w[^/\\]*$")
+    """Of the model, and of the folder of the run."""
     description: str = ""
     limits: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     data: DataConfig
     network: dict[str, Any] = {}
     """``preset`` and settings that differ from it; see :mod:`se3set_ase.nn.model`."""
@@ -80,6 +105,15 @@ class RunConfig(_Section):
     output: Path = Path("runs")
     """Folder for runs, relative to the working directory; this one goes to ``output/name``."""
     kind: Literal["potential"] = "potential"
+
+    @model_validator(mode="after")
+    def _known_settings(self) -> RunConfig:
+        try:
+            network_config(preset_values(self.network))
+            HypergraphConfig.from_dict(self.hypergraph)
+        except TypeError as error:
+            raise ValueError(f"expected network and hypergraph settings, got {error}") from error
+        return self
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -92,15 +126,18 @@ def load_config(path: str | Path) -> RunConfig:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected YAML, got {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(values).__name__}")
     try:
         config = RunConfig(**values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else f"  {e['msg']}"
+            for e in error.errors()
+        ]
         raise ConfigError("\n".join([f"{path}: expected a training run, got", *lines])) from error
     here = path.parent
     data = config.data

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class DataError(ValueError):
 class Frame:
     """One labelled geometry with its hypergraph. eV, Angstrom."""
 
+    origin: str
+    """File and number, for messages."""
     numbers: np.ndarray
     positions: np.ndarray
     energy: float
@@ -42,6 +45,9 @@ class Batch(NamedTuple):
     graph: Graph
     energy: Tensor
     forces: Tensor
+    atoms_per_process: Tensor
+    """Atoms of all processes' shares of the batch over the number of processes: what sums over
+    atoms are divided by, so that the mean over processes is the mean over the whole batch."""
 
 
 def read_frames(path: Path, config: HypergraphConfig, *, source: str = "") -> list[Frame]:
@@ -53,29 +59,45 @@ def read_frames(path: Path, config: HypergraphConfig, *, source: str = "") -> li
     DataError : a frame without energy or forces, with values that are not finite, periodic, or a
         geometry that is none; named by its number, counted from 0.
     """
-    if not path.is_file():
-        where = f" ({source})" if source else ""
-        raise FileNotFoundError(f"expected training data at {path}{where}, got no such file")
     mixer = FragmentMixer()
     frames = []
-    try:
-        for index, atoms in enumerate(iread(path, index=":", format="extxyz")):
-            try:
-                frames.append(_frame(atoms, config, mixer))
-            except ValueError as error:
-                raise DataError(f"{path}, frame {index}: {error}") from error
-    except DataError:
-        raise
-    except (ValueError, KeyError, OSError, StopIteration) as error:
-        raise DataError(f"{path}, frame {len(frames)}: cannot be read: {error}") from error
-    if not frames:
-        raise DataError(f"{path}: expected at least one frame, got none")
+    for origin, atoms in _read(path, "training data", source):
+        try:
+            frames.append(_frame(atoms, origin, config, mixer))
+        except ValueError as error:
+            raise DataError(f"{origin}: {error}") from error
     return frames
 
 
-def _frame(atoms: Atoms, config: HypergraphConfig, mixer: FragmentMixer) -> Frame:
+def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
+    """Each frame of an extended XYZ file, after its name in messages."""
+    if not path.is_file():
+        where = f" ({source})" if source else ""
+        raise FileNotFoundError(f"expected {what} at {path}{where}, got no such file")
+    origin = f"{path}, frame 0"
+    images = iread(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
+    for index in itertools.count():
+        origin = f"{path}, frame {index}"
+        try:
+            atoms = next(images, None)
+        # What ASE's reader raises on lines that it cannot make sense of.
+        except (ValueError, LookupError, OSError, RuntimeError, AssertionError) as error:
+            raise DataError(f"{origin}: cannot be read as extended XYZ: {error}") from error
+        if atoms is None:
+            break
+        yield origin, atoms
+    if index == 0:
+        raise DataError(f"{path}: expected at least one frame, got none")
+
+
+def _frame(atoms: Atoms, origin: str, config: HypergraphConfig, mixer: FragmentMixer) -> Frame:
+    if len(atoms) == 0:
+        raise ValueError("expected at least one atom, got none")
     if atoms.pbc.any():
-        raise ValueError("expected an isolated molecule, got a periodic cell")
+        raise ValueError(
+            'expected an isolated molecule (pbc="F F F" where there is a Lattice), '
+            "got a periodic cell"
+        )
     results = atoms.calc.results if atoms.calc is not None else {}
     for label in ("energy", "forces"):
         if label not in results:
@@ -83,6 +105,7 @@ def _frame(atoms: Atoms, config: HypergraphConfig, mixer: FragmentMixer) -> Fram
         if not np.isfinite(results[label]).all():
             raise ValueError(f"expected finite {label}, got NaN or infinite values")
     return Frame(
+        origin=origin,
         numbers=atoms.numbers.astype(np.int64),
         positions=atoms.positions.copy(),
         energy=float(results["energy"]),
@@ -92,7 +115,13 @@ def _frame(atoms: Atoms, config: HypergraphConfig, mixer: FragmentMixer) -> Fram
 
 
 def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[Frame], list[Frame]]:
-    """Training and validation frames."""
+    """Training and validation frames.
+
+    Raises
+    ------
+    FileNotFoundError, DataError : see :func:`read_frames`; more frames asked for than there are;
+        an element in the validation frames that no training frame has.
+    """
     frames = read_frames(data.train, config, source=data.source)
     if isinstance(data.validation, Path):
         validation = read_frames(data.validation, config, source=data.source)
@@ -100,28 +129,41 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     else:
         if not 0 < data.validation < len(frames):
             raise DataError(
-                f"expected 1 to {len(frames) - 1} frames for validation, got {data.validation}"
+                f"{data.train}: expected fewer frames for validation than the {len(frames)} "
+                f"there are, and at least 1, got {data.validation}"
             )
         order = np.random.default_rng(seed).permutation(len(frames))
         validation = [frames[i] for i in order[: data.validation]]
         order = order[data.validation :]
     if data.n_train is not None:
         if data.n_train > len(order):
-            raise DataError(f"expected at least {data.n_train} frames, got {len(order)}")
+            raise DataError(
+                f"{data.train}: expected at least {data.n_train} frames for training, "
+                f"got {len(order)}"
+            )
         order = order[: data.n_train]
-    return [frames[i] for i in order], validation
+    training = [frames[i] for i in order]
+    known = {z for f in training for z in f.numbers.tolist()}
+    for frame in validation:
+        if foreign := sorted(set(frame.numbers.tolist()) - known):
+            raise DataError(
+                f"{frame.origin}: expected elements of the training frames ({_symbols(known)}), "
+                f"got {_symbols(foreign)}"
+            )
+    return training, validation
+
+
+def _symbols(numbers: Iterable[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))
 
 
 def read_atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
     """Energy in eV by atomic number, from one-atom frames."""
-    if not path.is_file():
-        where = f" ({source})" if source else ""
-        raise FileNotFoundError(f"expected isolated atoms at {path}{where}, got no such file")
     energies: dict[int, float] = {}
-    for index, atoms in enumerate(iread(path, index=":", format="extxyz")):
+    for origin, atoms in _read(path, "isolated atoms", source):
         energy = atoms.calc.results.get("energy") if atoms.calc is not None else None
         if len(atoms) != 1 or energy is None or not np.isfinite(energy):
-            raise DataError(f"{path}, frame {index}: expected one atom with its energy")
+            raise DataError(f"{origin}: expected one atom with its energy")
         energies[int(atoms.numbers[0])] = float(energy)
     return energies
 
@@ -143,12 +185,15 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
     """
     elements = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     if atomic is not None and (missing := [z for z in elements if z not in atomic]):
-        symbols = ", ".join(chemical_symbols[z] for z in missing)
-        raise DataError(f"expected an isolated atom of every element, got none of {symbols}")
+        raise DataError(
+            f"expected an isolated atom of every element, got none of {_symbols(missing)}"
+        )
     counts = np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
     target = np.array([f.energy for f in frames])
     if atomic is not None:
         target = target - counts @ np.array([atomic[z] for z in elements])
+        bonded = counts.sum(axis=1) > 1  # a lone atom has its atomic energy and no shift
+        counts, target = counts[bonded], target[bonded]
     # One composition only has no unique solution: lstsq takes the shortest.
     fit = np.linalg.lstsq(counts.astype(float), target, rcond=None)[0]
     scale = float(np.sqrt(np.mean(np.concatenate([f.forces for f in frames]) ** 2)))
@@ -163,44 +208,65 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
 
 
 class Batches:
-    """Batches of one set of frames, all of one padded shape (so that one compiled step fits)."""
+    """Batches of one set of frames, all of one padded shape (so that one compiled step fits).
+
+    Parameters
+    ----------
+    batch_size : frames of a batch, at most all there are. world : processes that share it.
+    """
 
     def __init__(
         self,
         frames: Sequence[Frame],
-        species_of: dict[int, int],
+        species_of: Mapping[int, int],
         config: HypergraphConfig,
         *,
         batch_size: int,
         dtype: torch.dtype,
         device: torch.device | str,
+        world: int = 1,
     ):
         self._frames = frames
         self._species_of = species_of
         self._config = config
-        self._batch_size = min(batch_size, len(frames))
+        self._world = world
+        self._share = min(batch_size, len(frames)) // world  # frames per process and batch
+        if self._share == 0:
+            raise DataError(f"expected at least one frame per process ({world}), got {len(frames)}")
         self._dtype = dtype
         self._device = device
         each = np.array([sizes_of([f.hypergraph]) for f in frames])
         # The largest batch that could be drawn, and a spare bond for padded terms to refer to.
-        largest = np.sort(each, axis=0)[-self._batch_size :]
+        largest = np.sort(each, axis=0)[-self._share :]
         full = largest.sum(axis=0) + np.array([0, 1, 0, 0, 0, 0, 0])
         full[Sizes._fields.index("factors")] = max(each[:, Sizes._fields.index("factors")].max(), 1)
         self.sizes = Sizes(*full.tolist())
 
     def __len__(self) -> int:
-        return len(self._frames) // self._batch_size
+        """Batches of an epoch."""
+        return len(self._frames) // (self._share * self._world)
 
-    def epoch(self, seed: int, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    def epoch(self, seed: int, epoch: int, rank: int = 0) -> Iterator[Batch]:
         """Every frame at most once, in an order that depends on seed and epoch alone.
 
-        With several processes each takes every ``world``-th batch.
+        With several processes, the share of process ``rank`` of each batch.
         """
         order = np.random.default_rng([seed, epoch]).permutation(len(self._frames))
-        for index in range(rank, len(self) - len(self) % world, world):
-            yield self._batch(order[index * self._batch_size : (index + 1) * self._batch_size])
+        whole = self._share * self._world
+        for start in range(0, len(self) * whole, whole):
+            batch = order[start : start + whole]
+            n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
+            yield self._batch(
+                batch[rank * self._share : (rank + 1) * self._share], n_atoms / self._world
+            )
 
-    def _batch(self, indices: np.ndarray) -> Batch:
+    def every_frame(self) -> Iterator[Batch]:
+        """Each frame once, in order; the last batch may be smaller."""
+        indices = np.arange(len(self._frames))
+        for start in range(0, len(indices), self._share):
+            yield self._batch(indices[start : start + self._share])
+
+    def _batch(self, indices: np.ndarray, atoms_per_process: float | None = None) -> Batch:
         frames = [self._frames[i] for i in indices.tolist()]
         graph = collate(
             [f.hypergraph for f in frames],
@@ -210,9 +276,10 @@ class Batches:
             device=self._device,
             pad_to=self.sizes,
         )
-        padding = np.zeros((self.sizes.atoms - sum(len(f.numbers) for f in frames), 3))
+        n_atoms = sum(len(f.numbers) for f in frames)
+        padding = np.zeros((self.sizes.atoms - n_atoms, 3))
 
-        def tensor(values: np.ndarray) -> Tensor:
+        def tensor(values: np.ndarray | float) -> Tensor:
             return torch.as_tensor(values, dtype=torch.float64, device=self._device)
 
         return Batch(
@@ -220,4 +287,5 @@ class Batches:
             graph=graph,
             energy=tensor(np.array([f.energy for f in frames])),
             forces=tensor(np.concatenate([f.forces for f in frames] + [padding])),
+            atoms_per_process=tensor(n_atoms if atoms_per_process is None else atoms_per_process),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 LOG_FILE = "log.csv"
@@ -16,6 +18,20 @@ def read_log(folder: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def write_row(folder: Path, row: Mapping[str, object]) -> None:
+    """Add a row, in place of those from its epoch on; the file is whole at every moment.
+
+    Such rows are left by an attempt that was killed between its log and its state.
+    """
+    rows = [r for r in read_log(folder) if int(r["epoch"]) < int(str(row["epoch"]))]
+    temporary = folder / f".{LOG_FILE}.new"
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        writer.writeheader()
+        writer.writerows([*rows, row])
+    os.replace(temporary, folder / LOG_FILE)
 
 
 def draw_learning_curve(folder: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from dataclasses import replace
 from pathlib import Path
+
+from lightning_fabric import Fabric
 
 from se3set_ase.checkpoint import describe_data_file, save_checkpoint
 from se3set_ase.evaluate import evaluate
 from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import RunConfig
-from se3set_ase.train.trainer import Trainer
+from se3set_ase.train.trainer import Trainer, make_fabric
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, *, progress: bool = True) -> Path:
@@ -19,17 +26,39 @@ def train(config: RunConfig, *, progress: bool = True) -> Path:
     -------
     The checkpoint folder: ``model`` in the folder of the run. Trained models are measured in
     float64 on the ``tests`` of the configuration that exist.
+
+    Raises
+    ------
+    FileNotFoundError, DataError : data that is missing or unfit.
+    StateError : the folder of the run holds another run.
+    FloatingPointError : the training diverged.
     """
-    trainer = Trainer(config, progress=progress)
-    model = trainer.run()
+    fabric = make_fabric(config.training)
+    port = os.environ.get("MASTER_PORT")
+    try:
+        result = fabric.launch(_train_here, config, progress)
+    finally:
+        if port is None:  # set by the launcher, and of no use to the next run
+            os.environ.pop("MASTER_PORT", None)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exception:
+    """One process's part. Errors of the user's are returned: raised, a process loses their type."""
+    try:
+        trainer = Trainer(config, progress=progress, fabric=fabric)
+        model = trainer.run()
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        return error
     folder = trainer.folder / "model"
-    if trainer.fabric.global_rank == 0:
+    if fabric.global_rank == 0:
         metadata = describe(config, trainer)
         save_checkpoint(folder, model, metadata)
         if measured := measure(config, folder):
-            measured_metadata = {**vars(metadata), "measured": measured}
-            save_checkpoint(folder, model, ModelMetadata(**measured_metadata))
-    trainer.fabric.barrier()
+            save_checkpoint(folder, model, replace(metadata, measured=measured))
+    fabric.barrier()
     return folder
 
 
@@ -68,11 +97,16 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
 
     potential = Potential(folder)
     found = []
-    for path in config.data.tests.values():
+    for name, path in config.data.tests.items():
         if not path.is_file():
+            _LOGGER.warning("test %r is not measured: no such file: %s", name, path)
             continue
-        frames = read(path, index=":", format="extxyz")
-        errors = evaluate(potential, frames)
+        try:
+            frames = read(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
+            errors = evaluate(potential, frames)
+        except (ValueError, OSError) as error:  # no reason to lose what was trained
+            _LOGGER.warning("test %r is not measured: %s: %s", name, path, error)
+            continue
         n_frames = errors.pop("n_frames")
         found.append(
             Measurement(

@@ -41,16 +41,23 @@ def save_state(
     averaged: nn.Module,
     best: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
+    conditions: str,
 ) -> None:
-    """Write weights, averages, best weights and optimiser moments; atomically."""
+    """Write weights, averages, best weights and optimiser moments; atomically.
+
+    Parameters
+    ----------
+    conditions : digest of what the run depends on beside ``progress.fingerprint``.
+    """
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.named_parameters()}
     tensors |= {f"averaged.{k}": v for k, v in averaged.named_parameters()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    temporary = folder / f".{STATE_FILE}.{os.getpid()}"
-    save_file(tensors, temporary, metadata={"progress": json.dumps(asdict(progress))})
+    temporary = folder / f".{STATE_FILE}.new"
+    metadata = {"progress": json.dumps(asdict(progress)), "conditions": conditions}
+    save_file(tensors, temporary, metadata=metadata)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, folder / STATE_FILE)
@@ -62,6 +69,7 @@ def load_state(
     model: SE3Set,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
+    conditions: str,
 ) -> tuple[Progress, dict[str, Tensor]] | None:
     """Restore a run in place; None if there is none. Returns the progress and the best weights.
 
@@ -74,14 +82,17 @@ def load_state(
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {}).get("progress", "null"))
+            metadata = file.metadata() or {}
+            values = json.loads(metadata.get("progress", "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise StateError(f"{path}: damaged ({error}); remove it to start afresh") from error
     if not isinstance(values, dict) or set(values) != {f.name for f in fields(Progress)}:
         raise StateError(f"{path}: expected the state of a training run, got something else")
     progress = Progress(**values)
-    if progress.fingerprint != fingerprint:
+    # Absent from files of the first version.
+    same_conditions = metadata.get("conditions", conditions) == conditions
+    if progress.fingerprint != fingerprint or not same_conditions:
         raise StateError(
             f"{path}: expected a run with this configuration and data, got one with others; "
             "choose another name or remove the folder"
@@ -90,6 +101,14 @@ def load_state(
     def part(prefix: str) -> dict[str, Tensor]:
         return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
+    expected = {f"model.{k}": v.shape for k, v in model.named_parameters()}
+    expected |= {f"averaged.{k}": v.shape for k, v in averaged.named_parameters()}
+    expected |= {f"best.{k}": v.shape for k, v in model.named_parameters()}
+    if any(key not in tensors or tensors[key].shape != expected[key] for key in expected):
+        raise StateError(
+            f"{path}: expected the weights of this network, got others (of another version of "
+            "the package?); remove it to start afresh"
+        )
     with torch.no_grad():
         for prefix, module in (("model.", model), ("averaged.", averaged)):
             stored = part(prefix)

@@ -8,7 +8,7 @@ one graph of plain operations, which is then compiled whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from se3set_ase.train.data import Batch
 
 
 class StepResult(NamedTuple):
-    """Loss, sums of squared errors (eV, eV/Angstrom) and the gradient of each weight."""
+    """Loss, mean squared errors (eV^2, (eV/Angstrom)^2) and the gradient of each weight."""
 
     loss: Tensor
     energy_squared: Tensor
@@ -31,8 +31,18 @@ class StepResult(NamedTuple):
 Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
 
 
-def make_step(model: SE3Set, forces_weight: float) -> Step:
-    """The step as a function of weights, batch and energy weight; nothing is changed in place."""
+Loss = Literal["mse", "l2mae"]
+
+
+def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
+    """The step as a function of weights, batch and energy weight; nothing is changed in place.
+
+    Parameters
+    ----------
+    kind : ``"mse"``, mean of (energy error)^2 / atoms and mean square of the force components;
+        ``"l2mae"``, mean absolute energy error and mean length of each atom's force error, as
+        SE3Set was published with (arXiv:2405.16511).
+    """
     names = [name for name, p in model.named_parameters() if p.requires_grad]
 
     def step(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
@@ -44,19 +54,33 @@ def make_step(model: SE3Set, forces_weight: float) -> Step:
         energy, forces, _ = energy_and_forces(call, batch.positions, batch.graph, create_graph=True)
         energy_error = energy - batch.energy
         forces_error = forces - batch.forces
-        n_components = 3.0 * batch.graph.n_atoms.sum()
-        loss_energy = (energy_error**2 / batch.graph.n_atoms).mean()
-        loss_forces = (forces_error**2).sum() / n_components
+        # Padding has no error, so sums may run over it; the mean is over the real atoms.
+        n_atoms = batch.atoms_per_process
+        energy_squared = (energy_error**2).mean()
+        forces_squared = (forces_error**2).sum() / (3.0 * n_atoms)
+        if kind == "mse":
+            loss_energy = (energy_error**2 / batch.graph.n_atoms).mean()
+            loss_forces = forces_squared
+        else:
+            loss_energy = energy_error.abs().mean()
+            loss_forces = length(forces_error).sum() / n_atoms
         loss = energy_weight * loss_energy + forces_weight * loss_forces
         gradients = torch.autograd.grad(loss, list(parameters), materialize_grads=True)
         return StepResult(
             loss=loss.detach(),
-            energy_squared=(energy_error**2).mean().detach(),
-            forces_squared=loss_forces.detach(),
+            energy_squared=energy_squared.detach(),
+            forces_squared=forces_squared.detach(),
             gradients=tuple(g.detach() for g in gradients),
         )
 
     return step
+
+
+def length(vectors: Tensor) -> Tensor:
+    """(N, 3) -> (N,) Euclidean norm, with gradient zero where it is zero."""
+    square = (vectors * vectors).sum(-1)
+    zero = square == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
 def compile_step(

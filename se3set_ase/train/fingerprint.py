@@ -1,0 +1,44 @@
+"""Digests of what a run depends on, so that it is resumed only under the same conditions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple
+
+import numpy as np
+
+from se3set_ase.train.config import RunConfig, TrainingConfig
+from se3set_ase.train.data import Frame, Normalisation
+
+#: Settings that came later: left out where they have their default, so that older runs go on.
+_LATER = ("loss",)
+
+
+def fingerprint(config: RunConfig, frames: Sequence[Frame]) -> str:
+    """Changes with whatever changes the weights: settings, seed, training data."""
+    digest = hashlib.sha256()
+    settings = config.model_dump(mode="json", include={"seed", "network", "hypergraph", "training"})
+    training = settings["training"]
+    training.pop("device")
+    training.pop("threads")
+    training["devices"] = 1  # they share a batch: the result is the same
+    for name in _LATER:
+        if training[name] == TrainingConfig.model_fields[name].default:
+            training.pop(name)
+    digest.update(repr(sorted(settings.items())).encode())
+    _add(digest, frames)
+    return digest.hexdigest()
+
+
+def conditions(normalisation: Normalisation, validation: Sequence[Frame]) -> str:
+    """Changes with the constants of the model and the frames that choose its best weights."""
+    digest = hashlib.sha256(repr(astuple(normalisation)).encode())
+    _add(digest, validation)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        digest.update(frame.numbers.tobytes() + frame.positions.tobytes())
+        digest.update(np.float64(frame.energy).tobytes() + frame.forces.tobytes())
