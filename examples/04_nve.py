@@ -49,5 +49,4 @@ for membership in ("smooth", "hard"):
         result,
         arguments.output / f"nve-{membership}.png",
         title=f"acetylacetone, NVE, {membership} membership",
-        nve=True,
     )

@@ -261,7 +261,7 @@ def md(
     records.write_events(events, result)
     records.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    plots.plot_dynamics(result, plot, title=title, nve=ensemble is Ensemble.nve)
+    plots.plot_dynamics(result, plot, title=title)
     typer.echo(report.describe_dynamics(result))
     typer.echo(report.describe_events(result))
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")

@@ -25,17 +25,16 @@ _EVENT_STYLES = {
 }
 
 
-def plot_dynamics(
-    result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "", nve: bool = False
-) -> None:
+def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "") -> None:
     """Draw temperature, energies, hyperedges and refragmentation events over time.
+
+    Without a thermostat the total energy is drawn on a scale of its own, too, with its drift.
 
     Parameters
     ----------
     result : At least one record.
     path : ``.png``, ``.svg`` or ``.pdf``.
     title : Goes above the picture.
-    nve : The run conserves energy: show the total energy on a scale of its own, with its drift.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -46,6 +45,7 @@ def plot_dynamics(
     time = result.time * scale
     per_atom = 1000.0 / result.n_atoms  # eV per molecule -> meV per atom
 
+    nve = result.ensemble == "nve"
     heights = [1.0, 1.3, 0.8, 1.0, 1.1] if nve else [1.0, 1.3, 1.0, 1.1]
     figure = Figure(figsize=(9.0, 2.0 * len(heights) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -68,22 +68,22 @@ def plot_dynamics(
     energies.set_ylabel("energy / meV per atom")
     energies.legend(
         ["potential, from its start", "kinetic", "total"],
-        loc="upper right",
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),
         ncols=3,
+        borderaxespad=0.0,
         frameon=False,
         fontsize=9,
     )
-    energies.margins(y=0.2)
     for axis in conserved:
         deviation = (result.total - result.total.mean()) * per_atom
         axis.plot(time, deviation, color="black", lw=0.7)
         axis.set_ylabel("total - mean\nmeV / atom")
-        axis.margins(y=0.35)
         _note(axis, f"drift {result.drift():+.4f} meV/atom/ps, rms {deviation.std():.4f} meV/atom")
 
     if np.isfinite(result.n_hyperedges).any():
         hyperedges.plot(time, result.n_hyperedges, color=_GREEN, lw=1.1, drawstyle="steps-post")
-        hyperedges.margins(y=0.12)
+        hyperedges.margins(y=0.1)
     else:
         hyperedges.text(
             0.5,
@@ -112,6 +112,8 @@ def _draw_events(axis: Any, result: DynamicsResult, scale: float) -> None:
     kinds = list(_EVENT_STYLES)
     kinds += sorted({event.kind for event in result.events} - set(kinds))
     counts = dict.fromkeys(kinds, 0)
+    labelled: dict[int, float] = {}  # row -> time of its last label, ps
+    room = 0.065 * (result.time[-1] - result.time[0])  # a label is about as wide
     for event, at in zip(result.events, result.event_times, strict=True):
         row = kinds.index(event.kind)
         colour, marker = _EVENT_STYLES.get(event.kind, ("black", "o"))
@@ -119,9 +121,10 @@ def _draw_events(axis: Any, result: DynamicsResult, scale: float) -> None:
             [at * scale], [row], marker=marker, color=colour, ms=6, ls="", alpha=0.8, clip_on=False
         )
         counts[event.kind] += 1
-        if event.kind.startswith("bond") and counts[event.kind] <= 8:
+        if event.kind.startswith("bond") and at - labelled.get(row, -np.inf) > room:
+            labelled[row] = at
             axis.annotate(
-                "-".join(event.symbols),
+                "-".join(f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)),
                 (at * scale, row),
                 xytext=(0, 5),
                 textcoords="offset points",
@@ -144,6 +147,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _note(axis: Any, text: str) -> None:
+    """A line above the panel, where it hides nothing."""
     axis.text(
-        0.01, 0.96, text, transform=axis.transAxes, va="top", ha="left", fontsize=9, color="#444444"
+        0.0, 1.01, text, transform=axis.transAxes, va="bottom", ha="left", fontsize=9, color="#444"
     )

@@ -126,9 +126,12 @@ def describe_dynamics(result: DynamicsResult) -> str:
         f"{result.temperature.std():.1f} K standard deviation",
         f"potential       {result.potential.mean():8.4f} eV mean, "
         f"{result.potential.std() * mev_per_atom:.2f} meV/atom standard deviation",
-        f"total energy    {result.drift():+8.4f} meV/atom/ps drift, "
-        f"{result.total.std() * mev_per_atom:.4f} meV/atom standard deviation",
     ]
+    if result.ensemble == "nve":  # a thermostat takes and gives energy as it should
+        lines.append(
+            f"total energy    {result.drift():+8.4f} meV/atom/ps drift, "
+            f"{result.total.std() * mev_per_atom:.4f} meV/atom standard deviation"
+        )
     if (result.n_hyperedges == result.n_hyperedges).all():  # NaN where there is no hypergraph
         lines.append(
             f"hyperedges      {result.n_hyperedges.mean():8.1f} mean, "

@@ -58,6 +58,7 @@ class DynamicsResult:
 
     Attributes
     ----------
+    ensemble : ``"langevin"`` or ``"nve"``.
     time : ps.
     temperature : K, from the kinetic energy and 3 N degrees of freedom.
     potential, kinetic, total : Energies, eV.
@@ -69,6 +70,7 @@ class DynamicsResult:
     event_times : Time of each event, ps.
     """
 
+    ensemble: Literal["langevin", "nve"]
     time: np.ndarray
     temperature: np.ndarray
     potential: np.ndarray
@@ -256,6 +258,7 @@ def md(
     table = np.array(rows).reshape(-1, 6).T
     time, temperature, potential, kinetic, total, hyperedges = table
     return DynamicsResult(
+        ensemble=ensemble,
         time=time,
         temperature=temperature,
         potential=potential,

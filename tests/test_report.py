@@ -44,6 +44,7 @@ def run(n: int = 101, **changes: object) -> DynamicsResult:
     time = np.linspace(0.0, 1.0, n)
     total = -5.0 - 0.020 * time
     values: dict[str, object] = {
+        "ensemble": "nve",
         "time": time,
         "temperature": np.full(n, 300.0),
         "potential": total - 1.0,
@@ -124,6 +125,7 @@ def test_dynamics() -> None:
     assert "300.0 K mean" in text
     assert "-2.0000 meV/atom/ps drift" in text
     assert "40 to 42" in text
+    assert "drift" not in describe_dynamics(run(ensemble="langevin"))
     assert "hyperedges" not in describe_dynamics(run(n_hyperedges=np.full(101, np.nan)))
     assert "(interrupted)" in describe_dynamics(run(interrupted=True))
     assert describe_dynamics(run(0)) == "interrupted before the first step"
@@ -173,8 +175,8 @@ def test_fragments_of_nothing() -> None:
 
 
 def test_picture(tmp_path: Path) -> None:
-    for nve in (False, True):
-        plot_dynamics(run(), tmp_path / "md.png", title="a run", nve=nve)
+    for ensemble in ("langevin", "nve"):
+        plot_dynamics(run(ensemble=ensemble), tmp_path / "md.png", title="a run")
         assert (tmp_path / "md.png").read_bytes().startswith(PNG)
     plot_dynamics(
         run(

@@ -249,7 +249,7 @@ def test_atoms_must_be_there_and_have_a_calculator() -> None:
 def result_of(*, time: np.ndarray, total: np.ndarray, n_atoms: int) -> DynamicsResult:
     zeros = np.zeros_like(time)
     return DynamicsResult(
-        time=time, temperature=zeros, potential=total, kinetic=zeros, total=total,
+        ensemble="nve", time=time, temperature=zeros, potential=total, kinetic=zeros, total=total,
         n_hyperedges=zeros, n_atoms=n_atoms, n_steps=len(time), interrupted=False,
         events=(), event_times=(),
     )  # fmt: skip
