@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from se3set_ase.metadata import CheckpointError
@@ -39,18 +39,15 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_temporary(path: Path, content: bytes) -> Path:
-    # In the same folder, since os.replace is atomic within one file system only.
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    """Write ``content``, whole and on disk, to a new hidden file beside ``path``."""
+    # In the same folder, since os.replace is atomic within one file system only; not by mkstemp,
+    # whose files are private, while a model is read by whoever may read the folder.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; a model is read by whoever may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -58,6 +55,7 @@ def write_temporary(path: Path, content: bytes) -> Path:
 
 
 def replace(temporary: Path, path: Path) -> None:
+    """Put a file in the place of another at one stroke, and see that this is on disk."""
     os.replace(temporary, path)
     if os.name == "posix":  # the new name is on disk only once its folder is
         descriptor = os.open(path.parent, os.O_RDONLY)
@@ -68,6 +66,7 @@ def replace(temporary: Path, path: Path) -> None:
 
 
 def first_bytes(path: Path) -> bytes:
+    """Enough of a file to recognise it by."""
     with open(path, "rb") as file:
         return file.read(16)
 
