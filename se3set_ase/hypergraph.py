@@ -171,7 +171,7 @@ def build_hypergraph(
     ValueError : positions of the wrong shape, not finite, or two atoms on top of each other.
     TooManyAmbiguousBonds : a geometry far from any molecule.
     """
-    numbers = np.asarray(numbers, dtype=np.int64)
+    numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
     positions = np.asarray(positions, dtype=np.float64)
     check_positions(positions)
     if len(numbers) != len(positions):
