@@ -230,4 +230,6 @@ def energy_and_forces(
     (gradient,) = torch.autograd.grad(
         energies.sum(), positions, create_graph=create_graph, materialize_grads=True
     )
+    if not create_graph:
+        energy, energies = energy.detach(), energies.detach()
     return energy, -gradient, energies

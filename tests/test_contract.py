@@ -1,0 +1,302 @@
+"""The contract of the smooth hypergraph: one smooth surface through every refragmentation.
+
+Points 1 to 5 of it: E is C2 through any event, F is its gradient, symmetries, no memory of the
+path (in test_refragment.py and test_dynamics.py), and no interaction of distant molecules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read
+from scans import Surface, roughness
+from scipy.spatial.transform import Rotation
+
+from se3set_ase.checkpoint import load_checkpoint
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.nn.graph import collate
+from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.registry import resolve_model
+
+ROOT = Path(__file__).parents[1]
+
+STEP = 1e-4  # Angstrom
+MOST_ENERGY = 1e-8  # eV, worst third difference in steps of STEP
+MOST_FORCES = 1e-4  # eV/Angstrom, worst second difference
+JUMP = 1e-3  # eV and eV/Angstrom: what hard membership does at least, in the worst place
+GRADIENT = 2e-6  # eV/Angstrom, central differences of 1e-4 Angstrom
+EXACT = 1e-10  # eV, eV/Angstrom: symmetries
+
+
+def random_model() -> SE3Set:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        return SE3Set(
+            elements=(1, 6, 7, 8),
+            hypergraph=HypergraphConfig(),
+            network=LightConfig(channels=16, heads=4, mean_members=16.0, mean_hyperedges=8.0),
+            atomic_energies=(0.0, 0.0, 0.0, 0.0),
+            shifts=(-2.0, -5.0, -4.0, -4.0),
+            scale=0.2,  # forces of some eV/Angstrom, as those of molecules are
+        ).double()
+
+
+@pytest.fixture(params=["random", "acac"])
+def model(request: pytest.FixtureRequest) -> SE3Set:
+    if request.param == "random":
+        return random_model()
+    return load_checkpoint(resolve_model("acac"), dtype=torch.float64)[0]
+
+
+def hard(model: SE3Set) -> SE3Set:
+    """The same weights on thresholds, as the published method has them."""
+    copy = SE3Set.from_config(model.to_config()).to(model.dtype)
+    copy.load_state_dict(model.state_dict())
+    copy.hypergraph = replace(model.hypergraph, hard=True)
+    return copy
+
+
+def acetylacetone() -> Atoms:
+    atoms = read(ROOT / "examples" / "acetylacetone.xyz")
+    assert isinstance(atoms, Atoms)
+    return atoms
+
+
+# --- Paths; t in Angstrom ---------------------------------------------------------------------
+
+
+def proton_transfer() -> tuple[Atoms, object, tuple[float, float]]:
+    """The hydroxyl hydrogen leaves its oxygen, passes the other one and goes away."""
+    atoms = acetylacetone()
+    oxygens = [a.index for a in atoms if a.symbol == "O"]
+    distance = atoms.get_all_distances()
+    hydrogen = min(
+        (a.index for a in atoms if a.symbol == "H"), key=lambda h: distance[h, oxygens].min()
+    )
+    donor, acceptor = sorted(oxygens, key=lambda o: distance[hydrogen, o])
+    start = atoms.positions[donor]
+    along = atoms.positions[acceptor] - start
+    along /= np.linalg.norm(along)
+    carbon = next(a.index for a in atoms if a.symbol == "C" and distance[a.index, donor] < 1.5)
+    aside = np.cross(along, atoms.positions[carbon] - start)
+    aside *= 0.95 / np.linalg.norm(aside)  # an O-H bond's length off the line
+
+    def path(t: float) -> np.ndarray:
+        positions = atoms.positions.copy()
+        positions[hydrogen] = start + along * t + aside
+        return positions
+
+    return atoms, path, (0.1, 3.4)
+
+
+def approach() -> tuple[Atoms, object, tuple[float, float]]:
+    """A methyl group comes into reach of the other end of a stretched-out neighbour."""
+    first, second = molecule("CH3CH2OH"), molecule("CH3CH2OH")
+    second.rotate(70, (1, 2, 3), center="COP")
+    atoms = first + second
+    direction = np.array([0.6, 0.64, 0.48])
+
+    def path(t: float) -> np.ndarray:
+        positions = atoms.positions.copy()
+        positions[len(first) :] += t * direction
+        return positions
+
+    return atoms, path, (3.5, 9.0)
+
+
+def double_transfer() -> tuple[Atoms, object, tuple[float, float]]:
+    """Both protons of the formic acid dimer move at once: two bonds break, two form."""
+    monomer = molecule("HCOOH")
+    symbols = monomer.get_chemical_symbols()
+    hydrogens = [i for i, s in enumerate(symbols) if s == "H"]
+    oxygens = [i for i, s in enumerate(symbols) if s == "O"]
+    distance = monomer.get_all_distances()
+    proton = min(hydrogens, key=lambda h: distance[h, oxygens].min())
+    donor, acceptor = sorted(oxygens, key=lambda o: distance[proton, o])
+    centre = monomer.positions[donor] + monomer.positions[acceptor]
+    carbon = symbols.index("C")
+    outward = 0.5 * centre - monomer.positions[carbon]
+    outward /= np.linalg.norm(outward)
+    monomer.positions -= 0.5 * centre + 1.3 * outward
+    other = monomer.copy()
+    other.positions *= -1.0
+    atoms = monomer + other
+    n = len(monomer)
+
+    def path(t: float) -> np.ndarray:
+        positions = atoms.positions.copy()
+        for shift, partner in ((0, n), (n, 0)):
+            start = atoms.positions[donor + shift]
+            along = atoms.positions[acceptor + partner] - start
+            positions[proton + shift] = start + t * along / np.linalg.norm(along)
+        return positions
+
+    return atoms, path, (0.9, 1.8)
+
+
+def ring_opening() -> tuple[Atoms, object, tuple[float, float]]:
+    """Two neighbouring carbons of cyclobutane part: a bond and with it a ring breaks."""
+    atoms = molecule("cyclobutane")
+    carbons = [a.index for a in atoms if a.symbol == "C"]
+    distance = atoms.get_all_distances()
+    first = carbons[0]
+    second = min(carbons[1:], key=lambda c: distance[first, c])
+    along = atoms.positions[second] - atoms.positions[first]
+    along /= np.linalg.norm(along)
+    hydrogens = [a.index for a in atoms if a.symbol == "H" and distance[a.index, second] < 1.2]
+
+    def path(t: float) -> np.ndarray:
+        positions = atoms.positions.copy()
+        positions[[second, *hydrogens]] += (t - distance[first, second]) * along
+        return positions
+
+    return atoms, path, (1.6, 2.3)
+
+
+PATHS = {
+    "proton transfer": proton_transfer,
+    "approach": approach,
+    "double proton transfer": double_transfer,
+    "ring opening": ring_opening,
+}
+
+
+# --- 1. C2 through every event ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_energy_is_smooth_through_every_event(name, model):
+    atoms, path, (start, end) = PATHS[name]()
+    surface = Surface(model, atoms.numbers, path)
+    events = surface.events(start, end, n=240, most=12)
+    assert len(events) >= 2
+    worst = [roughness(surface, t, STEP) for t in events]
+    assert max(r.energy for r in worst) < MOST_ENERGY
+    assert max(r.forces for r in worst) < MOST_FORCES
+
+    jumping = Surface(hard(model), atoms.numbers, path)
+    control = [roughness(jumping, t, STEP) for t in jumping.events(start, end, n=240, most=12)]
+    assert max(r.energy for r in control) > JUMP
+    assert max(r.forces for r in control) > JUMP
+
+
+def test_differences_fall_with_the_step_as_those_of_a_smooth_function():
+    model = random_model()
+    atoms, path, (start, end) = proton_transfer()
+    steps = (4e-3, 2e-3)
+
+    def falls(model: SE3Set) -> np.ndarray:
+        surface = Surface(model, atoms.numbers, path)
+        events = surface.events(start, end, n=240, most=8)
+        scans = [[roughness(surface, t, h) for h in steps] for t in events]
+        return np.array([[a.energy / b.energy, a.forces / b.forces] for a, b in scans])
+
+    # Halving h divides a third difference by 8 and a second one by 4, up to the next order.
+    assert (falls(model) > (5.0, 2.8)).all()
+    assert falls(hard(model)).min(axis=0).max() < 2.0  # a jump stays
+
+
+# --- 2. Forces are the gradient ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("t", [0.3, 0.95, 1.0, 1.1])
+def test_forces_are_the_gradient_where_bonds_are_mixed(t, model):
+    atoms, path, _ = proton_transfer()
+    surface = Surface(model, atoms.numbers, path)
+    origin, forces = path(t), surface(t)[1]
+    mixed = len(surface.hypergraph(t).bond_atoms)
+    assert mixed == 0 if t < 0.5 else mixed > 0
+    h = 1e-4
+    for i, axis in [(a, c) for a in range(len(atoms)) for c in range(3)]:
+        energies = []
+        for sign in (1, -1):
+            moved = origin.copy()
+            moved[i, axis] += sign * h
+            energies.append(Surface(model, atoms.numbers, lambda _, p=moved: p)(0)[0])
+        gradient = (energies[0] - energies[1]) / (2 * h)
+        assert forces[i, axis] == pytest.approx(-gradient, abs=GRADIENT)
+    assert np.abs(forces).max() > 100 * GRADIENT
+
+
+# --- 3. Symmetries ----------------------------------------------------------------------------
+
+
+def evaluate(model: SE3Set, numbers: np.ndarray, positions: np.ndarray):
+    return Surface(model, numbers, lambda _: positions)(0.0)
+
+
+@pytest.mark.parametrize("t", [0.3, 1.0])
+def test_rotation_reflection_translation_permutation(t, model, rng):
+    atoms, path, _ = proton_transfer()
+    positions = path(t)
+    energy, forces = evaluate(model, atoms.numbers, positions)
+    for turn in (Rotation.random(rng=7).as_matrix(), -np.eye(3), np.diag([1.0, 1.0, -1.0])):
+        moved = positions @ turn.T + [3.0, -20.0, 7.0]
+        e, f = evaluate(model, atoms.numbers, moved)
+        assert e == pytest.approx(energy, abs=EXACT * abs(energy))
+        np.testing.assert_allclose(f, forces @ turn.T, atol=EXACT)
+    order = rng.permutation(len(atoms))
+    e, f = evaluate(model, atoms.numbers[order], positions[order])
+    assert e == pytest.approx(energy, abs=EXACT)
+    np.testing.assert_allclose(f, forces[order], atol=EXACT)
+    # Controls: a stretched molecule, and two elements exchanged.
+    assert abs(evaluate(model, atoms.numbers, positions * 1.01)[0] - energy) > 1e-3
+    other = atoms.numbers.copy()
+    other[[0, 3]] = other[[3, 0]]
+    assert abs(evaluate(model, other, positions)[0] - energy) > 1e-3
+
+
+# --- 5. Distant molecules ---------------------------------------------------------------------
+
+
+def test_distant_molecules_do_not_interact(model):
+    first, second = acetylacetone(), molecule("CH3CH2OH")
+    alone = [evaluate(model, a.numbers, a.positions) for a in (first, second)]
+
+    def together(distance: float):
+        numbers = np.concatenate([first.numbers, second.numbers])
+        shifted = second.positions + [distance, 0.0, 0.0]
+        return evaluate(model, numbers, np.concatenate([first.positions, shifted]))
+
+    energy, forces = together(20.0)
+    assert energy == pytest.approx(alone[0][0] + alone[1][0], abs=EXACT * abs(energy))
+    np.testing.assert_allclose(forces, np.concatenate([f for _, f in alone]), atol=EXACT)
+    near, _ = together(5.5)
+    assert abs(near - energy) > 1e-6
+
+
+def test_cross_gradients_of_distant_molecules_are_exactly_zero(model):
+    first, second = acetylacetone(), molecule("CH3CH2OH")
+
+    def cross(distance: float) -> float:
+        numbers = np.concatenate([first.numbers, second.numbers])
+        positions = np.concatenate([first.positions, second.positions + [distance, 0.0, 0.0]])
+        listed = build_hypergraph(numbers, positions, model.hypergraph, skin=1.0)
+        graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
+        where = torch.tensor(positions, requires_grad=True)
+        energies = model(where, graph)
+        (gradient,) = torch.autograd.grad(energies[: len(first)].sum(), where)
+        return float(gradient[len(first) :].abs().max())
+
+    assert cross(20.0) == 0.0
+    assert cross(5.5) > 0.0
+
+
+def test_energies_of_atoms_add_up(model):
+    atoms = acetylacetone()
+    listed = build_hypergraph(atoms.numbers, atoms.positions, model.hypergraph)
+    graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
+    energy, forces, energies = energy_and_forces(model, torch.tensor(atoms.positions), graph)
+    assert float(energies.sum()) == pytest.approx(float(energy), rel=1e-14)
+    # Nothing pulls the molecule as a whole, or turns it.
+    assert float(forces.sum(0).abs().max()) < EXACT
+    torque = np.cross(atoms.positions, forces.numpy()).sum(axis=0)
+    assert np.abs(torque).max() < 1e3 * EXACT
+    assert np.abs(forces.numpy()).max() > 0.01
