@@ -1,0 +1,385 @@
+"""The right error with the right text, and no number of an earlier geometry left behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed, CalculatorSetupError, InputError
+from rdkit import Chem
+from untrained import METADATA, tiny_model
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint import METADATA_FILE, WEIGHTS_FILE, CheckpointError, save_checkpoint
+
+SAME_ENERGY = 1e-10  # eV
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(folder, tiny_model(), METADATA)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(saved: Path) -> Callable[..., SE3SetCalculator]:
+    return lambda **options: SE3SetCalculator(saved, device="cpu", **options)
+
+
+# --- Systems and geometries ------------------------------------------------------------------
+
+
+def nan_position() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions[1, 2] = np.nan
+    return atoms
+
+
+def infinite_position() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions[2] = np.inf
+    return atoms
+
+
+def coincident() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions[2] = atoms.positions[1]
+    return atoms
+
+
+def crowd() -> Atoms:
+    around = np.random.default_rng(0).normal(size=(12, 3))
+    around *= 1.45 / np.linalg.norm(around, axis=1)[:, None]
+    return Atoms("CH12", positions=np.concatenate([np.zeros((1, 3)), around]))
+
+
+def with_charges() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.set_initial_charges([-0.4, 0.7, 0.7])
+    return atoms
+
+
+def with_moments() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.set_initial_magnetic_moments([0.0, 0.0, 1.0])
+    return atoms
+
+
+def with_info(**info: Any) -> Callable[[], Atoms]:
+    def make_it() -> Atoms:
+        atoms = molecule("H2O")
+        atoms.info.update(info)
+        return atoms
+
+    return make_it
+
+
+BAD: dict[str, tuple[Callable[[], Atoms], type[Exception], str]] = {
+    "no atoms": (Atoms, InputError, r"^expected at least one atom, got none$"),
+    "NaN": (
+        nan_position,
+        InputError,
+        r"^expected finite positions, got NaN or infinite ones for atoms \[1\]$",
+    ),
+    "infinite": (
+        infinite_position,
+        InputError,
+        r"^expected finite positions, got NaN or infinite ones for atoms \[2\]$",
+    ),
+    "coincident": (
+        coincident,
+        InputError,
+        r"^expected atoms apart from each other, got atoms 1 and 2 at a distance of 0 Angstrom$",
+    ),
+    "element": (
+        lambda: molecule("NH3"),
+        InputError,
+        r"^expected the elements H, C, O, which model 'tiny' was trained on, got N$",
+    ),
+    "periodic": (
+        lambda: Atoms("H2O", positions=np.eye(3), cell=[9, 9, 9], pbc=True),
+        InputError,
+        r"^expected an isolated molecule, got periodic boundaries \[True, True, True\]: .*"
+        r"set atoms\.pbc = False$",
+    ),
+    "charge in info": (
+        with_info(charge=-1),
+        InputError,
+        r"^expected charge 0, which model 'tiny' was trained on, got -1$",
+    ),
+    "initial charges": (
+        with_charges,
+        InputError,
+        r"^expected charge 0, which model 'tiny' was trained on, got 1$",
+    ),
+    "spin in info": (
+        with_info(spin_multiplicity=3),
+        InputError,
+        r"^expected spin_multiplicity 1, which model 'tiny' was trained on, got 3$",
+    ),
+    "magnetic moments": (
+        with_moments,
+        InputError,
+        r"^expected spin_multiplicity 1, which model 'tiny' was trained on, got 2$",
+    ),
+    "half a charge": (
+        with_info(charge=0.5),
+        InputError,
+        r"^expected a whole number as atoms\.info\['charge'\], got 0\.5$",
+    ),
+    "no charge": (
+        with_info(charge="anion"),
+        InputError,
+        r"^expected a number as atoms\.info\['charge'\], got 'anion'$",
+    ),
+    "far from any molecule": (
+        crowd,
+        CalculationFailed,
+        r"^expected at most 10 coupled bonds between bonded and broken, got \d+: "
+        r"the geometry is far from any molecule$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_error_and_nothing_stale(make: Callable[..., SE3SetCalculator], name: str) -> None:
+    build, kind, text = BAD[name]
+    calculator = make()
+    good = molecule("H2O")
+    energy = calculator.get_potential_energy(good)
+    n_events = len(calculator.events)
+    bad = build()
+    bad.calc = calculator
+    calls: list[Callable[[], Any]] = [
+        bad.get_potential_energy,
+        bad.get_forces,
+        lambda: calculator.calculate(bad),
+        bad.get_potential_energy,  # asked again: still no number
+        lambda: calculator.get_property("energy", bad),
+        bad.get_potential_energies,
+    ]
+    for call in calls:
+        with pytest.raises(kind, match=text):
+            call()
+        assert calculator.results == {}
+        assert calculator.hypergraph is None
+    assert calculator.get_property("energy", bad, allow_calculation=False) is None
+    assert len(calculator.events) == n_events
+    # The calculator is as good as before.
+    assert calculator.get_potential_energy(good) == pytest.approx(energy, abs=SAME_ENERGY)
+    assert calculator.hypergraph is not None
+
+
+def test_a_failed_geometry_called_directly_leaves_nothing_stale(
+    make: Callable[..., SE3SetCalculator],
+) -> None:
+    """As drivers do that call calculate() themselves, past ASE's own reset."""
+    calculator = make()
+    calculator.calculate(molecule("H2O"))
+    assert set(calculator.results) == {"energy", "free_energy", "energies", "forces"}
+    bad = nan_position()
+    with pytest.raises(InputError):
+        calculator.calculate(bad)
+    assert calculator.results == {}
+    with pytest.raises(InputError, match="finite positions"):
+        calculator.get_potential_energy(bad)
+
+
+def test_an_error_of_the_network_leaves_nothing_stale(
+    make: Callable[..., SE3SetCalculator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calculator, water = make(), molecule("H2O")
+    energy = calculator.get_potential_energy(water)
+
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calculator.potential, "evaluate", out_of_memory)
+        moved = water.copy()
+        moved.positions[0, 0] += 0.05
+        with pytest.raises(RuntimeError, match="out of memory"):
+            calculator.get_potential_energy(moved)
+        assert calculator.results == {}
+    assert calculator.get_potential_energy(moved) != energy
+    assert calculator.get_potential_energy(water) == pytest.approx(energy, abs=SAME_ENERGY)
+
+
+def test_info_that_turns_bad_afterwards(make: Callable[..., SE3SetCalculator]) -> None:
+    water = molecule("H2O")
+    water.calc = make()
+    energy = water.get_potential_energy()
+    for value, text in ((1, "expected charge 0"), (0.5, "whole number"), (None, "a number")):
+        water.info["charge"] = value
+        with pytest.raises(InputError, match=text):
+            water.get_potential_energy()
+        with pytest.raises(InputError, match=text):
+            water.get_forces()
+    water.info["charge"] = 0
+    assert water.get_potential_energy() == energy
+    del water.info["charge"]
+    assert water.get_potential_energy() == energy
+
+
+def test_no_atoms_given(make: Callable[..., SE3SetCalculator]) -> None:
+    with pytest.raises(InputError, match=r"^expected atoms to calculate, got none$"):
+        make().calculate()
+    with pytest.raises(InputError, match=r"^expected atoms to calculate, got none$"):
+        make().get_property("energy")
+
+
+# --- Charge and spin as parameters -----------------------------------------------------------
+
+
+def test_charge_and_spin_parameters(make: Callable[..., SE3SetCalculator]) -> None:
+    water = molecule("H2O")
+    for options, text in (
+        ({"charge": 1}, r"^expected charge 0, which model 'tiny' was trained on, got 1$"),
+        ({"charge": 0.5}, r"^expected charge 0, which model 'tiny' was trained on, got 0\.5$"),
+        ({"spin_multiplicity": 2}, r"^expected spin_multiplicity 1, .* got 2$"),
+    ):
+        with pytest.raises(InputError, match=text):
+            make(**options).get_potential_energy(water)
+    calculator = make(charge=1)
+    water.info["charge"] = 0  # what the atoms say comes first
+    assert np.isfinite(calculator.get_potential_energy(water))
+
+
+def test_set_forgets_results_only_if_something_changed(
+    make: Callable[..., SE3SetCalculator],
+) -> None:
+    water = molecule("H2O")
+    water.calc = make()
+    energy = water.get_potential_energy()
+    assert water.calc.set(charge=0) == {}
+    assert water.calc.results["energy"] == energy
+    assert water.calc.set(charge=1) == {"charge": 1}
+    assert water.calc.results == {}
+    with pytest.raises(InputError, match="expected charge 0"):
+        water.get_potential_energy()
+    water.calc.set(charge=0)
+    assert water.get_potential_energy() == energy
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"dtype": "float32"}, r"expected charge or spin_multiplicity to be set, got \['dtype'\]"),
+        ({"model": "other"}, r"got \['model'\]: make a new calculator for those"),
+        ({"skin": 1.0, "refragment": "hard"}, r"got \['refragment', 'skin'\]"),
+        ({"colour": "blue"}, r"expected parameters among \['charge', .*\], got \['colour'\]"),
+        ({"colour": None}, r"expected parameters among \['charge', .*\], got \['colour'\]"),
+    ],
+)
+def test_what_cannot_be_set(
+    make: Callable[..., SE3SetCalculator], changes: dict[str, Any], text: str
+) -> None:
+    calculator = make()
+    before = dict(calculator.parameters)
+    with pytest.raises(CalculatorSetupError, match=text):
+        calculator.set(**changes)
+    assert dict(calculator.parameters) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"dtype": "double"}, r"^expected dtype 'float64' or 'float32', got 'double'$"),
+        ({"refragment": "off"}, r"^expected refragment 'smooth' or 'hard', got 'off'$"),
+        ({"skin": -1.0}, r"^expected a skin of 0 Angstrom or more, got -1\.0$"),
+        ({"skin": float("nan")}, r"^expected a skin of 0 Angstrom or more, got nan$"),
+        ({"device": "abacus"}, r"^expected device 'cpu' or .*, got 'abacus'$"),
+        ({"dytpe": "float32"}, r"^expected parameters among \['charge', .*\], got \['dytpe'\]$"),
+    ],
+)
+def test_unknown_options(saved: Path, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(CalculatorSetupError, match=text):
+        SE3SetCalculator(saved, **options)
+
+
+# --- An RDKit molecule that does not fit -----------------------------------------------------
+
+
+@pytest.mark.parametrize("smiles", ["O", "[H]O", "[H][H].O"])
+def test_a_molecule_of_other_atoms(make: Callable[..., SE3SetCalculator], smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles, sanitize=False)
+    calculator = make(molecule=mol)
+    with pytest.raises(
+        InputError,
+        match=rf"^expected the atoms of the given molecule, in its order \({mol.GetNumAtoms()} "
+        r"atoms\), got H2O$",
+    ):
+        calculator.get_potential_energy(molecule("H2O"))
+    fitting = make(molecule=Chem.AddHs(Chem.MolFromSmiles("O")))
+    assert np.isfinite(fitting.get_potential_energy(molecule("H2O")))
+
+
+# --- Files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "tiny"))
+
+
+class Exploit:
+    """Would leave a mark if anybody unpickled it."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+def test_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^no model 'no such model': expected a bundled"):
+        SE3SetCalculator("no such model")
+    with pytest.raises(FileNotFoundError, match=r"no model .*missing.*: expected a bundled model"):
+        SE3SetCalculator(tmp_path / "missing")
+    with pytest.raises((FileNotFoundError, CheckpointError), match=str(tmp_path)):
+        SE3SetCalculator(tmp_path)  # an empty folder
+    with pytest.raises(CheckpointError, match="expected a model name or path, got ''"):
+        SE3SetCalculator("")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated_weights(folder: Path, keep: int) -> None:
+    path = folder / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=WEIGHTS_FILE):
+        SE3SetCalculator(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -3])
+def test_truncated_metadata(folder: Path, keep: int) -> None:
+    path = folder / METADATA_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=METADATA_FILE):
+        SE3SetCalculator(folder)
+
+
+@pytest.mark.parametrize("file", [WEIGHTS_FILE, METADATA_FILE, "model.pt"])
+def test_a_pickle_in_disguise_is_never_run(folder: Path, tmp_path: Path, file: str) -> None:
+    mark = tmp_path / "mark"
+    content = pickle.dumps(Exploit(mark))
+    (folder / file).write_bytes(content)
+    with pytest.raises(CheckpointError):
+        SE3SetCalculator(folder / file)
+    assert not mark.exists()
+    pickle.loads(content)  # the control: it is live
+    assert mark.exists()
+
+
+def test_the_copy_that_was_broken_was_whole(folder: Path) -> None:
+    """The control of all the tests of broken files."""
+    assert np.isfinite(SE3SetCalculator(folder).get_potential_energy(molecule("H2O")))
