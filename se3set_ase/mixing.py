@@ -62,12 +62,14 @@ class FragmentMixer:
     Parameters
     ----------
     bond_orders : orders that replace perception, by atom pair ``(i, j)``, ``i < j``.
-    capacity : number of bond graphs remembered; the least recently used one goes first.
+    capacity : atoms of all the bond graphs remembered (some 100 bytes each); the least recently
+        used graph goes first.
     """
 
-    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 4096):
+    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 20_000):
         self._bond_orders = dict(bond_orders or {})
         self._capacity = capacity
+        self._remembered = 0
         self._memory: OrderedDict[tuple, list[WeightedFragment]] = OrderedDict()
 
     def __call__(
@@ -127,8 +129,10 @@ class FragmentMixer:
             return self._memory[key]
         result = mix(numbers, bonds, is_ambiguous, orders)
         self._memory[key] = result
-        if len(self._memory) > self._capacity:
-            self._memory.popitem(last=False)
+        self._remembered += len(numbers)
+        while self._remembered > self._capacity and len(self._memory) > 1:
+            forgotten, _ = self._memory.popitem(last=False)
+            self._remembered -= len(forgotten[0]) // numbers.itemsize
         return result
 
     def _orders(self, bonds: np.ndarray, atoms: np.ndarray) -> dict[tuple[int, int], float]:

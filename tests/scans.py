@@ -24,9 +24,7 @@ class Surface:
         self.mixer = FragmentMixer()
 
     def hypergraph(self, t: float) -> Hypergraph:
-        return build_hypergraph(
-            self.numbers, self.path(t), self.model.hypergraph, mixer=self.mixer
-        )
+        return build_hypergraph(self.numbers, self.path(t), self.model.hypergraph, mixer=self.mixer)
 
     def state(self, t: float) -> tuple[bytes, ...]:
         """All that is discrete: equal between two events."""

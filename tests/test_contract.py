@@ -262,7 +262,7 @@ def test_distant_molecules_do_not_interact(model):
 
     def together(distance: float):
         numbers = np.concatenate([first.numbers, second.numbers])
-        shifted = second.positions + [distance, 0.0, 0.0]
+        shifted = second.positions + np.array([distance, 0.0, 0.0])
         return evaluate(model, numbers, np.concatenate([first.positions, shifted]))
 
     energy, forces = together(20.0)
@@ -277,7 +277,9 @@ def test_cross_gradients_of_distant_molecules_are_exactly_zero(model):
 
     def cross(distance: float) -> float:
         numbers = np.concatenate([first.numbers, second.numbers])
-        positions = np.concatenate([first.positions, second.positions + [distance, 0.0, 0.0]])
+        positions = np.concatenate(
+            [first.positions, second.positions + np.array([distance, 0.0, 0.0])]
+        )
         listed = build_hypergraph(numbers, positions, model.hypergraph, skin=1.0)
         graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
         where = torch.tensor(positions, requires_grad=True)

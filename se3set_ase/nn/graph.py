@@ -44,13 +44,13 @@ class Graph(NamedTuple):
     fragment_size: Tensor
     """(F,) atoms of each fragment."""
     hyper_atom: Tensor
-    """(H,) owner i of each hyperedge, ascending."""
+    """(H,) owner i of each hyperedge, ascending but for padding."""
     hyper_fragment: Tensor
     """(H,) fragment f of each hyperedge."""
     hyper_member: Tensor
     """(H,) 1 if the owner is a member of the fragment, else 0."""
     edge_hyper: Tensor
-    """(E,) hyperedge of each edge, ascending."""
+    """(E,) hyperedge of each edge, ascending but for padding."""
     edge_atom: Tensor
     """(E,) member j at the end of each edge."""
     edge_shift: Tensor
