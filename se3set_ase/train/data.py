@@ -280,6 +280,8 @@ class Batches:
         padding = np.zeros((self.sizes.atoms - n_atoms, 3))
 
         def tensor(values: np.ndarray | float) -> Tensor:
+            # In C order: a compiled step takes one layout only.
+            values = np.asarray(values, order="C")
             return torch.as_tensor(values, dtype=torch.float64, device=self._device)
 
         return Batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,9 +49,11 @@ def draw_learning_curve(folder: Path) -> None:
         strict=True,
     ):
         for part, colour in (("train", "tab:gray"), ("validation", "tab:blue")):
-            values = [float(r[f"{part}_{key}"]) for r in rows]
+            # Lone atoms have forces of zero, which have no logarithm.
+            values = [float(r[f"{part}_{key}"]) or math.nan for r in rows]
             axes.plot(epochs, values, color=colour, label=part)
-        axes.set(xlabel="epoch", ylabel=unit, yscale="log")
+        drawn = any(math.isfinite(y) for line in axes.lines for y in line.get_ydata())
+        axes.set(xlabel="epoch", ylabel=unit, yscale="log" if drawn else "linear")
         axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(folder / CURVE_FILE, dpi=150)

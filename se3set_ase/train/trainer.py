@@ -51,7 +51,7 @@ class Trainer:
         self.config = config
         self._show = progress
         options = config.training
-        self.fabric = fabric or make_fabric(options)
+        self.fabric = fabric or make_fabric(options.model_copy(update={"devices": 1}))
         if self.fabric.world_size != options.devices:
             raise ValueError(
                 f"expected a fabric of {options.devices} launched processes, "

@@ -1,0 +1,233 @@
+"""The training step: its loss and gradients against formulas, differences and the compiler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.io import write
+from made_up_data import HYDROXYL, PEROXIDE, TINY, WATER, frames
+from torch import Tensor, nn
+
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.graph import Graph, weigh
+from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.train.data import Batch, Batches, Frame, read_frames
+from se3set_ase.train.step import Loss, compile_step, length, make_step
+
+CONFIG = HypergraphConfig()
+LOSSES: tuple[Loss, ...] = ("mse", "l2mae")
+FORCES_WEIGHT, ENERGY_WEIGHT = 3.0, 0.7
+EXACT_TOLERANCE = 1e-12
+DIFFERENCE_STEP, DIFFERENCE_TOLERANCE = 1e-5, 1e-7  # relative to the longest gradient
+COMPILED_TOLERANCE = 1e-9  # relative, float64
+
+
+def model(blocks: int = 2) -> SE3Set:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return SE3Set(
+            elements=(1, 8),
+            hypergraph=CONFIG,
+            network=LightConfig(**{**TINY, "blocks": blocks}),
+            atomic_energies=(-1.0, -2.0),
+            shifts=(0.1, 0.2),
+            scale=1.3,
+        ).double()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> list[Frame]:
+    """Molecules of two, three and four atoms: batches are padded."""
+    write(tmp_path / "a.xyz", frames(6, [WATER, HYDROXYL, PEROXIDE]), format="extxyz")
+    return read_frames(tmp_path / "a.xyz", CONFIG)
+
+
+def batches(made: list[Frame], size: int, world: int = 1) -> Batches:
+    return Batches(
+        made,
+        {1: 0, 8: 1},
+        CONFIG,
+        batch_size=size,
+        dtype=torch.float64,
+        device="cpu",
+        world=world,
+    )
+
+
+def weight() -> Tensor:
+    return torch.tensor(ENERGY_WEIGHT, dtype=torch.float64)
+
+
+def first(made: list[Frame], size: int = 4) -> Batch:
+    return next(batches(made, size).epoch(0, 0))
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_loss_is_its_formula_over_single_frames(made: list[Frame], kind: Loss) -> None:
+    network = model()
+    step = make_step(network, FORCES_WEIGHT, kind)
+    result = step(list(network.parameters()), first(made), weight())
+    order = np.random.default_rng([0, 0]).permutation(6)[:4]
+    energy_terms, energy_squared, force_terms, force_squared, n_atoms = [], [], [], [], 0
+    for batch in batches([made[i] for i in order], 1).every_frame():
+        energy, forces, _ = energy_and_forces(network, batch.positions, batch.graph)
+        error = float((energy - batch.energy).detach())
+        n = int(batch.graph.n_atoms)
+        difference = (forces - batch.forces).detach().numpy()[:n]
+        n_atoms += n
+        energy_squared.append(error**2)
+        force_squared.append((difference**2).sum())
+        energy_terms.append(error**2 / n if kind == "mse" else abs(error))
+        lengths = np.linalg.norm(difference, axis=1)
+        force_terms.append((lengths**2).sum() / 3 if kind == "mse" else lengths.sum())
+    expected = ENERGY_WEIGHT * np.mean(energy_terms) + FORCES_WEIGHT * np.sum(force_terms) / n_atoms
+    assert float(result.loss) == pytest.approx(expected, rel=EXACT_TOLERANCE)
+    assert float(result.energy_squared) == pytest.approx(
+        np.mean(energy_squared), rel=EXACT_TOLERANCE
+    )
+    assert float(result.forces_squared) == pytest.approx(
+        np.sum(force_squared) / (3 * n_atoms), rel=EXACT_TOLERANCE
+    )
+    assert expected > 0.1
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_gradients_are_differences_of_the_loss(made: list[Frame], kind: Loss) -> None:
+    network = model()
+    step = make_step(network, FORCES_WEIGHT, kind)
+    batch = first(made)
+    parameters = [p.detach().clone() for p in network.parameters()]
+
+    def loss(shift: float, direction: list[Tensor]) -> float:
+        moved = [
+            (p + shift * d).requires_grad_(True) for p, d in zip(parameters, direction, strict=True)
+        ]
+        return float(step(moved, batch, weight()).loss)
+
+    analytic = step([p.requires_grad_(True) for p in parameters], batch, weight()).gradients
+    parameters = [p.detach() for p in parameters]
+    longest = float(torch.cat([g.flatten() for g in analytic]).norm())
+    generator = torch.Generator().manual_seed(0)
+    # Along a random direction of all weights, and of every third tensor of weights alone.
+    for alone in [None, *range(0, len(parameters), 3)]:
+        direction = [
+            torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            * (1.0 if alone in (None, index) else 0.0)
+            for index, p in enumerate(parameters)
+        ]
+        norm = torch.cat([d.flatten() for d in direction]).norm()
+        direction = [d / norm for d in direction]
+        slope = sum(float((g * d).sum()) for g, d in zip(analytic, direction, strict=True))
+        numeric = (loss(DIFFERENCE_STEP, direction) - loss(-DIFFERENCE_STEP, direction)) / (
+            2 * DIFFERENCE_STEP
+        )
+        assert numeric == pytest.approx(slope, abs=DIFFERENCE_TOLERANCE * longest)
+    assert longest > 0.1
+
+
+def test_every_weight_but_the_unused_has_a_gradient(made: list[Frame]) -> None:
+    network = model()
+    result = make_step(network, 1.0)(list(network.parameters()), first(made), weight())
+    dead = {
+        name
+        for (name, _), gradient in zip(network.named_parameters(), result.gradients, strict=True)
+        if not gradient.abs().max() > 0
+    }
+    # A constant that every atom has cancels against the isolated atom's.
+    assert dead <= {f"network.blocks.{b}.readout.2.bias" for b in range(2)}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_mean_over_processes_is_the_step_of_the_whole_batch(made: list[Frame], kind: Loss) -> None:
+    network = model()
+    step = make_step(network, FORCES_WEIGHT, kind)
+    parameters = list(network.parameters())
+    whole = step(parameters, first(made), weight())
+    shares = [
+        step(parameters, next(batches(made, 4, world=2).epoch(0, 0, rank)), weight())
+        for rank in range(2)
+    ]
+    assert float(shares[0].loss) != pytest.approx(float(shares[1].loss), rel=1e-3)
+    for all_of_it, *parts in zip(
+        [whole.loss, whole.energy_squared, whole.forces_squared, *whole.gradients],
+        *[[s.loss, s.energy_squared, s.forces_squared, *s.gradients] for s in shares],
+        strict=True,
+    ):
+        torch.testing.assert_close(
+            sum(parts) / 2, all_of_it, rtol=1e-10, atol=1e-12 * float(whole.loss)
+        )
+
+
+def test_nothing_is_changed_in_place(made: list[Frame]) -> None:
+    network = model()
+    before = [p.detach().clone() for p in network.parameters()]
+    batch = first(made)
+    positions = batch.positions.clone()
+    make_step(network, 1.0)(list(network.parameters()), batch, weight())
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert all(p.grad is None for p in network.parameters())
+    assert torch.equal(positions, batch.positions)
+    assert not batch.positions.requires_grad
+
+
+def test_length_of_zero_has_gradient_zero() -> None:
+    vectors = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]], requires_grad=True)
+    lengths = length(vectors)
+    assert lengths.tolist() == [0.0, 5.0]
+    (gradient,) = torch.autograd.grad(lengths.sum(), vectors)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))
+
+
+class Pairs(nn.Module):
+    """A model that compiles in seconds: a sum over edges, whose weights its second derivative
+    reaches as it does those of the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.tensor([[1.0, 0.5], [0.7, 1.2]], dtype=torch.float64))
+        self.hypergraph = CONFIG
+
+    def forward(self, positions: Tensor, graph: Graph) -> Tensor:
+        weights = weigh(positions, graph, self.hypergraph)
+        owner = graph.hyper_atom[graph.edge_hyper]
+        decay = self.decay[graph.species[owner], graph.species[graph.edge_atom]]
+        edge = weights.edge * torch.tanh(decay * weights.distance)
+        edge = edge * weights.hyperedge[graph.edge_hyper]
+        return scatter_sum(edge, owner, len(graph.species)) * graph.atom_weight
+
+
+# torch warns about itself: its compiler imports modules that use what it has deprecated.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")
+@pytest.mark.parametrize(
+    "made_model",
+    [Pairs, pytest.param(partial(model, 1), marks=pytest.mark.slow, id="network")],
+)
+def test_compiled_step_is_the_eager_step_on_other_batches_and_weights(
+    made: list[Frame], made_model: Callable[[], SE3Set], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Or pytest's capture of logs has the compiler trace itself at length.
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+    potential = made_model()
+    step = make_step(potential, FORCES_WEIGHT, "l2mae")
+    parameters = list(potential.parameters())
+    several = batches(made, 2)
+    compiled = compile_step(step, parameters, next(several.epoch(0, 0)), weight())
+    others = [(p * 1.1 + 0.01).detach().requires_grad_(True) for p in parameters]
+    for weights in (parameters, others):
+        for batch in several.epoch(1, 1):
+            expected = step(weights, batch, 2 * weight())
+            got = compiled(weights, batch, 2 * weight())
+            scale = float(torch.cat([g.flatten() for g in expected.gradients]).norm())
+            torch.testing.assert_close(got[:3], expected[:3], rtol=COMPILED_TOLERANCE, atol=0)
+            torch.testing.assert_close(
+                got.gradients, expected.gradients, rtol=0, atol=COMPILED_TOLERANCE * scale
+            )
+            assert scale > 0.1
