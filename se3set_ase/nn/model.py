@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from se3set_ase.bonds import COVALENT_RADII
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.graph import Graph, any_of, switch, weigh
+from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
 from se3set_ase.nn.light import LightConfig, LightNetwork
 from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
 from se3set_ase.nn.radial import Repulsion
@@ -168,9 +168,8 @@ class SE3Set(nn.Module):
         (N,) float64: networks may be single precision, sums of total energies may not.
         """
         weights = weigh(positions, graph, self.hypergraph)
-        n_atoms, n_species = graph.species.shape[0], len(self.elements)
-        isolated = torch.arange(n_species, device=graph.species.device)
-        output = self.network(torch.cat([graph.species, isolated]), graph, weights)
+        n_atoms = graph.species.shape[0]
+        output = self.network(*with_lone_atoms(graph, weights, len(self.elements)))
         zero = output[n_atoms:][graph.species]  # the same network on each element's lone atom
 
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
@@ -188,6 +187,31 @@ class SE3Set(nn.Module):
         atomic, shift = self.reference.values[:, graph.species]
         energy = atomic + shift * bonded.double() + learned.double()
         return energy * graph.atom_weight.double()
+
+
+def with_lone_atoms(
+    graph: Graph, weights: Weights, n_species: int
+) -> tuple[Tensor, Graph, Weights]:
+    """Add an atom of every element, each alone in a fragment and a hyperedge of its own.
+
+    Returns
+    -------
+    species (N + n_species,), and graph and weights with the new hyperedges at the end.
+    """
+    n_atoms, n_fragments = graph.species.shape[0], graph.fragment_size.shape[0]
+    each = torch.arange(n_species, device=graph.species.device)
+    one = weights.hyperedge.new_ones(n_species)
+    graph = graph._replace(
+        fragment_size=torch.cat([graph.fragment_size, torch.ones_like(each)]),
+        hyper_atom=torch.cat([graph.hyper_atom, n_atoms + each]),
+        hyper_fragment=torch.cat([graph.hyper_fragment, n_fragments + each]),
+        hyper_member=torch.cat([graph.hyper_member, one]),
+    )
+    weights = weights._replace(
+        fragment=torch.cat([weights.fragment, one]),
+        hyperedge=torch.cat([weights.hyperedge, one]),
+    )
+    return torch.cat([graph.species, each]), graph, weights
 
 
 class AtomicTable(nn.Module):
