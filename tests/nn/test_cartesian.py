@@ -1,0 +1,263 @@
+"""Cartesian features against e3nn's couplings, and under rotations and reflections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from e3nn import o3
+from torch import Tensor
+
+from se3set_ase.nn.cartesian import (
+    EDGE_PATHS,
+    FIRST_EDGE_PATHS,
+    PRODUCT_PATHS,
+    FeatureLinear,
+    Features,
+    contract,
+    dot,
+    edge_product,
+    first_edge_product,
+    matmul,
+    outer,
+    product,
+    symmetric_traceless,
+    times,
+)
+
+TOLERANCE = 1e-12
+CONTROL = 1e-2
+N, C = 40, 3
+
+#: (l of the member, l of the output) of each weight of edge_product.
+EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (1, 1), (2, 1),
+          (0, 2), (1, 2), (2, 2), (1, 2), (2, 2), (2, 2)]  # fmt: skip
+#: (first l, second l, l of the output) of each weight of product.
+PRODUCT_L = [(0, 0, 0), (1, 1, 0), (2, 2, 0), (0, 1, 1), (1, 0, 1), (2, 1, 1), (1, 2, 1),
+             (0, 2, 2), (2, 0, 2), (1, 1, 2), (2, 2, 2)]  # fmt: skip
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def features(seed: int = 0) -> Features:
+    return Features(
+        random(N, C, seed=seed),
+        random(N, 3, C, seed=seed + 1),
+        symmetric_traceless(random(N, 3, 3, C, seed=seed + 2)),
+    )
+
+
+def units(seed: int = 3) -> Tensor:
+    vectors = random(N, 3, seed=seed)
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+def turn() -> Tensor:
+    q, _ = torch.linalg.qr(random(3, 3, seed=4))
+    return q * torch.linalg.det(q)
+
+
+def only(paths: int, path: int) -> Tensor:
+    weight = torch.zeros(N, paths, C, dtype=torch.float64)
+    weight[:, path] = 1.0
+    return weight
+
+
+def traceless(f: Features) -> Features:
+    return f._replace(tensor=symmetric_traceless(f.tensor))
+
+
+def spherical(f: Features) -> list[Tensor]:
+    """As e3nn has them: (n, c, 1), (n, c, 3), (n, c, 5)."""
+    # e3nn's coupling of two vectors to l = 2 is an orthogonal basis of symmetric traceless tensors.
+    basis = 5**0.5 * o3.wigner_3j(1, 1, 2, dtype=torch.float64)
+    return [
+        f.scalar[..., None],
+        f.vector.transpose(1, 2),
+        torch.einsum("nxyc,xym->ncm", f.tensor, basis),
+    ]
+
+
+def coupled(first: Tensor, second: Tensor, l_out: int) -> Tensor:
+    """e3nn's product of (n, c, 2 l1 + 1) and (n, c or 1, 2 l2 + 1)."""
+    l1, l2 = (first.shape[-1] - 1) // 2, (second.shape[-1] - 1) // 2
+    w3j = o3.wigner_3j(l1, l2, l_out, dtype=torch.float64)
+    return torch.einsum("nci,ncj,ijk->nck", first, second.expand(-1, first.shape[1], -1), w3j)
+
+
+def outside(vectors: list[Tensor], span: list[Tensor]) -> float:
+    """Largest part of the vectors that is no linear combination of the span."""
+    columns = torch.stack([v.flatten() for v in span], dim=1)
+    wanted = torch.stack([v.flatten() for v in vectors], dim=1)
+    fit = torch.linalg.lstsq(columns, wanted).solution
+    return float((columns @ fit - wanted).abs().max())
+
+
+def test_the_change_of_basis_is_orthogonal_and_turns_with_e3nn() -> None:
+    f, rotation = features(), turn()
+    before, after = spherical(f), spherical(turned(f, rotation))
+    for degree, (a, b) in enumerate(zip(before, after, strict=True)):
+        # e3nn's Wigner matrices go through angles and single precision.
+        wigner = o3.Irrep(degree, (-1) ** degree).D_from_matrix(rotation.float()).double()
+        torch.testing.assert_close(b, a @ wigner.T, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        before[2].square().sum(-1), f.tensor.square().sum((1, 2)), rtol=0, atol=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("pair", sorted(set(EDGE_L)))
+def test_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> None:
+    """Every l of the edge that keeps natural parity, no path missing and none twice."""
+    l_in, l_out = pair
+    f, unit = features(), units()
+    ours = [
+        spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))[l_out]
+        for path, ls in enumerate(EDGE_L)
+        if ls == pair
+    ]
+    degrees = range(abs(l_in - l_out), l_in + l_out + 1, 2)
+    theirs = [
+        coupled(
+            spherical(f)[l_in],
+            o3.spherical_harmonics(degree, unit, normalize=True)[:, None],
+            l_out,
+        )
+        for degree in degrees
+    ]
+    assert len(ours) == len(theirs)
+    assert max(degrees) <= 4
+    assert outside(ours, theirs) < TOLERANCE
+    assert outside(theirs, ours) < TOLERANCE
+    for left_out in range(len(ours)):
+        fewer = ours[:left_out] + ours[left_out + 1 :]
+        assert not fewer or outside(theirs, fewer) > CONTROL
+    if l_in and l_out:  # the product of the other parity is not among them
+        odd = coupled(
+            spherical(f)[l_in],
+            o3.spherical_harmonics(abs(l_in - l_out) + 1, unit, normalize=True)[:, None],
+            l_out,
+        )
+        assert outside([odd], ours) > CONTROL
+
+
+def test_each_weight_of_edge_product_is_seen_in_one_l_alone() -> None:
+    f, unit = features(), units()
+    for path, (l_in, l_out) in enumerate(EDGE_L):
+        out = spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))
+        assert [bool(o.abs().max() > 0) for o in out] == [degree == l_out for degree in range(3)]
+        parts = list(f)
+        parts[l_in] = torch.zeros_like(parts[l_in])
+        out = spherical(traceless(edge_product(Features(*parts), unit, only(EDGE_PATHS, path))))
+        assert all(o.abs().max() == 0 for o in out)
+
+
+def test_product_is_that_of_e3nn_path_by_path() -> None:
+    first, second = features(), features(seed=10)
+    a, b = spherical(first), spherical(second)
+    for path, (l1, l2, l_out) in enumerate(PRODUCT_L):
+        out = spherical(product(first, second, only(PRODUCT_PATHS, path)))
+        assert [bool(o.abs().max() > 0) for o in out] == [degree == l_out for degree in range(3)]
+        expected = coupled(a[l1], b[l2], l_out)
+        factor = (out[l_out] * expected).sum() / expected.square().sum()
+        torch.testing.assert_close(out[l_out], factor * expected, rtol=0, atol=TOLERANCE)
+        assert factor.abs() > 0.1
+
+
+def test_products_are_linear_in_their_weights() -> None:
+    f, g, unit = features(), features(seed=10), units()
+    weight = random(N, EDGE_PATHS, C, seed=7)
+    for paths, call in (
+        (EDGE_PATHS, lambda w: edge_product(f, unit, w)),
+        (PRODUCT_PATHS, lambda w: product(f, g, w)),
+    ):
+        parts = [call(weight[:, :paths] * only(paths, p)) for p in range(paths)]
+        for whole, *each in zip(call(weight[:, :paths]), *parts, strict=True):
+            torch.testing.assert_close(whole, sum(each), rtol=0, atol=TOLERANCE)
+
+
+def test_first_edge_product_is_the_case_of_scalars_alone() -> None:
+    f, unit = features(), units()
+    alone = Features(f.scalar, torch.zeros_like(f.vector), torch.zeros_like(f.tensor))
+    weight = random(N, FIRST_EDGE_PATHS, C, seed=7)
+    full = torch.zeros(N, EDGE_PATHS, C, dtype=torch.float64)
+    for index, path in enumerate((0, 3, 8)):
+        full[:, path] = weight[:, index]
+    for a, b in zip(
+        first_edge_product(f.scalar, unit, weight), edge_product(alone, unit, full), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE)
+        assert a.abs().max() > CONTROL
+
+
+def turned(f: Features, rotation: Tensor) -> Features:
+    """Under a rotation, or a reflection: natural parity, so tensors do not change sign."""
+    return Features(
+        f.scalar,
+        torch.einsum("xy,nyc->nxc", rotation, f.vector),
+        torch.einsum("xy,zw,nywc->nxzc", rotation, rotation, f.tensor),
+    )
+
+
+def applied(f: Features, unit: Tensor) -> Features:
+    linear_weight = random(3, C, C, seed=8)
+    linear = FeatureLinear(C).double()
+    linear.weight.data = linear_weight
+    out = traceless(edge_product(linear(f), unit, random(N, EDGE_PATHS, C, seed=5)))
+    return product(out, f, random(N, PRODUCT_PATHS, C, seed=6))
+
+
+@pytest.mark.parametrize("determinant", [1.0, -1.0])
+def test_equivariance_and_a_control_that_breaks_it(determinant: float) -> None:
+    rotation = determinant * turn()
+    f, unit = features(), units()
+    expected = turned(applied(f, unit), rotation)
+    got = applied(turned(f, rotation), unit @ rotation.T)
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+    broken = applied(turned(f, rotation), unit)  # the edges stay behind
+    assert all((a - b).abs().max() > CONTROL for a, b in zip(broken, expected, strict=True))
+
+
+def test_symmetric_traceless_is_the_orthogonal_projection() -> None:
+    tensor = random(N, 3, 3, C)
+    part = symmetric_traceless(tensor)
+    torch.testing.assert_close(part, part.transpose(1, 2), rtol=0, atol=0)
+    trace = torch.einsum("nxxc->nc", part)
+    torch.testing.assert_close(trace, torch.zeros_like(trace), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(symmetric_traceless(part), part, rtol=0, atol=TOLERANCE)
+    left = contract(tensor - part, symmetric_traceless(random(N, 3, 3, C, seed=1)))
+    torch.testing.assert_close(left, torch.zeros_like(left), rtol=0, atol=TOLERANCE)
+    assert (tensor - part).abs().max() > CONTROL
+
+
+@pytest.mark.parametrize(
+    ("function", "formula", "shapes"),
+    [
+        (times, "nxyc,nyc->nxc", ((3, 3), (3,))),
+        (dot, "nxc,nxc->nc", ((3,), (3,))),
+        (contract, "nxyc,nxyc->nc", ((3, 3), (3, 3))),
+        (matmul, "nxyc,nyzc->nxzc", ((3, 3), (3, 3))),
+        (outer, "nxc,nyc->nxyc", ((3,), (3,))),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_contractions_are_their_formulas(
+    function: Callable[[Tensor, Tensor], Tensor], formula: str, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    a, b = (random(N, *shape, C, seed=seed) for seed, shape in enumerate(shapes))
+    expected = torch.einsum(formula, a, b)
+    torch.testing.assert_close(function(a, b), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_features_gather_items_but_stay_a_tuple() -> None:
+    f = features()
+    index = torch.tensor([3, 3, 0])
+    assert torch.equal(f[index].tensor, f.tensor[index])
+    assert f[0] is f.scalar
+    scalar, vector, tensor = f.scaled(torch.full((N, C), 2.0, dtype=torch.float64))
+    assert torch.equal(vector, 2.0 * f.vector)
+    assert torch.equal(f.plus(f).tensor, tensor)
+    assert torch.equal(scalar, f.scalar + f.scalar)
