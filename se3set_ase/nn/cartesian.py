@@ -144,6 +144,16 @@ def product(first: Features, second: Features, weight: Tensor) -> Features:
     return Features(scalar, vector, tensor)
 
 
+def saturate(features: Features, size: float) -> Features:
+    """Shorten each channel smoothly, f / sqrt(1 + |f|^2 / size^2), to less than ``size``.
+
+    |f|^2 takes scalar, vector and tensor together.
+    """
+    s, v, t = features
+    square = s * s + dot(v, v) + contract(t, t)  # n, c
+    return features.scaled((1.0 + square / size**2).rsqrt())
+
+
 class FeatureLinear(nn.Module):
     """Mixes channels, each l with its own matrix (c -> d); no bias."""
 

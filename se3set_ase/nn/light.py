@@ -24,6 +24,7 @@ from se3set_ase.nn.cartesian import (
     edge_product,
     first_edge_product,
     product,
+    saturate,
     symmetric_traceless,
 )
 from se3set_ase.nn.graph import Graph, Weights
@@ -32,8 +33,7 @@ from se3set_ase.nn.scatter import scatter_sum
 
 #: Bring l = 0, 1, 2 of a sum over members, and the activations, to order one with fresh weights,
 #: so that products of sums (the many-body terms) are alive from the first step.
-MEMBER_GAIN = (0.5, 0.5 * 3**0.5, 0.5 * 7.5**0.5)
-SILU_GAIN = 1.68
+MEMBER_GAIN = (1.0, 3**0.5, 7.5**0.5)
 PRODUCT_STD = 0.2
 
 
@@ -49,6 +49,8 @@ class LightConfig:
     radial_functions : Bessel functions of each edge length.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
+    saturation : size that sums over members do not exceed before they are multiplied; without it
+        the energy is a polynomial of high degree and runs away outside the training data.
     mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
         of the molecule at hand: those jump.
     """
@@ -59,6 +61,7 @@ class LightConfig:
     radial_functions: int = 8
     radial_hidden: int = 64
     readout_hidden: int = 32
+    saturation: float = 3.0
     mean_members: float = 4.0
     mean_hyperedges: float = 4.0
 
@@ -67,6 +70,14 @@ class LightConfig:
             raise ValueError(
                 f"expected channels to be a multiple of heads, got {self.channels}, {self.heads}"
             )
+
+
+class ScaledSiLU(nn.SiLU):
+    """SiLU that keeps the variance of a normal input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Element by element."""
+        return 1.68 * super().forward(input)
 
 
 class VertexToHyperedge(nn.Module):
@@ -79,12 +90,17 @@ class VertexToHyperedge(nn.Module):
         self.heads = config.heads
         self.paths = FIRST_EDGE_PATHS if first else EDGE_PATHS
         self.members = nn.Linear(channels, channels) if first else FeatureLinear(channels)
+        self.radial = nn.Sequential(
+            nn.Linear(config.radial_functions, hidden),
+            ScaledSiLU(),
+            nn.Linear(hidden, hidden),
+            ScaledSiLU(),
+            nn.Linear(hidden, self.paths * channels, bias=False),
+        )
         self.distance = nn.Linear(config.radial_functions, hidden)
         self.owner = nn.Linear(channels, hidden, bias=False)
         self.member = nn.Linear(channels, hidden, bias=False)
-        self.hidden = nn.Linear(hidden, hidden)
-        self.gate = nn.Linear(hidden, config.heads)
-        self.weight = nn.Linear(hidden, self.paths * channels, bias=False)
+        self.gate = nn.Sequential(ScaledSiLU(), nn.Linear(hidden, config.heads))
         self.norm = config.mean_members**-0.5
 
     def forward(
@@ -93,14 +109,13 @@ class VertexToHyperedge(nn.Module):
         """Atoms (N, ...) -> hyperedges (H, ...); owner (E,) is the owner i of each edge."""
         scalar = features.scalar
         member, n_hyper = graph.edge_atom, graph.hyper_atom.shape[0]
-        hidden = silu(
+        channels = scalar.shape[1]
+        logit = self.gate(
             self.distance(basis) + self.owner(scalar)[owner] + self.member(scalar)[member]
         )
-        hidden = SILU_GAIN * silu(self.hidden(SILU_GAIN * hidden))
-        channels = scalar.shape[1]
-        attention = torch.sigmoid(self.gate(hidden)) * (self.norm * weights.edge)[:, None]
+        attention = torch.sigmoid(logit) * (self.norm * weights.edge)[:, None]
         attention = attention.repeat_interleave(channels // self.heads, dim=1)  # e, c
-        radial = self.weight(hidden).view(-1, self.paths, channels) * attention[:, None]  # e, p, c
+        radial = self.radial(basis).view(-1, self.paths, channels) * attention[:, None]  # e, p, c
         unit = weights.vector / weights.distance[:, None]
         if self.first:
             message = first_edge_product(self.members(scalar)[member], unit, radial)
@@ -120,6 +135,7 @@ class HyperedgeToVertex(nn.Module):
         super().__init__()
         channels = config.channels
         self.heads = config.heads
+        self.saturation = config.saturation
         self.mix = FeatureLinear(channels)
         self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.query = nn.Linear(channels, channels)
@@ -131,7 +147,7 @@ class HyperedgeToVertex(nn.Module):
         self, atoms: Tensor, hyperedges: Features, graph: Graph, weights: Weights
     ) -> Features:
         """Scalars of the atoms (N, c) and hyperedges (H, ...) -> atoms (N, ...)."""
-        hyperedges = self.mix(hyperedges)
+        hyperedges = saturate(self.mix(hyperedges), self.saturation)
         hyperedges = hyperedges.plus(product(hyperedges, hyperedges, self.square))
         n_channels = atoms.shape[1]
         hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(hyperedges.scalar))
@@ -150,6 +166,7 @@ class Block(nn.Module):
         super().__init__()
         channels = config.channels
         self.first = first
+        self.saturation = config.saturation
         self.gather = VertexToHyperedge(config, first)
         self.scatter = HyperedgeToVertex(config)
         self.mix = FeatureLinear(channels)
@@ -177,7 +194,8 @@ class Block(nn.Module):
     ) -> tuple[Features, Tensor]:
         """New features of the atoms and their part of the energy (N,)."""
         hyperedges = self.gather(features, owner, graph, weights, basis)
-        message = self.mix(self.scatter(features.scalar, hyperedges, graph, weights))
+        gathered = self.scatter(features.scalar, hyperedges, graph, weights)
+        message = saturate(self.mix(gathered), self.saturation)
         square = product(message, message, self.second[species])
         cube = product(square, message, self.third[species])
         change = self.update[0](message).plus(self.update[1](square)).plus(self.update[2](cube))
@@ -201,6 +219,7 @@ class LightNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(n_species, config.channels)
+        self.cutoff = cutoff
         self.basis = BesselBasis(config.radial_functions, cutoff)
         self.blocks = nn.ModuleList(
             Block(config, n_species, first=index == 0) for index in range(config.blocks)
@@ -213,7 +232,7 @@ class LightNetwork(nn.Module):
 
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
-        basis = self.basis(weights.distance)
+        basis = self.cutoff * self.basis(weights.distance)  # of order one
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
         scalar = self.embedding(species)
         n, c = scalar.shape

@@ -39,15 +39,18 @@ class BesselBasis(nn.Module):
 
 
 class Repulsion(nn.Module):
-    """Screened Coulomb repulsion of bare nuclei, gone at the bond length.
+    """Screened Coulomb repulsion of bare nuclei, gone somewhat beyond the bond length.
 
     The universal potential of Ziegler, Biersack, Littmark (The Stopping and Range of Ions in
-    Solids, 1985), times an envelope that ends, C2, at the sum of covalent radii.
+    Solids, 1985), times an envelope that ends, C2, at 1.5 times the sum of covalent radii: so the
+    repulsive wall of a bond, of which data near equilibrium shows little, is not left to the
+    network.
     """
 
     numbers: Tensor
     radii: Tensor
 
+    RANGE = 1.5  # in units of the sum of covalent radii
     _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
     _EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
@@ -65,7 +68,7 @@ class Repulsion(nn.Module):
     def forward(self, distance: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """Energy in eV of pairs at a distance (E,), species of the two ends (E,) -> (E,)."""
         z_i, z_j = self.numbers[first], self.numbers[second]
-        reach = self.radii[first] + self.radii[second]
+        reach = self.RANGE * (self.radii[first] + self.radii[second])
         x = distance * (z_i**0.23 + z_j**0.23) / 0.46850
         screening = sum(
             c * torch.exp(-a * x) for c, a in zip(self._COEFFICIENTS, self._EXPONENTS, strict=True)
