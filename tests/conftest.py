@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -52,6 +53,12 @@ def _torch_defaults() -> dict[str, object]:
         "matmul precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_compiler_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep pytest's capture of logs from turning on torch's trace of every compiled graph."""
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
 
 
 @pytest.fixture

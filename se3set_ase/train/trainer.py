@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
@@ -127,7 +129,16 @@ class Trainer:
         if not options.compile:
             return step
         first = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))
-        return compile_step(step, list(self.model.parameters()), first, self._number(1.0))
+        try:
+            return compile_step(step, list(self.model.parameters()), first, self._number(1.0))
+        except BackendCompilerFailed as error:  # no C++ compiler, as a rule
+            warnings.warn(
+                f"the training step is not compiled, which makes it about three times slower: "
+                f"{error}",
+                UserWarning,
+                stacklevel=2,
+            )
+            return step
 
     def _epoch(self, step: Step) -> np.ndarray:
         """One pass over the data; root mean square errors of energies (eV) and forces (eV/A)."""

@@ -17,6 +17,7 @@ from ase.io import write
 from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, labelled, write_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch._dynamo.exc import BackendCompilerFailed
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import load_checkpoint
@@ -412,3 +413,15 @@ def test_needs_its_processes(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(6), training={"devices": 2, "device": "cpu"})
     with pytest.raises(ValueError, match="expected a fabric of 2 launched processes"):
         trainer(path)
+
+
+def test_trains_where_nothing_can_be_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler"), None)
+
+    monkeypatch.setattr("se3set_ase.train.trainer.compile_step", fail)
+    path = write_run(tmp_path, frames(8), training={"compile": True, "epochs": 1})
+    with pytest.warns(UserWarning, match=r"is not compiled(.|\n)*no working C\+\+ compiler"):
+        trainer(path).run()
