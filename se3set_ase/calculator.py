@@ -198,5 +198,8 @@ class SE3SetCalculator(Calculator):
 
     @property
     def events(self) -> list[Event]:
-        """The refragmentation log: what changed between consecutive calculations."""
+        """The refragmentation log: what changed between consecutive calculations.
+
+        Also those of different images, where several share this calculator. Kept by ``reset``.
+        """
         return self._log.events

@@ -55,8 +55,8 @@ FUNCTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
     "sulfonamide": ("[#16X4](=[OX1])(=[OX1])([NX3])",),
     "sulfonic acid": ("[#16X4](=[OX1])(=[OX1])[OX2H,OX1H0-]",),
     "phosphine oxide": ("[PX4](=[OX1])([#6])([#6])([#6])",),
-    "phosphonate": ("[P](=[OX1])([OX2H,OX1-])([OX2H,OX1-])",),
-    "phosphate": ("[PX4](=[OX1])([#8])([#8])([#8])",),
+    "phosphonate": ("[P](=[OX1])(~[OX2H,OX1])(~[OX2H,OX1])",),
+    "phosphate": ("[PX4](=[OX1])(~[#8])(~[#8])(~[#8])",),
     "carboxyl": ("[CX3](=[O])[OX1H0-,OX2H1]",),
     "nitro": ("[NX3+](=[O])[O-]", "[NX3](=[O])=[O]"),
     "ester": ("[CX3](=[O])[OX2H0]",),
@@ -212,9 +212,20 @@ def within(neighbours: Sequence[Sequence[int]], start: Iterable[int], radius: in
 
 
 def bond_orders_of(molecule: Chem.Mol) -> dict[tuple[int, int], float]:
-    """Bond orders of an RDKit molecule by atom pair ``(i, j)``, ``i < j``."""
+    """Bond orders of an RDKit molecule by atom pair ``(i, j)``, ``i < j``.
+
+    A terminal anion bonded to a cation or to an unsaturated atom shares its charge: its bond
+    counts as 1.5, so that S(+)-O(-) is S=O, and both oxygens of a carboxylate are alike.
+    """
     orders = {}
     for bond in molecule.GetBonds():
-        i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
-        orders[i, j] = bond.GetBondTypeAsDouble()
+        first, second = bond.GetBeginAtom(), bond.GetEndAtom()
+        order = bond.GetBondTypeAsDouble()
+        for anion, other in ((first, second), (second, first)):
+            if anion.GetFormalCharge() < 0 and anion.GetDegree() == 1:
+                multiple = any(b.GetBondTypeAsDouble() > 1 for b in other.GetBonds())
+                if multiple or other.GetFormalCharge() > 0:
+                    order = max(order, 1.5)
+        i, j = sorted((first.GetIdx(), second.GetIdx()))
+        orders[i, j] = order
     return orders

@@ -18,6 +18,9 @@ import numpy as np
 from se3set_ase.bonds import COINCIDENT, bond_range, longest_bond, neighbour_pairs
 from se3set_ase.mixing import FragmentMixer, WeightedFragment
 
+#: Angstrom; further out, differences of positions lose the precision that forces need.
+LARGEST_COORDINATE = 1e6
+
 
 @dataclass(frozen=True, kw_only=True)
 class HypergraphConfig:
@@ -123,6 +126,11 @@ def check_positions(positions: np.ndarray) -> None:
     if not np.isfinite(positions).all():
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1)).tolist()
         raise ValueError(f"expected finite positions, got NaN or infinite ones for atoms {bad}")
+    if len(positions) and np.abs(positions).max() > LARGEST_COORDINATE:
+        raise ValueError(
+            f"expected positions within {LARGEST_COORDINATE:g} Angstrom of the origin, "
+            f"got {np.abs(positions).max():g}"
+        )
 
 
 def find_bonds(

@@ -62,11 +62,11 @@ class FragmentMixer:
     Parameters
     ----------
     bond_orders : orders that replace perception, by atom pair ``(i, j)``, ``i < j``.
-    capacity : atoms of all the bond graphs remembered (some 100 bytes each); the least recently
-        used graph goes first.
+    capacity : how much is remembered, in atoms and terms of fragments (some 100 bytes each); the
+        least recently used bond graph goes first.
     """
 
-    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 20_000):
+    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 40_000):
         self._bond_orders = dict(bond_orders or {})
         self._capacity = capacity
         self._remembered = 0
@@ -129,10 +129,10 @@ class FragmentMixer:
             return self._memory[key]
         result = mix(numbers, bonds, is_ambiguous, orders)
         self._memory[key] = result
-        self._remembered += len(numbers)
+        self._remembered += _size(result)
         while self._remembered > self._capacity and len(self._memory) > 1:
-            forgotten, _ = self._memory.popitem(last=False)
-            self._remembered -= len(forgotten[0]) // numbers.itemsize
+            _, forgotten = self._memory.popitem(last=False)
+            self._remembered -= _size(forgotten)
         return result
 
     def _orders(self, bonds: np.ndarray, atoms: np.ndarray) -> dict[tuple[int, int], float]:
@@ -141,6 +141,10 @@ class FragmentMixer:
         pairs = (tuple(pair) for pair in bonds.tolist())
         known = ((p, (int(atoms[p[0]]), int(atoms[p[1]]))) for p in pairs)
         return {p: self._bond_orders[g] for p, g in known if g in self._bond_orders}
+
+
+def _size(fragments: list[WeightedFragment]) -> int:
+    return sum(len(f.atoms) + len(f.terms) for f in fragments)
 
 
 def mix(
@@ -156,8 +160,17 @@ def mix(
             WeightedFragment(atoms=atoms, terms=((),))
             for atoms in find_fragments(numbers, bonds, bond_orders)
         ]
-    result = []
-    for region, coupled in _regions(numbers, bonds, ambiguous, bond_orders):
+    regions = _regions(numbers, bonds, ambiguous, bond_orders)
+    # Where nothing is ambiguous near by, the chemistry of any one bond graph holds.
+    settled = {atom for region, coupled in regions if len(coupled) == 0 for atom in region}
+    result = [
+        WeightedFragment(atoms=atoms, terms=((),))
+        for atoms in find_fragments(numbers, bonds, bond_orders)
+        if atoms[0] in settled
+    ]
+    for region, coupled in regions:
+        if len(coupled) == 0:
+            continue
         inside = set(region)
         found: dict[tuple[int, ...], set[tuple[bool, ...]]] = {}
         for choice in product((False, True), repeat=len(coupled)):

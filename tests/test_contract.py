@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read
 from scans import Surface, roughness
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from se3set_ase.checkpoint import load_checkpoint
@@ -202,6 +203,25 @@ def test_energy_is_smooth_through_every_event(name, model):
     assert max(r.forces for r in control) > JUMP_FORCES
 
 
+@pytest.mark.parametrize(("name", "centre"), [("CH4", 0), ("CO2", 0), ("planar NH3", 0)])
+def test_energy_is_smooth_where_symmetry_makes_features_vanish(name, centre, model):
+    atoms = molecule(name.split()[-1])
+    if name.startswith("planar"):
+        atoms.positions[centre] = atoms.positions[1:].mean(axis=0)
+    if not set(atoms.numbers) <= set(model.elements):
+        pytest.skip("an element that this model has not")
+    start = atoms.positions.copy()
+
+    def path(t: float) -> np.ndarray:
+        positions = start.copy()
+        positions[centre] += t * np.array([0.48, 0.6, 0.64])
+        return positions
+
+    scan = roughness(Surface(model, atoms.numbers, path), 0.0, STEP)
+    assert scan.energy < MOST_ENERGY
+    assert scan.forces < MOST_FORCES
+
+
 def test_differences_fall_with_the_step_as_those_of_a_smooth_function():
     model = random_model()
     atoms, path, (start, end) = proton_transfer()
@@ -289,21 +309,57 @@ def test_distant_molecules_do_not_interact(model):
 
 def test_cross_gradients_of_distant_molecules_are_exactly_zero(model):
     first, second = acetylacetone(), molecule("CH3CH2OH")
+    numbers = np.concatenate([first.numbers, second.numbers])
 
-    def cross(distance: float) -> float:
-        numbers = np.concatenate([first.numbers, second.numbers])
+    def cross(gap: float) -> tuple[int, float]:
+        """Listed edges between the molecules at a closest distance, and the gradient across."""
+        shift = next(
+            x
+            for x in np.arange(20.0, 0.0, -0.01)
+            if cdist(first.positions, second.positions + np.array([x, 0.0, 0.0])).min() < gap
+        )
         positions = np.concatenate(
-            [first.positions, second.positions + np.array([distance, 0.0, 0.0])]
+            [first.positions, second.positions + np.array([shift, 0.0, 0.0])]
         )
         listed = build_hypergraph(numbers, positions, model.hypergraph, skin=1.0)
+        owner = listed.hyper_atom[listed.edge_hyper]
+        n_edges = ((owner < len(first)) != (listed.edge_atom < len(first))).sum()
         graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
         where = torch.tensor(positions, requires_grad=True)
         energies = model(where, graph)
         (gradient,) = torch.autograd.grad(energies[: len(first)].sum(), where)
-        return float(gradient[len(first) :].abs().max())
+        return int(n_edges), float(gradient[len(first) :].abs().max())
 
-    assert cross(20.0) == 0.0
-    assert cross(5.5) > 0.0
+    reach = model.hypergraph.reach
+    n_edges, gradient = cross(reach + 0.3)  # listed because of the skin, and of weight zero
+    assert n_edges > 0
+    assert gradient == 0.0
+    assert cross(reach - 0.5)[1] > 0.0
+
+
+@pytest.mark.parametrize(("reach", "pair"), [(4.0, (19, 53)), (3.0, (1, 8))])
+def test_skin_changes_no_energy(reach, pair):
+    """Just out of reach a pair is listed with a skin and not without; big atoms, short reach."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        model = SE3Set(
+            elements=pair,
+            hypergraph=HypergraphConfig(reach=reach),
+            network=LIGHT,
+            atomic_energies=(0.0, 0.0),
+            shifts=(-3.0, -4.0),
+        ).double()
+
+    def energy(distance: float, skin: float) -> float:
+        positions = np.array([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]])
+        listed = build_hypergraph(np.array(pair), positions, model.hypergraph, skin=skin)
+        graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
+        return float(energy_and_forces(model, torch.tensor(positions), graph)[0])
+
+    for distance in (reach - 0.01, reach + 1e-6, reach + 0.2):
+        assert energy(distance, 0.0) == pytest.approx(energy(distance, 0.5), abs=EXACT)
+    assert abs(energy(reach - 0.5, 0.0)) > 1e-3
+    assert energy(reach + 0.2, 0.5) == 0.0
 
 
 def test_energies_of_atoms_add_up(model):

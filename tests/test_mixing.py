@@ -309,7 +309,7 @@ def test_ambiguous_and_sure_elements_and_orders_are_told_apart(calls: list[int])
 
 
 def test_memory_is_bounded_and_forgets_the_least_recent(calls: list[int]) -> None:
-    mixer = FragmentMixer(capacity=3)
+    mixer = FragmentMixer(capacity=6)  # three lone atoms, each with one term
     for z in (1, 6, 7):
         mixer(np.array([z]), NO_BONDS, NO_BONDS)
     mixer(np.array([1]), NO_BONDS, NO_BONDS)  # used again: 6 is now the oldest

@@ -157,10 +157,9 @@ def saturate(features: Features, size: float) -> Features:
 class FeatureLinear(nn.Module):
     """Mixes channels, each l with its own matrix (c -> d); no bias."""
 
-    def __init__(self, channels: int, out: int | None = None, gain: float = 1.0):
+    def __init__(self, channels: int, gain: float = 1.0):
         super().__init__()
-        out = out or channels
-        self.weight = nn.Parameter(torch.randn(3, channels, out) * gain / channels**0.5)
+        self.weight = nn.Parameter(torch.randn(3, channels, channels) * gain / channels**0.5)
 
     def forward(self, features: Features) -> Features:
         """(n, ..., c) @ (c, d) -> (n, ..., d)."""

@@ -34,9 +34,6 @@ ARCHITECTURES: dict[str, tuple[type, type]] = {
 #: Networks by name, for training.
 PRESETS: dict[str, NetworkConfig] = {"light": LightConfig(), "published": PublishedConfig()}
 
-#: Angstrom; closer than the first an atom counts as a neighbour, and no more from the second on.
-NEIGHBOUR_ON, NEIGHBOUR_OFF = 2.0, 4.0
-
 
 def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     """A network's configuration from plain values, ``architecture`` among them.
@@ -121,7 +118,9 @@ class SE3Set(nn.Module):
         self.architecture = architecture_of(network)
         network_class = ARCHITECTURES[self.architecture][1]
         self.network = network_class(network, len(self.elements), hypergraph.cutoff)
-        self.repulsion = Repulsion(self.elements, COVALENT_RADII[list(self.elements)].tolist())
+        # Every pair within reach is an edge; further out, only where the fragment is seen.
+        radii = COVALENT_RADII[list(self.elements)].tolist()
+        self.repulsion = Repulsion(self.elements, radii, cutoff=hypergraph.reach)
         self.reference = AtomicTable(
             torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64)
         )
@@ -181,7 +180,8 @@ class SE3Set(nn.Module):
             * pair
             * self.repulsion(weights.distance, graph.species[owner], graph.species[member])
         )
-        near = pair * switch(weights.distance, NEIGHBOUR_ON, NEIGHBOUR_OFF)
+        reach = self.hypergraph.reach
+        near = pair * switch(weights.distance, 0.5 * reach, reach)
         bonded = any_of(scatter_sum(near, owner, n_atoms))
         learned = self.scale * (output[:n_atoms] - zero) + scatter_sum(repulsion, owner, n_atoms)
         atomic, shift = self.reference.values[:, graph.species]
@@ -192,25 +192,18 @@ class SE3Set(nn.Module):
 def with_lone_atoms(
     graph: Graph, weights: Weights, n_species: int
 ) -> tuple[Tensor, Graph, Weights]:
-    """Add an atom of every element, each alone in a fragment and a hyperedge of its own.
+    """Add an atom of every element, each alone in a hyperedge of its own.
 
     Returns
     -------
-    species (N + n_species,), and graph and weights with the new hyperedges at the end.
+    species (N + n_species,), and graph and weights with the owners and weights of the new
+    hyperedges at the end: networks see no more of a hyperedge than those and its edges.
     """
-    n_atoms, n_fragments = graph.species.shape[0], graph.fragment_size.shape[0]
+    n_atoms = graph.species.shape[0]
     each = torch.arange(n_species, device=graph.species.device)
     one = weights.hyperedge.new_ones(n_species)
-    graph = graph._replace(
-        fragment_size=torch.cat([graph.fragment_size, torch.ones_like(each)]),
-        hyper_atom=torch.cat([graph.hyper_atom, n_atoms + each]),
-        hyper_fragment=torch.cat([graph.hyper_fragment, n_fragments + each]),
-        hyper_member=torch.cat([graph.hyper_member, one]),
-    )
-    weights = weights._replace(
-        fragment=torch.cat([weights.fragment, one]),
-        hyperedge=torch.cat([weights.hyperedge, one]),
-    )
+    graph = graph._replace(hyper_atom=torch.cat([graph.hyper_atom, n_atoms + each]))
+    weights = weights._replace(hyperedge=torch.cat([weights.hyperedge, one]))
     return torch.cat([graph.species, each]), graph, weights
 
 

@@ -45,6 +45,11 @@ class Repulsion(nn.Module):
     Solids, 1985), times an envelope that ends, C2, at 1.5 times the sum of covalent radii: so the
     repulsive wall of a bond, of which data near equilibrium shows little, is not left to the
     network.
+
+    Parameters
+    ----------
+    elements, radii : atomic number and covalent radius (Angstrom) of each species.
+    cutoff : Angstrom; ends here at the latest, whatever the radii.
     """
 
     numbers: Tensor
@@ -54,8 +59,9 @@ class Repulsion(nn.Module):
     _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
     _EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
-    def __init__(self, elements: Sequence[int], radii: Sequence[float]):
+    def __init__(self, elements: Sequence[int], radii: Sequence[float], cutoff: float):
         super().__init__()
+        self._cutoff = cutoff
         self.register_buffer("numbers", torch.tensor(elements).float(), persistent=False)
         self.register_buffer("radii", torch.tensor(radii).float(), persistent=False)
         self._exact_radii = tuple(float(r) for r in radii)
@@ -68,7 +74,7 @@ class Repulsion(nn.Module):
     def forward(self, distance: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """Energy in eV of pairs at a distance (E,), species of the two ends (E,) -> (E,)."""
         z_i, z_j = self.numbers[first], self.numbers[second]
-        reach = self.RANGE * (self.radii[first] + self.radii[second])
+        reach = (self.RANGE * (self.radii[first] + self.radii[second])).clamp(max=self._cutoff)
         x = distance * (z_i**0.23 + z_j**0.23) / 0.46850
         screening = sum(
             c * torch.exp(-a * x) for c, a in zip(self._COEFFICIENTS, self._EXPONENTS, strict=True)

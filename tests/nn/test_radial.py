@@ -64,7 +64,7 @@ def zbl(z1: int, z2: int, d: float) -> float:
 
 
 def repulsion() -> Repulsion:
-    return Repulsion(ELEMENTS, RADII).double()
+    return Repulsion(ELEMENTS, RADII, cutoff=10.0).double()
 
 
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (0, 1), (1, 2), (2, 3)])
