@@ -115,7 +115,7 @@ def draw(runs: dict[str, DynamicsResult], path: Path) -> None:
     energy, events = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for name, result in reversed(runs.items()):
         per_atom = 1000 * (result.total - result.total[0]) / result.n_atoms
-        label = f"{name}: drift {result.drift():+.4f} meV/atom/ps, {len(result.events)} events"
+        label = f"{name}: drift {result.drift():+.2g} meV/atom/ps, {len(result.events)} events"
         energy.plot(result.time, per_atom, color=COLOURS[name], lw=1, label=label)
     energy.set_ylabel("total energy\nmeV/atom")
     energy.legend(frameon=False)
