@@ -59,7 +59,7 @@ def random_model(network: NetworkConfig = LIGHT) -> SE3Set:
             network=network,
             atomic_energies=(0.0, 0.0, 0.0, 0.0),
             shifts=(-2.0, -5.0, -4.0, -4.0),
-            scale=1.0,
+            scale=1.0 if network is LIGHT else 30.0,  # controls of meV for both
         ).double()
 
 
