@@ -152,28 +152,55 @@ class WeightedHypergraph:
 
     @cached_property
     def decided_fragments(self) -> frozenset[tuple[int, ...]]:
-        """Fragments with a weight above one half."""
-        return frozenset(atoms for atoms, weight in self.fragments if weight > 0.5)
+        """Fragments of the graph of the decided bonds."""
+        return frozenset(
+            fragment.atoms
+            for fragment, present in zip(
+                self.structure.fragments, self._fragment_decided, strict=True
+            )
+            if present
+        )
 
     @cached_property
     def decided_reach(self) -> frozenset[tuple[int, tuple[int, ...]]]:
-        """Owner and fragment, of other atoms, of hyperedges with a weight above one half."""
+        """Owner and decided fragment, of other atoms, that is more in its reach than out of it."""
         s = self.structure
-        chosen = np.flatnonzero((self.hyperedge_weights > 0.5) & ~s.hyper_member)
         return frozenset(
             (i, s.fragments[f].atoms)
             for i, f in zip(
-                s.hyper_atom[chosen].tolist(), s.hyper_fragment[chosen].tolist(), strict=True
+                s.hyper_atom[self._reach_decided].tolist(),
+                s.hyper_fragment[self._reach_decided].tolist(),
+                strict=True,
             )
         )
 
-    def decisions(self) -> tuple[int, bytes, bytes, bytes]:
+    @cached_property
+    def _fragment_decided(self) -> np.ndarray:
+        """(F,) whether a fragment exists: its weight's terms, at bonds of weight 0 or 1."""
+        bond = self.bond_weights > 0.5
+        if not len(bond):
+            return np.ones(len(self.structure.fragments), dtype=bool)
+        return np.array(
+            [
+                any(all(bond[a] == present for a, present in term) for term in fragment.terms)
+                for fragment in self.structure.fragments
+            ],
+            dtype=bool,
+        )
+
+    @cached_property
+    def _reach_decided(self) -> np.ndarray:
+        """(H,) for owners outside their fragment."""
+        s = self.structure
+        within = self.hyperedge_weights > 0.5 * self.fragment_weights[s.hyper_fragment]
+        return ~s.hyper_member & within & self._fragment_decided[s.hyper_fragment]
+
+    def decisions(self) -> tuple[int, bytes, bytes]:
         """Equal for two geometries only if nothing was decided differently."""
         return (
             id(self.structure),
             (self.bond_weights > 0.5).tobytes(),
-            (self.fragment_weights > 0.5).tobytes(),
-            (self.hyperedge_weights > 0.5).tobytes(),
+            self._reach_decided.tobytes(),
         )
 
 
@@ -185,8 +212,8 @@ class Event:
     ----------
     step : number of the energy evaluation, counted from 0.
     kind : ``bond formed``, ``bond broken`` (its weight crossed 1/2), ``fragments merged``,
-        ``fragments split``, ``reach gained``, ``reach lost`` (a fragment came into or out of reach
-        of an atom).
+        ``fragments split`` (as those bonds have it), ``reach gained``, ``reach lost`` (the reach
+        of a fragment at an atom crossed 1/2).
     atoms : of the bond; of the merged or split fragment; for reach, the owner and then the
         fragment. symbols : their elements.
     weight : of the bond, fragment or hyperedge now.

@@ -291,6 +291,18 @@ def test_a_proton_transfer_merges_and_splits_fragments() -> None:
     assert merged.step < split.step
 
 
+@pytest.mark.parametrize("n", [3, 30, 301])
+def test_events_do_not_depend_on_the_size_of_the_steps(n: int) -> None:
+    """Two bonds that break together: no fragment weighs more than 1/2 on the way."""
+
+    def stretched(t: float) -> tuple[np.ndarray, np.ndarray]:
+        d = 0.95 + 1.5 * t
+        return np.array([8, 1, 1]), d * np.array([[0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
+
+    kinds = Counter(e.kind for e in events_along(stretched, n) if "reach" not in e.kind)
+    assert kinds == {"bond broken": 2, "fragments split": 1}
+
+
 def test_the_way_back_is_the_mirror_image() -> None:
     there = events_along(transfer, 101)
     back = events_along(lambda t: transfer(1.0 - t), 101)

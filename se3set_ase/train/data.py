@@ -236,11 +236,25 @@ class Batches:
         self._dtype = dtype
         self._device = device
         each = np.array([sizes_of([f.hypergraph]) for f in frames])
-        # The largest batch that could be drawn, and a spare bond for padded terms to refer to.
-        largest = np.sort(each, axis=0)[-self._share :]
-        full = largest.sum(axis=0) + np.array([0, 1, 0, 0, 0, 0, 0])
-        full[Sizes._fields.index("factors")] = max(each[:, Sizes._fields.index("factors")].max(), 1)
-        self.sizes = Sizes(*full.tolist())
+        self._by_size = np.argsort(-each[:, Sizes._fields.index("edges")], kind="stable")
+        self.sizes = self._largest(each[self._by_size])
+
+    def _largest(self, each: np.ndarray) -> Sizes:
+        """Of any batch that :meth:`epoch` may draw; sizes of the frames (n, 7), largest first."""
+        n_batches, n_strata = len(self), self._share * self._world
+        dropped = len(each) - n_batches * n_strata  # each may shift the strata by one frame
+        strata = np.array(
+            [
+                each[j * n_batches : (j + 1) * n_batches + dropped].max(axis=0)
+                for j in range(n_strata)
+            ]
+        )
+        shares = [strata[rank :: self._world].sum(axis=0) for rank in range(self._world)]
+        largest = Sizes(*np.max(shares, axis=0).tolist())
+        return largest._replace(
+            bonds=largest.bonds + 1,  # padded terms refer to it
+            factors=max(int(each[:, Sizes._fields.index("factors")].max()), 1),
+        )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -249,24 +263,30 @@ class Batches:
     def epoch(self, seed: int, epoch: int, rank: int = 0) -> Iterator[Batch]:
         """Every frame at most once, in an order that depends on seed and epoch alone.
 
-        With several processes, the share of process ``rank`` of each batch.
+        Each batch has one frame of each stratum of size: the few frames with several hypergraphs
+        mixed are so spread over the batches, and the common padded shape is little larger than
+        an average batch. With several processes, the share of process ``rank`` of each batch.
         """
-        order = np.random.default_rng([seed, epoch]).permutation(len(self._frames))
-        whole = self._share * self._world
-        for start in range(0, len(self) * whole, whole):
-            batch = order[start : start + whole]
+        rng = np.random.default_rng([seed, epoch])
+        n_batches, n_strata = len(self), self._share * self._world
+        drawn = np.sort(rng.permutation(len(self._frames))[: n_batches * n_strata])
+        strata = rng.permuted(self._by_size[drawn].reshape(n_strata, n_batches), axis=1)
+        for batch in strata.T:
             n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
-            yield self._batch(
-                batch[rank * self._share : (rank + 1) * self._share], n_atoms / self._world
-            )
+            yield self._batch(batch[rank :: self._world], self.sizes, n_atoms / self._world)
 
     def every_frame(self) -> Iterator[Batch]:
-        """Each frame once, in order; the last batch may be smaller."""
+        """Each frame once, in order, not padded; the last batch may be smaller."""
         indices = np.arange(len(self._frames))
         for start in range(0, len(indices), self._share):
             yield self._batch(indices[start : start + self._share])
 
-    def _batch(self, indices: np.ndarray, atoms_per_process: float | None = None) -> Batch:
+    def _batch(
+        self,
+        indices: np.ndarray,
+        pad_to: Sizes | None = None,
+        atoms_per_process: float | None = None,
+    ) -> Batch:
         frames = [self._frames[i] for i in indices.tolist()]
         graph = collate(
             [f.hypergraph for f in frames],
@@ -274,10 +294,10 @@ class Batches:
             self._config,
             dtype=self._dtype,
             device=self._device,
-            pad_to=self.sizes,
+            pad_to=pad_to,
         )
         n_atoms = sum(len(f.numbers) for f in frames)
-        padding = np.zeros((self.sizes.atoms - n_atoms, 3))
+        padding = np.zeros((len(graph.species) - n_atoms, 3))
 
         def tensor(values: np.ndarray | float) -> Tensor:
             # In C order: a compiled step takes one layout only.
