@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
     CalculationFailed,
@@ -17,6 +18,7 @@ from ase.calculators.calculator import (
 )
 
 from se3set_ase.mixing import TooManyAmbiguousBonds
+from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Refragment, declared_charge_and_spin
 from se3set_ase.refragment import Event, EventLog, Refragmenter, WeightedHypergraph
 
@@ -41,12 +43,14 @@ class SE3SetCalculator(Calculator):
     molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
         replace the perceived ones where such a bond exists.
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
+    scatter : ``"native"`` or ``"torch_scatter"`` (an extra), how sums over members are taken.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises
     ------
     FileNotFoundError, CheckpointError : no such model, or a damaged one.
     CalculatorSetupError : an unknown option.
+    ImportError : torch-scatter asked for, but not installed.
     InputError : on calculation, for what the model cannot know: foreign elements, another charge
         or spin, periodic cells, no atoms, NaN, atoms on top of each other.
     CalculationFailed : on calculation, more bonds half-broken at once than can be mixed over.
@@ -61,6 +65,7 @@ class SE3SetCalculator(Calculator):
         "spin_multiplicity": 1,
         "refragment": "smooth",
         "skin": 0.5,
+        "scatter": "native",
     }
     #: An isolated molecule has no cell.
     ignored_changes = frozenset({"cell"})
@@ -76,6 +81,7 @@ class SE3SetCalculator(Calculator):
         refragment: Refragment = "smooth",
         molecule: Mol | None = None,
         skin: float = 0.5,
+        scatter: Backend = "native",
         **kwargs: Any,
     ):
         bond_orders = None
@@ -85,12 +91,14 @@ class SE3SetCalculator(Calculator):
             bond_orders = bond_orders_of(molecule)
         self._molecule_numbers = molecule and [a.GetAtomicNum() for a in molecule.GetAtoms()]
         try:
-            self.potential = Potential(model, device=device, dtype=dtype, refragment=refragment)
+            self.potential = Potential(
+                model, device=device, dtype=dtype, refragment=refragment, scatter=scatter
+            )
             self._refragmenter = Refragmenter(
                 self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders
             )
-        except ValueError as error:
-            if type(error) is not ValueError:  # a checkpoint's own error says more
+        except (TypeError, ValueError) as error:
+            if type(error) not in (TypeError, ValueError):  # a checkpoint's own error says more
                 raise
             raise CalculatorSetupError(str(error)) from error
         self._log = EventLog()
@@ -104,6 +112,7 @@ class SE3SetCalculator(Calculator):
             spin_multiplicity=spin_multiplicity,
             refragment=refragment,
             skin=skin,
+            scatter=scatter,
             **kwargs,
         )
         if refragment == "hard":
@@ -133,6 +142,9 @@ class SE3SetCalculator(Calculator):
                     "expected charge or spin_multiplicity to be set, got "
                     f"{sorted(fixed)}: make a new calculator for those"
                 )
+        for key in ("charge", "spin_multiplicity"):
+            if not isinstance(kwargs.get(key, 0), int | np.integer):
+                raise CalculatorSetupError(f"expected a whole number as {key}, got {kwargs[key]!r}")
         changed = super().set(**kwargs)
         if changed:
             self.reset()

@@ -27,22 +27,21 @@ from se3set_ase.files import (
     is_safetensors,
     refuse_pickle,
     replace,
-    sha256_of,
     write_temporary,
 )
-from se3set_ase.metadata import MODEL_UNITS, CheckpointError, DataFile, ModelMetadata, WeightsFile
+from se3set_ase.metadata import MODEL_UNITS, CheckpointError, ModelMetadata, WeightsFile
 
 if TYPE_CHECKING:
     import torch
 
     from se3set_ase.nn.model import SE3Set
+    from se3set_ase.nn.scatter import Backend
 
 __all__ = [
     "CARD_FILE",
     "METADATA_FILE",
     "WEIGHTS_FILE",
     "CheckpointError",
-    "describe_data_file",
     "load_checkpoint",
     "load_metadata",
     "save_checkpoint",
@@ -54,11 +53,6 @@ CARD_FILE = "README.md"
 
 _AGAIN = "Take the model again from where it came from."
 _OTHER_VERSION = "Use the version of se3set-ase that saved the model, or a newer one."
-
-
-def describe_data_file(path: str | os.PathLike[str], *, n_frames: int, role: str) -> DataFile:
-    """The entry for a data file in the metadata: its name without folder, hash and count."""
-    return DataFile(file=Path(path).name, sha256=sha256_of(path), n_frames=n_frames, role=role)
 
 
 def save_checkpoint(
@@ -145,6 +139,7 @@ def load_checkpoint(
     *,
     dtype: torch.dtype | None = None,
     device: str | torch.device = "cpu",
+    backend: Backend = "native",
 ) -> tuple[SE3Set, ModelMetadata]:
     """Load a model for inference: in evaluation mode, with parameters that need no gradient.
 
@@ -153,23 +148,28 @@ def load_checkpoint(
     path : The folder, or either file in it.
     dtype : Of weights and arithmetic; ``None`` keeps that of the file.
     device : Where the model goes.
+    backend : Takes its sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`.
 
     Raises
     ------
     FileNotFoundError : nothing is at ``path``.
     CheckpointError : what is there cannot be used; the text says which file, what was
         expected, what came, and what to do.
-    ValueError : no such device.
+    ValueError : no such device or backend.
+    ImportError : a backend that is not installed.
     """
     import torch
 
+    from se3set_ase.nn.scatter import check_backend
+
     _check_device(device)
+    check_backend(backend)
     json_file = _metadata_file(Path(path))
     metadata = _read_metadata(json_file)
     assert metadata.weights is not None  # _read_metadata has checked it
     weights_file = json_file.parent / metadata.weights.file
     tensors = _read_weights(weights_file, metadata.weights, json_file)
-    model = _build_model(metadata, json_file)
+    model = _build_model(metadata, json_file, backend)
     _check_tensors(model.state_dict(), tensors, weights_file, json_file)
     # First the precision of the file, then the one asked for: nothing is rounded on the way.
     model.load_state_dict(tensors, assign=True)
@@ -195,7 +195,7 @@ def _describe(model: SE3Set) -> dict[str, Any]:
     }
 
 
-def _build_model(metadata: ModelMetadata, json_file: Path) -> SE3Set:
+def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend) -> SE3Set:
     """A model of the described shape; its weights are random still."""
     import torch
 
@@ -204,7 +204,7 @@ def _build_model(metadata: ModelMetadata, json_file: Path) -> SE3Set:
     config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
     try:
         with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
-            model = SE3Set.from_config(config)
+            model = SE3Set.from_config(config, backend=backend)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{json_file}: se3set-ase {__version__} cannot build the model described there: "

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from se3set_ase.metadata import CheckpointError
+from se3set_ase.metadata import CheckpointError, DataFile
 
 __all__ = [
     "first_bytes",
@@ -94,3 +94,8 @@ def refuse_pickle(path: Path, start: bytes) -> None:
             "code is in it. Expected a safetensors or JSON file saved by se3set-ase; "
             "get the model in that form from where it came from."
         )
+
+
+def describe_data_file(path: str | os.PathLike[str], *, n_frames: int, role: str) -> DataFile:
+    """The entry for a data file in the metadata: its name without folder, hash and count."""
+    return DataFile(file=Path(path).name, sha256=sha256_of(path), n_frames=n_frames, role=role)

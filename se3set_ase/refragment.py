@@ -46,8 +46,8 @@ class Refragmenter:
         skin: float = 0.5,
         bond_orders: Mapping[tuple[int, int], float] | None = None,
     ):
-        if not skin >= 0:
-            raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin}")
+        if not isinstance(skin, int | float) or not skin >= 0:
+            raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin!r}")
         self.config = config
         self.skin = float(skin)
         self._mixer = FragmentMixer(bond_orders)

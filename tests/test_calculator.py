@@ -288,3 +288,15 @@ def test_stress_and_other_properties_are_not_there(make: Make) -> None:
         with pytest.raises(PropertyNotImplementedError):
             get()
     assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_torch_scatter_gives_the_same(make: Make) -> None:
+    pytest.importorskip("torch_scatter", reason="torch-scatter is not installed (an extra)")
+    atoms = half_broken()
+    atoms.calc = make()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = make(scatter="torch_scatter")
+    assert atoms.calc.potential.model.network.blocks[0].gather.backend == "torch_scatter"
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=SAME_ENERGY)
+    np.testing.assert_allclose(atoms.get_forces(), forces, atol=SAME_FORCES)
+    assert abs(forces).max() > 0.1

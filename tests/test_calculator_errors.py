@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ BAD: dict[str, tuple[Callable[[], Atoms], type[Exception], str]] = {
         InputError,
         r"^expected spin_multiplicity 1, which model 'tiny' was trained on, got 3$",
     ),
+    "spin in info, by other calculators' name": (
+        with_info(spin=2),
+        InputError,
+        r"^expected spin_multiplicity 1, which model 'tiny' was trained on, got 2$",
+    ),
     "magnetic moments": (
         with_moments,
         InputError,
@@ -244,13 +250,13 @@ def test_charge_and_spin_parameters(make: Callable[..., SE3SetCalculator]) -> No
     water = molecule("H2O")
     for options, text in (
         ({"charge": 1}, r"^expected charge 0, which model 'tiny' was trained on, got 1$"),
-        ({"charge": 0.5}, r"^expected charge 0, which model 'tiny' was trained on, got 0\.5$"),
         ({"spin_multiplicity": 2}, r"^expected spin_multiplicity 1, .* got 2$"),
     ):
         with pytest.raises(InputError, match=text):
             make(**options).get_potential_energy(water)
     calculator = make(charge=1)
     water.info["charge"] = 0  # what the atoms say comes first
+    water.info["spin"] = 0  # unknown, by the convention of those who read this key
     assert np.isfinite(calculator.get_potential_energy(water))
 
 
@@ -297,6 +303,10 @@ def test_what_cannot_be_set(
         ({"refragment": "off"}, r"^expected refragment 'smooth' or 'hard', got 'off'$"),
         ({"skin": -1.0}, r"^expected a skin of 0 Angstrom or more, got -1\.0$"),
         ({"skin": float("nan")}, r"^expected a skin of 0 Angstrom or more, got nan$"),
+        ({"skin": "wide"}, r"^expected a skin of 0 Angstrom or more, got 'wide'$"),
+        ({"charge": 0.5}, r"^expected a whole number as charge, got 0\.5$"),
+        ({"spin_multiplicity": "1"}, r"^expected a whole number as spin_multiplicity, got '1'$"),
+        ({"scatter": "segment"}, r"^expected a scatter backend among .*, got 'segment'$"),
         ({"device": "abacus"}, r"^expected device 'cpu' or .*, got 'abacus'$"),
         ({"dytpe": "float32"}, r"^expected parameters among \['charge', .*\], got \['dytpe'\]$"),
     ],
@@ -304,6 +314,12 @@ def test_what_cannot_be_set(
 def test_unknown_options(saved: Path, options: dict[str, Any], text: str) -> None:
     with pytest.raises(CalculatorSetupError, match=text):
         SE3SetCalculator(saved, **options)
+
+
+def test_torch_scatter_that_is_not_installed(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_scatter", None)
+    with pytest.raises(ImportError, match=r"install the extra `scatter`"):
+        SE3SetCalculator(saved, scatter="torch_scatter")
 
 
 # --- An RDKit molecule that does not fit -----------------------------------------------------

@@ -22,12 +22,11 @@ from se3set_ase.checkpoint import (
     METADATA_FILE,
     WEIGHTS_FILE,
     CheckpointError,
-    describe_data_file,
     load_checkpoint,
     load_metadata,
     save_checkpoint,
 )
-from se3set_ase.files import sha256_of
+from se3set_ase.files import describe_data_file, sha256_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig
-from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.nn.scatter import Backend, scatter_sum
 
 
 class Graph(NamedTuple):
@@ -96,8 +96,13 @@ def any_of(count: Tensor) -> Tensor:
     return 1.0 - missing * missing * missing
 
 
-def weigh(positions: Tensor, graph: Graph, config: HypergraphConfig) -> Weights:
-    """Bond, fragment, hyperedge and edge weights; differentiable, C2 in the positions (N, 3)."""
+def weigh(
+    positions: Tensor, graph: Graph, config: HypergraphConfig, *, backend: Backend = "native"
+) -> Weights:
+    """Bond, fragment, hyperedge and edge weights; differentiable, C2 in the positions (N, 3).
+
+    ``backend`` takes the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`.
+    """
     ends = positions[graph.bond_atoms]  # a, 2, xyz
     # Differences first, in the precision of the positions; then the network's.
     bond_vector = (ends[:, 1] - ends[:, 0]).to(graph.bond_shift.dtype) + graph.bond_shift
@@ -109,7 +114,7 @@ def weigh(positions: Tensor, graph: Graph, config: HypergraphConfig) -> Weights:
     for k in range(1, graph.term_factor.shape[1]):
         term = term * factors[graph.term_factor[:, k]]
     n_fragments, n_hyper = graph.fragment_size.shape[0], graph.hyper_atom.shape[0]
-    fragment = scatter_sum(term, graph.term_fragment, n_fragments)  # t -> f
+    fragment = scatter_sum(term, graph.term_fragment, n_fragments, backend)  # t -> f
 
     owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
     vector = (positions[graph.edge_atom] - positions[owner]).to(graph.edge_shift.dtype)
@@ -119,7 +124,7 @@ def weigh(positions: Tensor, graph: Graph, config: HypergraphConfig) -> Weights:
         near = (distance < config.reach - 0.5 * config.reach_width).to(distance.dtype)
     else:
         near = switch(distance, config.reach - config.reach_width, config.reach)
-    reached = any_of(scatter_sum(near, graph.edge_hyper, n_hyper))  # e -> h
+    reached = any_of(scatter_sum(near, graph.edge_hyper, n_hyper, backend))  # e -> h
     member = graph.hyper_member
     hyperedge = fragment[graph.hyper_fragment] * (member + (1.0 - member) * reached)
     return Weights(

@@ -29,7 +29,7 @@ from se3set_ase.nn.cartesian import (
 )
 from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.radial import BesselBasis
-from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.nn.scatter import Backend, scatter_sum
 
 #: Bring l = 0, 1, 2 of a sum over members, and the activations, to order one with fresh weights,
 #: so that products of sums (the many-body terms) are alive from the first step.
@@ -83,9 +83,10 @@ class ScaledSiLU(nn.SiLU):
 class VertexToHyperedge(nn.Module):
     """Each hyperedge gathers its members, seen from its owner."""
 
-    def __init__(self, config: LightConfig, first: bool):
+    def __init__(self, config: LightConfig, first: bool, backend: Backend):
         super().__init__()
         channels, hidden = config.channels, config.radial_hidden
+        self.backend = backend
         self.first = first
         self.heads = config.heads
         self.paths = FIRST_EDGE_PATHS if first else EDGE_PATHS
@@ -122,7 +123,7 @@ class VertexToHyperedge(nn.Module):
         else:
             message = edge_product(self.members(features)[member], unit, radial)
         scalar, vector, tensor = (
-            gain * scatter_sum(m, graph.edge_hyper, n_hyper)  # e -> h
+            gain * scatter_sum(m, graph.edge_hyper, n_hyper, self.backend)  # e -> h
             for gain, m in zip(MEMBER_GAIN, message, strict=True)
         )
         return Features(scalar, vector, symmetric_traceless(tensor))
@@ -131,9 +132,10 @@ class VertexToHyperedge(nn.Module):
 class HyperedgeToVertex(nn.Module):
     """Each atom gathers its hyperedges, under their smooth weights."""
 
-    def __init__(self, config: LightConfig):
+    def __init__(self, config: LightConfig, backend: Backend):
         super().__init__()
         channels = config.channels
+        self.backend = backend
         self.heads = config.heads
         self.saturation = config.saturation
         self.mix = FeatureLinear(channels)
@@ -156,19 +158,20 @@ class HyperedgeToVertex(nn.Module):
         attention = attention.repeat_interleave(n_channels // self.heads, dim=1)  # h, c
         message = hyperedges.scaled(attention)
         size = atoms.shape[0]
-        return Features(*(scatter_sum(m, graph.hyper_atom, size) for m in message))  # h -> i
+        # h -> i
+        return Features(*(scatter_sum(m, graph.hyper_atom, size, self.backend) for m in message))
 
 
 class Block(nn.Module):
     """V2E, E2V, products of what each atom gathered, update, readout."""
 
-    def __init__(self, config: LightConfig, n_species: int, first: bool):
+    def __init__(self, config: LightConfig, n_species: int, first: bool, backend: Backend):
         super().__init__()
         channels = config.channels
         self.first = first
         self.saturation = config.saturation
-        self.gather = VertexToHyperedge(config, first)
-        self.scatter = HyperedgeToVertex(config)
+        self.gather = VertexToHyperedge(config, first, backend)
+        self.scatter = HyperedgeToVertex(config, backend)
         self.mix = FeatureLinear(channels)
         # Products carry weights per element of the atom, as in MACE (arXiv:2206.07697).
         self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
@@ -213,16 +216,20 @@ class LightNetwork(nn.Module):
     Parameters
     ----------
     config : its shape. n_species : number of elements. cutoff : Angstrom, of the edges.
+    backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`.
     """
 
-    def __init__(self, config: LightConfig, n_species: int, cutoff: float):
+    def __init__(
+        self, config: LightConfig, n_species: int, cutoff: float, *, backend: Backend = "native"
+    ):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(n_species, config.channels)
         self.cutoff = cutoff
         self.basis = BesselBasis(config.radial_functions, cutoff)
         self.blocks = nn.ModuleList(
-            Block(config, n_species, first=index == 0) for index in range(config.blocks)
+            Block(config, n_species, first=index == 0, backend=backend)
+            for index in range(config.blocks)
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):

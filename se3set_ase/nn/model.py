@@ -22,7 +22,7 @@ from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
 from se3set_ase.nn.light import LightConfig, LightNetwork
 from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
 from se3set_ase.nn.radial import Repulsion
-from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
 
 NetworkConfig = LightConfig | PublishedConfig
 
@@ -88,6 +88,13 @@ class SE3Set(nn.Module):
     atomic_energies : eV, energy of each isolated element at the model's level of theory.
     shifts : eV, part of the energy that every bonded atom of an element has.
     scale : eV, unit of the network's output.
+    backend : takes the sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`. No part
+        of the model: any of them gives the same energies.
+
+    Raises
+    ------
+    ValueError : settings that do not fit together, or an unknown backend.
+    ImportError : a backend that is not installed.
     """
 
     def __init__(
@@ -99,8 +106,11 @@ class SE3Set(nn.Module):
         atomic_energies: Sequence[float],
         shifts: Sequence[float] | None = None,
         scale: float = 1.0,
+        backend: Backend = "native",
     ):
         super().__init__()
+        check_backend(backend)
+        self.backend = backend
         self.elements = tuple(int(z) for z in elements)
         if list(self.elements) != sorted(set(self.elements)):
             raise ValueError(f"expected ascending distinct elements, got {self.elements}")
@@ -117,7 +127,9 @@ class SE3Set(nn.Module):
         self.species_of = {z: index for index, z in enumerate(self.elements)}
         self.architecture = architecture_of(network)
         network_class = ARCHITECTURES[self.architecture][1]
-        self.network = network_class(network, len(self.elements), hypergraph.cutoff)
+        self.network = network_class(
+            network, len(self.elements), hypergraph.cutoff, backend=backend
+        )
         # Every pair within reach is an edge; further out, only where the fragment is seen.
         radii = COVALENT_RADII[list(self.elements)].tolist()
         self.repulsion = Repulsion(self.elements, radii, cutoff=hypergraph.reach)
@@ -148,12 +160,12 @@ class SE3Set(nn.Module):
         }
 
     @classmethod
-    def from_config(cls, values: Mapping[str, Any]) -> SE3Set:
+    def from_config(cls, values: Mapping[str, Any], *, backend: Backend = "native") -> SE3Set:
         """A model with random weights from :meth:`to_config`; ValueError names unknown keys."""
         options = dict(values)
         options["hypergraph"] = HypergraphConfig.from_dict(options["hypergraph"])
         options["network"] = network_config(options["network"])
-        return cls(**options)
+        return cls(**options, backend=backend)
 
     def forward(self, positions: Tensor, graph: Graph) -> Tensor:
         """Energy of every atom, eV.
@@ -166,7 +178,7 @@ class SE3Set(nn.Module):
         -------
         (N,) float64: networks may be single precision, sums of total energies may not.
         """
-        weights = weigh(positions, graph, self.hypergraph)
+        weights = weigh(positions, graph, self.hypergraph, backend=self.backend)
         n_atoms = graph.species.shape[0]
         output = self.network(*with_lone_atoms(graph, weights, len(self.elements)))
         zero = output[n_atoms:][graph.species]  # the same network on each element's lone atom
@@ -182,8 +194,9 @@ class SE3Set(nn.Module):
         )
         reach = self.hypergraph.reach
         near = pair * switch(weights.distance, 0.5 * reach, reach)
-        bonded = any_of(scatter_sum(near, owner, n_atoms))
-        learned = self.scale * (output[:n_atoms] - zero) + scatter_sum(repulsion, owner, n_atoms)
+        bonded = any_of(scatter_sum(near, owner, n_atoms, self.backend))
+        repelled = scatter_sum(repulsion, owner, n_atoms, self.backend)  # e -> i
+        learned = self.scale * (output[:n_atoms] - zero) + repelled
         atomic, shift = self.reference.values[:, graph.species]
         energy = atomic + shift * bonded.double() + learned.double()
         return energy * graph.atom_weight.double()

@@ -36,13 +36,19 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
     ImportError : torch-scatter asked for, but not installed.
     """
     _check(src, index)
+    check_backend(backend)
     if backend == "native":
         return src.new_zeros((size, *src.shape[1:])).index_add(0, index, src)
+    result: Tensor = _torch_scatter()(src, index, dim=0, dim_size=size, reduce="sum")
+    return result
+
+
+def check_backend(backend: str) -> None:
+    """Raise ValueError for an unknown backend and ImportError for one that is not installed."""
+    if backend not in BACKENDS:
+        raise ValueError(f"expected a scatter backend among {BACKENDS}, got {backend!r}")
     if backend == "torch_scatter":
-        scatter = _torch_scatter()
-        result: Tensor = scatter(src, index, dim=0, dim_size=size, reduce="sum")
-        return result
-    raise ValueError(f"expected a backend among {BACKENDS}, got {backend!r}")
+        _torch_scatter()
 
 
 def scatter_max_constant(src: Tensor, index: Tensor, start: Tensor) -> Tensor:

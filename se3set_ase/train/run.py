@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from se3set_ase.checkpoint import describe_data_file, save_checkpoint
+from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.evaluate import evaluate
+from se3set_ase.files import describe_data_file
 from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import RunConfig

@@ -144,7 +144,8 @@ def test_missing_torch_scatter_is_an_error_that_names_the_extra(
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        ValueError, match=r"expected a backend among \('native', 'torch_scatter'\), got 'segment'"
+        ValueError,
+        match=r"expected a scatter backend among \('native', 'torch_scatter'\), got 'segment'",
     ):
         scatter_sum(rows(2), index(), SIZE, "segment")  # type: ignore[arg-type]
 
