@@ -30,6 +30,7 @@ from se3set_ase.train.data import (
 )
 from se3set_ase.train.fingerprint import conditions, fingerprint
 from se3set_ase.train.log import draw_learning_curve, write_row
+from se3set_ase.train.muon import MuonAdamW
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import Step, StepResult, compile_step, make_step
@@ -69,7 +70,7 @@ class Trainer:
         self.averaged = AveragedModel(
             self.model, multi_avg_fn=partial(average_weights, options.ema_decay)
         )
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = MuonAdamW(
             self.model.parameters(),
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
