@@ -130,14 +130,19 @@ class VertexToHyperedge(nn.Module):
 
 
 class HyperedgeToVertex(nn.Module):
-    """Each atom gathers its hyperedges, under their smooth weights."""
+    """Each atom gathers its hyperedges, under their smooth weights.
+
+    What is linear in the members is passed on as it is: as the fragments of an atom add up to
+    one, that part of the message hardly depends on how the molecule is cut, and the attended
+    products of a fragment's members are a correction. Without it every bond graph, the rare ones
+    between reactant and product too, would have to be learnt on its own.
+    """
 
     def __init__(self, config: LightConfig, backend: Backend):
         super().__init__()
         channels = config.channels
         self.backend = backend
         self.heads = config.heads
-        self.saturation = config.saturation
         self.mix = FeatureLinear(channels)
         self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.query = nn.Linear(channels, channels)
@@ -149,14 +154,14 @@ class HyperedgeToVertex(nn.Module):
         self, atoms: Tensor, hyperedges: Features, graph: Graph, weights: Weights
     ) -> Features:
         """Scalars of the atoms (N, c) and hyperedges (H, ...) -> atoms (N, ...)."""
-        hyperedges = saturate(self.mix(hyperedges), self.saturation)
-        hyperedges = hyperedges.plus(product(hyperedges, hyperedges, self.square))
+        members = self.mix(hyperedges)
+        together = product(members, members, self.square)
         n_channels = atoms.shape[1]
-        hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(hyperedges.scalar))
+        hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
-        attention = torch.sigmoid(logit) * (self.norm * weights.hyperedge)[:, None]  # h, head
-        attention = attention.repeat_interleave(n_channels // self.heads, dim=1)  # h, c
-        message = hyperedges.scaled(attention)
+        attention = torch.sigmoid(logit).repeat_interleave(n_channels // self.heads, dim=1)  # h, c
+        weight = (self.norm * weights.hyperedge)[:, None]  # h, 1
+        message = members.plus(together.scaled(attention)).scaled(weight)
         size = atoms.shape[0]
         # h -> i
         return Features(*(scatter_sum(m, graph.hyper_atom, size, self.backend) for m in message))
@@ -175,15 +180,14 @@ class Block(nn.Module):
         self.mix = FeatureLinear(channels)
         # Products carry weights per element of the atom, as in MACE (arXiv:2206.07697).
         self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
-        self.third = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
-        self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(3))
+        self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(2))
         self.dense = nn.Sequential(
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels)
         )
         self.readout = nn.Sequential(
             nn.Linear(channels, config.readout_hidden),
             nn.SiLU(),
-            nn.Linear(config.readout_hidden, 1),
+            nn.Linear(config.readout_hidden, 1, bias=False),  # it would cancel, see SE3Set
         )
 
     def forward(
@@ -200,8 +204,7 @@ class Block(nn.Module):
         gathered = self.scatter(features.scalar, hyperedges, graph, weights)
         message = saturate(self.mix(gathered), self.saturation)
         square = product(message, message, self.second[species])
-        cube = product(square, message, self.third[species])
-        change = self.update[0](message).plus(self.update[1](square)).plus(self.update[2](cube))
+        change = self.update[0](message).plus(self.update[1](square))
         if self.first:
             features = change._replace(scalar=features.scalar + change.scalar)
         else:

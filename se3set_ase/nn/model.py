@@ -148,6 +148,12 @@ class SE3Set(nn.Module):
         """Of the network's weights."""
         return next(self.parameters()).device
 
+    def set_shifts(self, shifts: Sequence[float]) -> None:
+        """Replace the part of the energy that every bonded atom of an element has, eV."""
+        self.shifts = tuple(float(s) for s in shifts)
+        with torch.no_grad():
+            self.reference.values[1] = torch.tensor(self.shifts, dtype=torch.float64)
+
     def to_config(self) -> dict[str, Any]:
         """All but the weights, as plain values for JSON."""
         return {

@@ -188,14 +188,11 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
         raise DataError(
             f"expected an isolated atom of every element, got none of {_symbols(missing)}"
         )
-    counts = np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
+    counts = count_elements(frames, elements)
     target = np.array([f.energy for f in frames])
     if atomic is not None:
         target = target - counts @ np.array([atomic[z] for z in elements])
-        bonded = counts.sum(axis=1) > 1  # a lone atom has its atomic energy and no shift
-        counts, target = counts[bonded], target[bonded]
-    # One composition only has no unique solution: lstsq takes the shortest.
-    fit = np.linalg.lstsq(counts.astype(float), target, rcond=None)[0]
+    fit = fit_elements(counts, target, lone=atomic is None)
     scale = float(np.sqrt(np.mean(np.concatenate([f.forces for f in frames]) ** 2)))
     zeros = np.zeros(len(elements))
     e0 = np.array([atomic[z] for z in elements]) if atomic is not None else fit
@@ -205,6 +202,21 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
         shifts=tuple((fit if atomic is not None else zeros).tolist()),
         scale=max(scale, 1e-3),
     )
+
+
+def count_elements(frames: Sequence[Frame], elements: Sequence[int]) -> np.ndarray:
+    """(frames, elements) atoms of each element in each frame."""
+    return np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
+
+
+def fit_elements(counts: np.ndarray, target: np.ndarray, *, lone: bool) -> np.ndarray:
+    """Energies per atom of each element that add up to the target (eV, one per frame) best.
+
+    ``lone`` atoms count too, or not: they have their atomic energy and no shift. One composition
+    only has no unique solution: the shortest is taken.
+    """
+    used = counts.sum(axis=1) > (0 if lone else 1)
+    return np.linalg.lstsq(counts[used].astype(float), target[used], rcond=None)[0]
 
 
 class Batches:

@@ -19,11 +19,14 @@ from tqdm.auto import tqdm
 
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces, network_config, preset_values
+from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.config import RunConfig, TrainingConfig
 from se3set_ase.train.data import (
     Batches,
     Frame,
     Normalisation,
+    count_elements,
+    fit_elements,
     normalise,
     read_atomic_energies,
     split,
@@ -34,6 +37,9 @@ from se3set_ase.train.muon import MuonAdamW
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import Step, StepResult, compile_step, make_step
+
+#: Training frames that the shifts of the validated weights are fitted to; at the end, all are.
+SHIFT_FRAMES = 256
 
 
 class Trainer:
@@ -122,6 +128,7 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(self.best[name])
+        self._fit_shifts(self.model, self.train_frames)
         return self.model
 
     def _make_step(self) -> Step:
@@ -189,11 +196,10 @@ class Trainer:
 
     def _validate(self, train_error: np.ndarray) -> str:
         """Measure the averaged weights, log, remember the best and save the state."""
-        measured = (
-            errors(self._average(), self._batches(self.validation_frames, 25))
-            if self.fabric.global_rank == 0
-            else (0.0, 0.0)
-        )
+        measured = (0.0, 0.0)
+        if self.fabric.global_rank == 0:
+            self._fit_shifts(self._average(), self.train_frames[:SHIFT_FRAMES])
+            measured = errors(self._average(), self._batches(self.validation_frames, 25))
         # One process measures: all must agree to the last bit on which weights are the best.
         energy, forces = self.fabric.broadcast(measured)
         score = self._score(energy, forces)
@@ -237,6 +243,19 @@ class Trainer:
             return weight * energy + options.forces_weight * forces
         n_atoms = float(np.mean([len(f.numbers) for f in self.validation_frames]))
         return weight * energy**2 / n_atoms + options.forces_weight * forces**2
+
+    def _fit_shifts(self, model: SE3Set, frames: Sequence[Frame]) -> None:
+        """Least squares of what the network leaves of the energies of training frames.
+
+        Steps of the weights shift all energies together, and the average over steps keeps some of
+        that: it would be the largest error of the energy, and a constant removes it.
+        """
+        elements = self.normalisation.elements
+        counts = count_elements(frames, elements)
+        model.set_shifts(self.normalisation.shifts)
+        left = energy_errors(model, self._batches(frames, 25))
+        change = fit_elements(counts, -left, lone=False)
+        model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
     def _batches(self, frames: Sequence[Frame], batch_size: int, world: int = 1) -> Batches:
         return Batches(
@@ -293,6 +312,17 @@ def build_model(
             shifts=normalisation.shifts,
             scale=normalisation.scale,
         )
+
+
+def energy_errors(model: SE3Set, batches: Batches) -> np.ndarray:
+    """Energy minus reference of every frame, eV."""
+    found = []
+    with torch.no_grad():
+        for batch in batches.every_frame():
+            energies = model(batch.positions, batch.graph)
+            energy = scatter_sum(energies, batch.graph.molecule, len(batch.energy))  # i -> m
+            found.append((energy - batch.energy).cpu().numpy())
+    return np.concatenate(found)
 
 
 def errors(model: SE3Set, batches: Batches) -> tuple[float, float]:

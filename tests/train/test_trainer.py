@@ -23,12 +23,12 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import load_config
-from se3set_ase.train.data import DataError
+from se3set_ase.train.data import DataError, count_elements, fit_elements
 from se3set_ase.train.fingerprint import fingerprint
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
 from se3set_ase.train.run import train
 from se3set_ase.train.state import STATE_FILE, StateError
-from se3set_ase.train.trainer import Trainer
+from se3set_ase.train.trainer import Trainer, energy_errors
 
 ROUNDING = 1e-6  # of float32 weights
 LEARNT = 0.2  # of the error before
@@ -123,6 +123,23 @@ def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
     again, _ = load_checkpoint(train(config, progress=False))
     assert torch.equal(weights(again), weights(model))
     assert (folder.parent / STATE_FILE).read_bytes() == state
+
+
+def test_no_offset_is_left_in_the_energies(tmp_path: Path) -> None:
+    """The shifts are fitted to what the weights leave, so no constant per element can improve."""
+    path = write_run(tmp_path, frames(12, [WATER, HYDROXYL]), training={"epochs": 2})
+    training = trainer(path)
+    training.run()
+    frames_, elements = training.train_frames, training.normalisation.elements
+    counts = count_elements(frames_, elements)
+
+    def left() -> np.ndarray:
+        errors = energy_errors(training.model, training._batches(frames_, 25))
+        return fit_elements(counts, errors, lone=False)
+
+    np.testing.assert_allclose(left(), 0.0, atol=1e-9)
+    training.model.set_shifts(training.normalisation.shifts)
+    assert np.abs(left()).max() > 1e-4
 
 
 def test_same_seed_same_result_and_another_seed_another(tmp_path: Path) -> None:
