@@ -8,11 +8,9 @@ from dataclasses import astuple
 
 import numpy as np
 
-from se3set_ase.train.config import RunConfig, TrainingConfig
-from se3set_ase.train.data import Frame, Normalisation
-
-#: Settings that came later: left out where they have their default, so that older runs go on.
-_LATER = ("loss",)
+from se3set_ase.train.config import RunConfig
+from se3set_ase.train.data import Frame
+from se3set_ase.train.normalisation import Normalisation
 
 
 def fingerprint(config: RunConfig, frames: Sequence[Frame]) -> str:
@@ -23,9 +21,6 @@ def fingerprint(config: RunConfig, frames: Sequence[Frame]) -> str:
     training.pop("device")
     training.pop("threads")
     training["devices"] = 1  # they share a batch: the result is the same
-    for name in _LATER:
-        if training[name] == TrainingConfig.model_fields[name].default:
-            training.pop(name)
     digest.update(repr(sorted(settings.items())).encode())
     _add(digest, frames)
     return digest.hexdigest()

@@ -90,9 +90,7 @@ def load_state(
     if not isinstance(values, dict) or set(values) != {f.name for f in fields(Progress)}:
         raise StateError(f"{path}: expected the state of a training run, got something else")
     progress = Progress(**values)
-    # Absent from files of the first version.
-    same_conditions = metadata.get("conditions", conditions) == conditions
-    if progress.fingerprint != fingerprint or not same_conditions:
+    if progress.fingerprint != fingerprint or metadata.get("conditions") != conditions:
         raise StateError(
             f"{path}: expected a run with this configuration and data, got one with others; "
             "choose another name or remove the folder"

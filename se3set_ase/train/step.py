@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from se3set_ase.nn.model import SE3Set, energy_and_forces
-from se3set_ase.train.data import Batch
+from se3set_ase.train.batches import Batch
 
 
 class StepResult(NamedTuple):

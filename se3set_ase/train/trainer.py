@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +21,13 @@ from tqdm.auto import tqdm
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces, network_config, preset_values
 from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.train.batches import Batches
 from se3set_ase.train.config import RunConfig, TrainingConfig
-from se3set_ase.train.data import (
-    Batches,
-    Frame,
-    Normalisation,
-    count_elements,
-    fit_elements,
-    normalise,
-    read_atomic_energies,
-    split,
-)
+from se3set_ase.train.data import Frame, read_atomic_energies, split
 from se3set_ase.train.fingerprint import conditions, fingerprint
 from se3set_ase.train.log import draw_learning_curve, write_row
 from se3set_ase.train.muon import MuonAdamW
+from se3set_ase.train.normalisation import Normalisation, count_elements, fit_elements, normalise
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import Step, StepResult, compile_step, make_step
@@ -83,7 +77,14 @@ class Trainer:
             amsgrad=True,
         )
         self.batches = self._batches(
-            self.train_frames, options.batch_size, world=self.fabric.world_size
+            self.train_frames,
+            options.batch_size,
+            world=self.fabric.world_size,
+            others=[
+                HypergraphConfig.from_dict({**hypergraph.to_dict(), **values})
+                for values in options.other_bonds
+            ],
+            share=options.other_bonds_share,
         )
         self.best = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.folder = config.output / config.name
@@ -257,7 +258,7 @@ class Trainer:
         change = fit_elements(counts, -left, lone=False)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
-    def _batches(self, frames: Sequence[Frame], batch_size: int, world: int = 1) -> Batches:
+    def _batches(self, frames: Sequence[Frame], batch_size: int, **options: Any) -> Batches:
         return Batches(
             frames,
             self.model.species_of,
@@ -265,7 +266,7 @@ class Trainer:
             batch_size=batch_size,
             dtype=self.model.dtype,
             device=self.model.device,
-            world=world,
+            **options,
         )
 
     def _average(self) -> SE3Set:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
@@ -16,13 +15,12 @@ from made_up_data import HYDROXYL, PEROXIDE, WATER, frames
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.train.config import DataConfig
 from se3set_ase.train.data import (
-    Batches,
     DataError,
-    normalise,
     read_atomic_energies,
     read_frames,
     split,
 )
+from se3set_ase.train.normalisation import normalise
 
 CONFIG = HypergraphConfig()
 SPECIES = {1: 0, 8: 1}
@@ -253,70 +251,3 @@ def test_isolated_atoms(tmp_path: Path) -> None:
     write(path, [lone[0], frames(1)[0]], format="extxyz")
     with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with its energy"):
         read_atomic_energies(path)
-
-
-def batches(made: list, size: int, world: int = 1) -> Batches:
-    return Batches(
-        made, SPECIES, CONFIG, batch_size=size, dtype=torch.float64, device="cpu", world=world
-    )
-
-
-def test_batches_are_of_one_shape_and_take_each_frame_once(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(9, [WATER, HYDROXYL, PEROXIDE, Atoms("H")]))
-    several = batches(made, 3)
-    assert len(several) == 3
-    shapes, energies = set(), []
-    for batch in several.epoch(0, 5):
-        shapes.add(tuple(t.shape for t in (*batch.graph, batch.positions, batch.forces)))
-        energies += batch.energy.tolist()
-        assert batch.atoms_per_process == batch.graph.n_atoms.sum() == batch.graph.atom_weight.sum()
-    assert len(shapes) == 1
-    assert sorted(energies) == sorted(f.energy for f in made)
-    order = [b.energy.tolist() for b in several.epoch(0, 5)]
-    assert order == [b.energy.tolist() for b in several.epoch(0, 5)]
-    assert order != [b.energy.tolist() for b in several.epoch(0, 6)]
-    assert order != [b.energy.tolist() for b in several.epoch(1, 5)]
-
-
-@pytest.mark.parametrize("world", [1, 2])
-def test_large_frames_are_spread_over_the_batches(tmp_path: Path, world: int) -> None:
-    # A quarter of the frames are large; what does not fill a batch is left out at random.
-    made = read(tmp_path, frames(18, [PEROXIDE, HYDROXYL, HYDROXYL, HYDROXYL]))
-    several = batches(made, 4, world)
-    largest = several.sizes.atoms * world
-    for epoch in range(20):
-        for rank in range(world):
-            shapes = {b.graph.species.shape for b in several.epoch(0, epoch, rank)}
-            assert shapes == {(several.sizes.atoms,)}
-        counts = [b.graph.n_atoms.tolist() for b in batches(made, 4).epoch(0, epoch)]
-        assert len(counts) == 4
-        assert all(c.count(4) <= 2 for c in counts)
-    assert largest == 4 + 4 + 2 + 2 < 4 * 4  # four large ones never meet
-
-
-def test_every_frame_is_measured_once_though_the_last_batch_is_small(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(7, [WATER, HYDROXYL]))
-    energies = [e for b in batches(made, 3).every_frame() for e in b.energy.tolist()]
-    assert energies == [f.energy for f in made]
-
-
-def test_fewer_frames_than_a_batch_are_one_batch(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(2))
-    assert [len(b.energy) for b in batches(made, 5).epoch(0, 0)] == [2]
-
-
-def test_processes_share_each_batch(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(9, [WATER, HYDROXYL, PEROXIDE]))
-    whole = list(batches(made, 4).epoch(0, 0))
-    shares = [list(batches(made, 4, world=2).epoch(0, 0, rank)) for rank in range(2)]
-    assert len(whole) == len(shares[0]) == len(shares[1]) == 2
-    for batch, first, second in zip(whole, *shares, strict=True):
-        assert batch.energy[0::2].tolist() == first.energy.tolist()
-        assert batch.energy[1::2].tolist() == second.energy.tolist()
-        assert first.atoms_per_process == second.atoms_per_process
-        assert batch.atoms_per_process == 2 * first.atoms_per_process
-
-
-def test_more_processes_than_frames_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"at least one frame per process \(2\), got 1"):
-        batches(read(tmp_path, frames(1)), 2, world=2)

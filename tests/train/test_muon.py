@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from se3set_ase.train.muon import MOMENTUM, UPDATE_RMS, MuonAdamW, orthogonalise
 
 SAME = 1e-6  # of weights of order one, after a few steps in float32
-SAME_DIRECTION = 2e-2  # bfloat16 iterations, taken together or one by one
+SAME_DIRECTION = 2e-2  # torch's iterations are in bfloat16
 RATE, DECAY = 0.01, 0.1
 
 

@@ -19,7 +19,8 @@ from se3set_ase.nn.graph import Graph, weigh
 from se3set_ase.nn.light import LightConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.scatter import scatter_sum
-from se3set_ase.train.data import Batch, Batches, Frame, read_frames
+from se3set_ase.train.batches import Batch, Batches
+from se3set_ase.train.data import Frame, read_frames
 from se3set_ase.train.step import Loss, compile_step, length, make_step
 
 CONFIG = HypergraphConfig()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import load_config
-from se3set_ase.train.data import DataError, count_elements, fit_elements
-from se3set_ase.train.fingerprint import fingerprint
+from se3set_ase.train.data import DataError
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
+from se3set_ase.train.normalisation import count_elements, fit_elements
 from se3set_ase.train.run import train
 from se3set_ase.train.state import STATE_FILE, StateError
 from se3set_ase.train.trainer import Trainer, energy_errors
@@ -255,35 +254,6 @@ def test_refuses_other_validation_frames_and_atomic_energies(tmp_path: Path) -> 
 
 def test_resumes_on_other_threads_and_devices_settings(started: Path) -> None:
     assert trainer(rewritten(started, training={"threads": 1, "device": "cpu"})).progress.epoch == 2
-
-
-def test_settings_that_came_later_leave_old_fingerprints_as_they_were(started: Path) -> None:
-    """Computed as the first version did, whose runs must go on."""
-    config = load_config(started)
-    training = trainer(started)
-    old = json.loads(config.model_dump_json())["training"]
-    assert old.pop("loss") == "mse"
-    assert list(old) == [
-        "epochs", "batch_size", "learning_rate", "final_learning_rate", "warmup_steps",
-        "weight_decay", "energy_weight", "forces_weight", "ema_decay", "clip_norm",
-        "validate_every", "patience", "compile", "device", "devices", "threads",
-    ]  # fmt: skip
-    frame = training.train_frames
-    changed = config.model_copy(
-        update={"training": config.training.model_copy(update={"loss": "l2mae"})}
-    )
-    assert fingerprint(config, frame) == training.progress.fingerprint
-    assert fingerprint(changed, frame) != training.progress.fingerprint
-
-
-def test_resumes_a_state_of_the_first_version(started: Path) -> None:
-    """Which had no digest of the conditions."""
-    file = trainer(started).folder / STATE_FILE
-    with safe_open(file, framework="pt") as state:
-        metadata = state.metadata()
-    assert metadata.pop("conditions")
-    save_file(load_file(file), file, metadata=metadata)
-    assert trainer(started).progress.epoch == 2
 
 
 def damage(content: bytes, how: str) -> bytes:

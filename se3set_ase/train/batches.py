@@ -1,0 +1,153 @@
+"""Frames as padded batches of one shape, in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.mixing import FragmentMixer
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
+from se3set_ase.train.data import DataError, Frame
+
+
+class Batch(NamedTuple):
+    """Some frames as tensors, padded."""
+
+    positions: Tensor
+    graph: Graph
+    energy: Tensor
+    forces: Tensor
+    atoms_per_process: Tensor
+    """Atoms of all processes' shares of the batch over the number of processes: what sums over
+    atoms are divided by, so that the mean over processes is the mean over the whole batch."""
+
+
+class Batches:
+    """Batches of one set of frames, all of one padded shape (so that one compiled step fits).
+
+    Parameters
+    ----------
+    batch_size : frames of a batch, at most all there are. world : processes that share it.
+    others : other settings of the bonds. The ``share`` of the frames is shown under one of them.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        species_of: Mapping[int, int],
+        config: HypergraphConfig,
+        *,
+        batch_size: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        world: int = 1,
+        others: Sequence[HypergraphConfig] = (),
+        share: float = 0.0,
+    ):
+        self._frames = frames
+        self._species_of = species_of
+        self._config = config
+        self._world = world
+        self._share = min(batch_size, len(frames)) // world  # frames per process and batch
+        if self._share == 0:
+            raise DataError(f"expected at least one frame per process ({world}), got {len(frames)}")
+        self._dtype = dtype
+        self._device = device
+        mixer = FragmentMixer()
+        self._other_share = share if others else 0.0
+        self._hypergraphs = [
+            [
+                f.hypergraph,
+                *(build_hypergraph(f.numbers, f.positions, c, mixer=mixer) for c in others),
+            ]
+            for f in frames
+        ]
+        each = np.array(
+            [np.max([sizes_of([g]) for g in made], axis=0) for made in self._hypergraphs]
+        )
+        self._by_size = np.argsort(-each[:, Sizes._fields.index("edges")], kind="stable")
+        self.sizes = self._largest(each[self._by_size])
+
+    def _largest(self, each: np.ndarray) -> Sizes:
+        """Of any batch that :meth:`epoch` may draw; sizes of the frames (n, 7), largest first."""
+        n_batches, n_strata = len(self), self._share * self._world
+        dropped = len(each) - n_batches * n_strata  # each may shift the strata by one frame
+        strata = np.array(
+            [
+                each[j * n_batches : (j + 1) * n_batches + dropped].max(axis=0)
+                for j in range(n_strata)
+            ]
+        )
+        shares = [strata[rank :: self._world].sum(axis=0) for rank in range(self._world)]
+        largest = Sizes(*np.max(shares, axis=0).tolist())
+        return largest._replace(
+            bonds=largest.bonds + 1,  # padded terms refer to it
+            factors=max(int(each[:, Sizes._fields.index("factors")].max()), 1),
+        )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self._frames) // (self._share * self._world)
+
+    def epoch(self, seed: int, epoch: int, rank: int = 0) -> Iterator[Batch]:
+        """Every frame at most once, in an order that depends on seed and epoch alone.
+
+        Each batch has one frame of each stratum of size: the few frames with several hypergraphs
+        mixed are so spread over the batches, and the common padded shape is little larger than
+        an average batch. With several processes, the share of process ``rank`` of each batch.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        n_batches, n_strata = len(self), self._share * self._world
+        drawn = np.sort(rng.permutation(len(self._frames))[: n_batches * n_strata])
+        strata = rng.permuted(self._by_size[drawn].reshape(n_strata, n_batches), axis=1)
+        n_others = len(self._hypergraphs[0]) - 1
+        shown = rng.integers(1, n_others + 1, strata.shape) if n_others else np.zeros_like(strata)
+        shown = np.where(rng.random(strata.shape) < self._other_share, shown, 0)
+        for batch, which in zip(strata.T, shown.T, strict=True):
+            n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
+            mine = slice(rank, None, self._world)
+            yield self._batch(batch[mine], which[mine], self.sizes, n_atoms / self._world)
+
+    def every_frame(self) -> Iterator[Batch]:
+        """Each frame once, in order, not padded; the last batch may be smaller."""
+        indices = np.arange(len(self._frames))
+        for start in range(0, len(indices), self._share):
+            chosen = indices[start : start + self._share]
+            yield self._batch(chosen, np.zeros_like(chosen))
+
+    def _batch(
+        self,
+        indices: np.ndarray,
+        shown: np.ndarray,
+        pad_to: Sizes | None = None,
+        atoms_per_process: float | None = None,
+    ) -> Batch:
+        frames = [self._frames[i] for i in indices.tolist()]
+        graph = collate(
+            [self._hypergraphs[i][k] for i, k in zip(indices, shown, strict=True)],
+            self._species_of,
+            self._config,
+            dtype=self._dtype,
+            device=self._device,
+            pad_to=pad_to,
+        )
+        n_atoms = sum(len(f.numbers) for f in frames)
+        padding = np.zeros((len(graph.species) - n_atoms, 3))
+
+        def tensor(values: np.ndarray | float) -> Tensor:
+            # In C order: a compiled step takes one layout only.
+            values = np.asarray(values, order="C")
+            return torch.as_tensor(values, dtype=torch.float64, device=self._device)
+
+        return Batch(
+            positions=tensor(np.concatenate([f.positions for f in frames] + [padding])),
+            graph=graph,
+            energy=tensor(np.array([f.energy for f in frames])),
+            forces=tensor(np.concatenate([f.forces for f in frames] + [padding])),
+            atoms_per_process=tensor(n_atoms if atoms_per_process is None else atoms_per_process),
+        )
