@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
-from se3set_ase.mixing import FragmentMixer
+from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.train.data import DataError, Frame
 
@@ -33,7 +32,6 @@ class Batches:
     Parameters
     ----------
     batch_size : frames of a batch, at most all there are. world : processes that share it.
-    others : other settings of the bonds. The ``share`` of the frames is shown under one of them.
     """
 
     def __init__(
@@ -46,8 +44,6 @@ class Batches:
         dtype: torch.dtype,
         device: torch.device | str,
         world: int = 1,
-        others: Sequence[HypergraphConfig] = (),
-        share: float = 0.0,
     ):
         self._frames = frames
         self._species_of = species_of
@@ -58,18 +54,7 @@ class Batches:
             raise DataError(f"expected at least one frame per process ({world}), got {len(frames)}")
         self._dtype = dtype
         self._device = device
-        mixer = FragmentMixer()
-        self._other_share = share if others else 0.0
-        self._hypergraphs = [
-            [
-                f.hypergraph,
-                *(build_hypergraph(f.numbers, f.positions, c, mixer=mixer) for c in others),
-            ]
-            for f in frames
-        ]
-        each = np.array(
-            [np.max([sizes_of([g]) for g in made], axis=0) for made in self._hypergraphs]
-        )
+        each = np.array([sizes_of([f.hypergraph]) for f in frames])
         self._by_size = np.argsort(-each[:, Sizes._fields.index("edges")], kind="stable")
         self.sizes = self._largest(each[self._by_size])
 
@@ -105,31 +90,25 @@ class Batches:
         n_batches, n_strata = len(self), self._share * self._world
         drawn = np.sort(rng.permutation(len(self._frames))[: n_batches * n_strata])
         strata = rng.permuted(self._by_size[drawn].reshape(n_strata, n_batches), axis=1)
-        n_others = len(self._hypergraphs[0]) - 1
-        shown = rng.integers(1, n_others + 1, strata.shape) if n_others else np.zeros_like(strata)
-        shown = np.where(rng.random(strata.shape) < self._other_share, shown, 0)
-        for batch, which in zip(strata.T, shown.T, strict=True):
+        for batch in strata.T:
             n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
-            mine = slice(rank, None, self._world)
-            yield self._batch(batch[mine], which[mine], self.sizes, n_atoms / self._world)
+            yield self._batch(batch[rank :: self._world], self.sizes, n_atoms / self._world)
 
     def every_frame(self) -> Iterator[Batch]:
         """Each frame once, in order, not padded; the last batch may be smaller."""
         indices = np.arange(len(self._frames))
         for start in range(0, len(indices), self._share):
-            chosen = indices[start : start + self._share]
-            yield self._batch(chosen, np.zeros_like(chosen))
+            yield self._batch(indices[start : start + self._share])
 
     def _batch(
         self,
         indices: np.ndarray,
-        shown: np.ndarray,
         pad_to: Sizes | None = None,
         atoms_per_process: float | None = None,
     ) -> Batch:
         frames = [self._frames[i] for i in indices.tolist()]
         graph = collate(
-            [self._hypergraphs[i][k] for i, k in zip(indices, shown, strict=True)],
+            [f.hypergraph for f in frames],
             self._species_of,
             self._config,
             dtype=self._dtype,

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.model import network_config, preset_values
 
-BOND_SETTINGS = {"bond_on", "bond_off", "hydrogen_bond_on", "hydrogen_bond_off"}
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -59,12 +58,6 @@ class TrainingConfig(_Section):
     energy_weight: tuple[Weight, Weight] = (1.0, 1.0)
     """Weight of the energy's part at the start and, reached geometrically, at the end."""
     forces_weight: Weight = 1.0
-    other_bonds: tuple[dict[str, float], ...] = ()
-    """Settings of :class:`~se3set_ase.hypergraph.HypergraphConfig` for bonds, under which training
-    frames are shown too. The energy does not depend on where a molecule is cut, and a network that
-    has seen several cuts of what it knows is right where bonds break and form."""
-    other_bonds_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the frames that are shown under one of ``other_bonds``, drawn anew each epoch."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_norm: float = Field(default=10.0, gt=0)
     """Longest gradient of the weights; longer ones are shortened to it."""
@@ -118,13 +111,6 @@ class RunConfig(_Section):
         try:
             network_config(preset_values(self.network))
             HypergraphConfig.from_dict(self.hypergraph)
-            for values in self.training.other_bonds:
-                if unknown := set(values) - BOND_SETTINGS:
-                    raise ValueError(
-                        f"expected other_bonds to set some of {sorted(BOND_SETTINGS)}, "
-                        f"got {sorted(unknown)}"
-                    )
-                HypergraphConfig.from_dict({**self.hypergraph, **values})
         except TypeError as error:
             raise ValueError(f"expected network and hypergraph settings, got {error}") from error
         return self

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -80,11 +79,6 @@ class Trainer:
             self.train_frames,
             options.batch_size,
             world=self.fabric.world_size,
-            others=[
-                HypergraphConfig.from_dict({**hypergraph.to_dict(), **values})
-                for values in options.other_bonds
-            ],
-            share=options.other_bonds_share,
         )
         self.best = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.folder = config.output / config.name
@@ -258,7 +252,7 @@ class Trainer:
         change = fit_elements(counts, -left, lone=False)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
-    def _batches(self, frames: Sequence[Frame], batch_size: int, **options: Any) -> Batches:
+    def _batches(self, frames: Sequence[Frame], batch_size: int, world: int = 1) -> Batches:
         return Batches(
             frames,
             self.model.species_of,
@@ -266,7 +260,7 @@ class Trainer:
             batch_size=batch_size,
             dtype=self.model.dtype,
             device=self.model.device,
-            **options,
+            world=world,
         )
 
     def _average(self) -> SE3Set:

@@ -11,7 +11,6 @@ from ase.io import write
 from made_up_data import HYDROXYL, PEROXIDE, WATER, frames
 
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.graph import weigh
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.data import DataError, read_frames
 
@@ -89,33 +88,3 @@ def test_processes_share_each_batch(tmp_path: Path) -> None:
 def test_more_processes_than_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"at least one frame per process \(2\), got 1"):
         batches(read(tmp_path, frames(1)), 2, world=2)
-
-
-def test_frames_are_shown_under_other_bonds(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(8, [WATER, HYDROXYL]))
-    stretched = HypergraphConfig(hydrogen_bond_on=0.5, hydrogen_bond_off=2.0)
-
-    def ambiguous(share: float, epoch: int = 0) -> int:
-        several = Batches(
-            made, SPECIES, CONFIG, batch_size=4, dtype=torch.float64, device="cpu",
-            others=[stretched], share=share,
-        )  # fmt: skip
-        count = 0
-        for batch in several.epoch(0, epoch):
-            weights = weigh(batch.positions, batch.graph, CONFIG)
-            count += int(((weights.bond > 0) & (weights.bond < 1)).sum())
-            # However the molecules are cut, every atom belongs to fragments of weight one in all.
-            own = weights.hyperedge * batch.graph.hyper_member
-            total = torch.zeros_like(batch.graph.atom_weight)
-            total.index_add_(0, batch.graph.hyper_atom, own)
-            torch.testing.assert_close(total, batch.graph.atom_weight)
-        assert [b.graph.n_atoms.sum() for b in several.every_frame()] == [
-            b.graph.n_atoms.sum() for b in batches(made, 4).every_frame()
-        ]
-        return count
-
-    n_bonds = 4 * 2 + 4 * 1
-    assert ambiguous(0.0) == 0
-    assert ambiguous(1.0) == n_bonds
-    assert 0 < ambiguous(0.5) < n_bonds
-    assert len({ambiguous(0.5, epoch) for epoch in range(8)}) > 1

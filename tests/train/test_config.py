@@ -52,7 +52,6 @@ def test_a_number_of_validation_frames_stays_a_number(path: Path) -> None:
         (None, {"network": {"preset": "heavy"}}, "expected preset to be one of .* got 'heavy'"),
         (None, {"network": {"channels": 6, "heads": 4}}, "multiple of heads, got 6, 4"),
         (None, {"network": {"channels": "many"}}, "expected network and hypergraph settings"),
-        (None, {"training": {"epochs": 1, "other_bonds": [{"reach": 3.0}]}}, r"got \['reach'\]"),
         (None, {"hypergraph": {"cutof": 5.0}}, r"got unknown keys \['cutof'\]"),
         (None, {"hypergraph": {"reach": 9.0}}, "expected 0 < reach_width <= reach <= cutoff"),
         ("data", {"level_of_theory": None}, "data.level_of_theory: "),
