@@ -17,7 +17,7 @@ MAX_LINES = 350
 
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"units", "metadata"}),
+    frozenset({"metadata"}),
     frozenset({"bonds", "card", "files"}),
     frozenset({"fragments"}),
     frozenset({"mixing"}),
@@ -27,12 +27,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),
-    frozenset({"ensemble", "evaluate", "simulate", "testing"}),
-    frozenset({"plots", "records", "report", "visualize"}),
+    frozenset({"evaluate", "simulate"}),
+    frozenset({"plots", "records", "report"}),
     frozenset({"train"}),
     frozenset({"console"}),
     frozenset({"cli"}),
-    frozenset({"__main__"}),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 
