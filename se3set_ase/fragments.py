@@ -9,21 +9,41 @@ Everything here is a pure function of the atomic numbers and the bond list, neve
 and does not depend on the order of the atoms: bond orders come from unsaturation (a bond is
 multiple if both ends have fewer neighbours than their saturated valence), not from one choice of
 Kekule structure. It takes any bond graph, half-broken ones too.
+
+The published recipe, which needs bond orders, is :func:`published_fragments`. Without merging it
+cuts more in conjugated systems, and only there: a single bond between two unsaturated atoms is no
+single bond here, as nothing but a choice between resonance structures would tell.
+
+======================  ==========================  ===========================================
+molecule                published (implicit)        here
+======================  ==========================  ===========================================
+acetylacetone, enol     C=O and C=C apart           O=C-C=C is one fragment (C-OH another)
+aspirin, salicylic acid ring and carboxyl apart     one fragment
+biphenyl                two rings                   one fragment
+porphine                four rings, as one Kekule   one fragment, with all of porphine's symmetry
+                        structure cuts them
+======================  ==========================  ===========================================
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 from rdkit import Chem
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-#: Bonds in rings of at most this many atoms are never cut.
-LARGEST_RING = 8
+from se3set_ase.bondgraph import adjacency_lists, components, in_small_ring
+from se3set_ase.functional_groups import FUNCTIONAL_GROUPS
+from se3set_ase.published_recipe import published_fragments
+
+__all__ = [
+    "bond_orders_of",
+    "find_fragments",
+    "kept_bonds",
+    "multiple_bonds",
+    "published_fragments",
+]
 
 #: Whether a bond is kept depends on the bond graph no further than this many bonds away: half a
 #: ring of eight, which also covers every SMARTS below (at most two bonds wide).
@@ -38,32 +58,6 @@ VALENCES: Mapping[int, tuple[int, ...]] = {
     14: (4,), 15: (3, 5), 16: (2, 6), 17: (1, 7),
     33: (3, 5), 34: (2, 6), 35: (1, 7), 52: (2, 6), 53: (1, 7),
 }  # fmt: skip
-
-#: Functional groups of the published recipe. Left out is the condition that the nitrogen of a
-#: sulfonamide be in no ring of any size, which is not a local property of the bond graph.
-FUNCTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "hydrazine": ("[NX3][NX3]",),
-    "hydrazone": ("[NX3][NX2]",),
-    "N-O": ("[N]-[O]",),
-    "amide": ("[#7][#6](=[#8])",),
-    "deprotonated amide": ("[#7][#6](-[O-])",),
-    "urea": ("[NX3][CX3](=[OX1])[NX3]",),
-    "aldehyde": ("[CX3H1](=[O])[#6]",),
-    "sulfoxide": ("[#16X3]=[OX1]", "[#16X3+][OX1-]"),
-    "sulfonyl": ("[#16X4](=[OX1])=[OX1]",),
-    "sulfinic acid": ("[#16X3](=[OX1])[OX2H,OX1H0-]",),
-    "sulfonamide": ("[#16X4](=[OX1])(=[OX1])([NX3])",),
-    "sulfonic acid": ("[#16X4](=[OX1])(=[OX1])[OX2H,OX1H0-]",),
-    "phosphine oxide": ("[PX4](=[OX1])([#6])([#6])([#6])",),
-    "phosphonate": ("[P](=[OX1])(~[OX2H,OX1])(~[OX2H,OX1])",),
-    "phosphate": ("[PX4](=[OX1])(~[#8])(~[#8])(~[#8])",),
-    "carboxyl": ("[CX3](=[O])[OX1H0-,OX2H1]",),
-    "nitro": ("[NX3+](=[O])[O-]", "[NX3](=[O])=[O]"),
-    "ester": ("[CX3](=[O])[OX2H0]",),
-    "trihalide": ("[#6]([F,Cl,I,Br])([F,Cl,I,Br])([F,Cl,I,Br])",),
-    "hydroxyl": ("[#8]-[#1]",),
-    "water": ("[#1]-[#8]-[#1]",),
-}
 
 
 def find_fragments(
@@ -88,16 +82,6 @@ def find_fragments(
     return components(len(numbers), kept)
 
 
-def components(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
-    """Connected components of a graph, ordered by their first atom."""
-    adjacency = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), (n_atoms, n_atoms))
-    n_components, label = connected_components(adjacency, directed=False)
-    members: list[list[int]] = [[] for _ in range(n_components)]
-    for atom, component in enumerate(label.tolist()):
-        members[component].append(atom)
-    return sorted(tuple(atoms) for atoms in members)
-
-
 def kept_bonds(
     numbers: np.ndarray,
     bonds: np.ndarray,
@@ -115,7 +99,7 @@ def kept_bonds(
     neighbours = adjacency_lists(len(numbers), bonds)
     for index in np.flatnonzero(~kept):
         first, second = bonds[index]
-        kept[index] = _in_small_ring(neighbours, int(first), int(second))
+        kept[index] = in_small_ring(neighbours, int(first), int(second))
     return kept
 
 
@@ -168,47 +152,6 @@ def functional_group_atoms(
 @cache
 def _patterns() -> tuple[Chem.Mol, ...]:
     return tuple(Chem.MolFromSmarts(s) for group in FUNCTIONAL_GROUPS.values() for s in group)
-
-
-def adjacency_lists(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
-    """Neighbours of each atom in the bond graph."""
-    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
-    for i, j in bonds.tolist():
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    return neighbours
-
-
-def _in_small_ring(neighbours: Sequence[Sequence[int]], first: int, second: int) -> bool:
-    """Whether the bond lies in a ring of at most :data:`LARGEST_RING` atoms.
-
-    A shortest path around the bond decides; a smallest set of smallest rings would not do, since
-    it is not unique and so depends on the order of the atoms.
-    """
-    distance = {first: 0}
-    queue = deque([first])
-    while queue:
-        atom = queue.popleft()
-        if distance[atom] == LARGEST_RING - 1:
-            continue
-        for neighbour in neighbours[atom]:
-            if neighbour in distance or (atom == first and neighbour == second):
-                continue
-            if neighbour == second:
-                return True
-            distance[neighbour] = distance[atom] + 1
-            queue.append(neighbour)
-    return False
-
-
-def within(neighbours: Sequence[Sequence[int]], start: Iterable[int], radius: int) -> set[int]:
-    """Atoms at most ``radius`` bonds from any of ``start``."""
-    seen = set(start)
-    frontier = set(seen)
-    for _ in range(radius):
-        frontier = {j for i in frontier for j in neighbours[i]} - seen
-        seen |= frontier
-    return seen
 
 
 def bond_orders_of(molecule: Chem.Mol) -> dict[tuple[int, int], float]:

@@ -19,14 +19,8 @@ from itertools import product
 
 import numpy as np
 
-from se3set_ase.fragments import (
-    CHEMISTRY_RADIUS,
-    adjacency_lists,
-    components,
-    find_fragments,
-    kept_bonds,
-    within,
-)
+from se3set_ase.bondgraph import adjacency_lists, components, within
+from se3set_ase.fragments import CHEMISTRY_RADIUS, find_fragments, kept_bonds
 
 #: More coupled ambiguous bonds than this are refused: their subsets double with each one.
 MOST_COUPLED_BONDS = 10

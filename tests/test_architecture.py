@@ -18,7 +18,8 @@ MAX_LINES = 350
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"metadata"}),
-    frozenset({"bonds", "card", "files"}),
+    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups"}),
+    frozenset({"published_recipe"}),
     frozenset({"fragments"}),
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),

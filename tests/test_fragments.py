@@ -15,21 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rdkit import Chem
 
+from se3set_ase.bondgraph import LARGEST_RING, adjacency_lists, components, within
 from se3set_ase.fragments import (
-    LARGEST_RING,
-    adjacency_lists,
     bond_orders_of,
-    components,
     find_fragments,
     functional_group_atoms,
     kept_bonds,
     multiple_bonds,
-    within,
 )
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "published_fragments.json"
+FIXTURE = Path(__file__).parent / "data" / "published_fragments.json"
 
 Bonds = list[tuple[int, int]]
 
@@ -116,17 +113,10 @@ def test_ring_limit_is_where_it_is_said_to_be() -> None:
 
 @cache
 def published() -> dict[str, dict[str, Any]]:
-    if not FIXTURE.exists():
-        return {}
     return {m["name"]: m for m in json.loads(FIXTURE.read_text(encoding="utf-8"))}
 
 
-NAMES = sorted(published()) or ["all molecules"]
-
-needs_fixture = pytest.mark.skipif(
-    not FIXTURE.exists(),
-    reason="no ../shared/fixtures/published_fragments.json beside the repository",
-)
+NAMES = sorted(published())
 
 #: Not the published fragments although the published bond orders are given, and why.
 DIFFERENT_WITH_ORDERS = {
@@ -165,7 +155,6 @@ def expected_fragments(molecule: dict[str, Any]) -> list[tuple[int, ...]]:
     return sorted(tuple(f) for f in molecule["implicit"]["fragments"])
 
 
-@needs_fixture
 @pytest.mark.parametrize("name", NAMES)
 def test_published_fragments_with_their_bond_orders(name: str) -> None:
     numbers, bonds, orders = arrays(published()[name])
@@ -173,7 +162,6 @@ def test_published_fragments_with_their_bond_orders(name: str) -> None:
     assert same == (name not in DIFFERENT_WITH_ORDERS)
 
 
-@needs_fixture
 @pytest.mark.parametrize("name", NAMES)
 def test_published_fragments_with_perceived_bond_orders(name: str) -> None:
     numbers, bonds, _ = arrays(published()[name])
@@ -186,7 +174,6 @@ def test_published_fragments_with_perceived_bond_orders(name: str) -> None:
         assert found == sorted([merged, *(f for f in expected if f not in parts)])
 
 
-@needs_fixture
 @pytest.mark.parametrize("name", NAMES)
 def test_published_hyperedges_from_the_geometry(name: str) -> None:
     """Bonds from the distances alone; hyperedges and edges as many as the published ones."""
@@ -207,7 +194,6 @@ def test_published_hyperedges_from_the_geometry(name: str) -> None:
     assert len(found.edge_hyper) == molecule["implicit"]["v2e_edges"]
 
 
-@needs_fixture
 def test_the_fixture_has_what_these_tests_name() -> None:
     assert len(published()) >= 37
     assert set(DIFFERENT_PERCEIVED) <= set(published())

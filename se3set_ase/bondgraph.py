@@ -1,0 +1,64 @@
+"""Graphs of bonds: neighbours, components, rings."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+#: Bonds in rings of at most this many atoms are never cut.
+LARGEST_RING = 8
+
+
+def components(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
+    """Connected components of a graph, ordered by their first atom."""
+    adjacency = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), (n_atoms, n_atoms))
+    n_components, label = connected_components(adjacency, directed=False)
+    members: list[list[int]] = [[] for _ in range(n_components)]
+    for atom, component in enumerate(label.tolist()):
+        members[component].append(atom)
+    return sorted(tuple(atoms) for atoms in members)
+
+
+def adjacency_lists(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+    """Neighbours of each atom in the bond graph."""
+    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds.tolist():
+        neighbours[i].append(j)
+        neighbours[j].append(i)
+    return neighbours
+
+
+def in_small_ring(neighbours: Sequence[Sequence[int]], first: int, second: int) -> bool:
+    """Whether the bond lies in a ring of at most :data:`LARGEST_RING` atoms.
+
+    A shortest path around the bond decides; a smallest set of smallest rings would not do, since
+    it is not unique and so depends on the order of the atoms.
+    """
+    distance = {first: 0}
+    queue = deque([first])
+    while queue:
+        atom = queue.popleft()
+        if distance[atom] == LARGEST_RING - 1:
+            continue
+        for neighbour in neighbours[atom]:
+            if neighbour in distance or (atom == first and neighbour == second):
+                continue
+            if neighbour == second:
+                return True
+            distance[neighbour] = distance[atom] + 1
+            queue.append(neighbour)
+    return False
+
+
+def within(neighbours: Sequence[Sequence[int]], start: Iterable[int], radius: int) -> set[int]:
+    """Atoms at most ``radius`` bonds from any of ``start``."""
+    seen = set(start)
+    frontier = set(seen)
+    for _ in range(radius):
+        frontier = {j for i in frontier for j in neighbours[i]} - seen
+        seen |= frontier
+    return seen
