@@ -17,10 +17,11 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
+from se3set_ase.events import Event, EventLog
 from se3set_ase.mixing import TooManyAmbiguousBonds
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Refragment, declared_charge_and_spin
-from se3set_ase.refragment import Event, EventLog, Refragmenter, WeightedHypergraph
+from se3set_ase.refragment import Refragmenter, WeightedHypergraph
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
     frozenset({"nn", "refragment"}),
-    frozenset({"checkpoint"}),
+    frozenset({"checkpoint", "events"}),
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),

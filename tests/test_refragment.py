@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -13,52 +12,17 @@ import pytest
 import torch
 from ase.build import molecule
 from untrained import tiny_model
+from watched import CONFIG, random_walk, seen, weighted
 
 import se3set_ase.refragment as refragment
-from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
-from se3set_ase.nn.graph import collate, weigh
+from se3set_ase.hypergraph import Hypergraph, build_hypergraph
+from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import energy_and_forces
-from se3set_ase.refragment import Event, EventLog, Refragmenter, WeightedHypergraph, changes
+from se3set_ase.refragment import Refragmenter
 
 SAME_ENERGY = 1e-10  # eV: reused and freshly listed, float64
 SAME_FORCES = 1e-9  # eV/Angstrom
 EXACT = 1e-13
-
-CONFIG = HypergraphConfig(cutoff=4.5, reach=3.5)
-SPECIES = {1: 0, 6: 1, 8: 2}
-
-
-def weighted(g: Hypergraph, positions: np.ndarray, config: HypergraphConfig = CONFIG):
-    graph = collate([g], SPECIES, config, dtype=torch.float64)
-    weights = weigh(torch.tensor(positions), graph, config)
-    return WeightedHypergraph(
-        structure=g,
-        bond_weights=weights.bond.numpy(),
-        fragment_weights=weights.fragment.numpy(),
-        hyperedge_weights=weights.hyperedge.numpy(),
-    )
-
-
-def seen(numbers: np.ndarray, positions: np.ndarray) -> WeightedHypergraph:
-    return weighted(build_hypergraph(numbers, positions, CONFIG), positions)
-
-
-def random_walk(
-    n_steps: int, size: float, seed: int = 5
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Acetic acid and water in a soft cage, shaken so hard that bonds break."""
-    rng = np.random.default_rng(seed)
-    acid, water = molecule("CH3COOH"), molecule("H2O")
-    numbers = np.concatenate([acid.numbers, water.numbers])
-    home = np.concatenate([acid.positions, water.positions + np.array([0.0, 2.6, 1.0])])
-    positions, velocity = home.copy(), np.zeros_like(home)
-    for _ in range(n_steps):
-        velocity = 0.9 * velocity - 0.05 * (positions - home) + size * rng.normal(size=home.shape)
-        positions = positions + velocity
-        yield numbers, positions.copy()
-
-
-# --- Reuse -----------------------------------------------------------------------------------
 
 
 def test_the_same_object_while_it_is_valid() -> None:
@@ -237,155 +201,3 @@ def test_what_is_listed_but_weighs_nothing_is_not_seen() -> None:
     assert here.n_hyperedges == len(here.hyperedges) < len(g.hyper_atom)
     assert {f for _, f, _ in here.hyperedges if 9 in f} == {(9,)}
     assert [(i, f) for i, f, _ in here.hyperedges if i == 9] == [(9, (9,))]
-
-
-# --- Events ----------------------------------------------------------------------------------
-
-# O-H...O on a line, each oxygen with a hydrogen of its own that stays; both chains far apart.
-DONOR, PROTON, ACCEPTOR = 0, 1, 2
-
-
-def transfer(t: float) -> tuple[np.ndarray, np.ndarray]:
-    """A proton between two hydroxyls 2.45 Angstrom apart; t from 0 to 1."""
-    numbers = np.array([8, 1, 8, 1, 1])
-    x = 0.97 + t * (2.45 - 2 * 0.97)
-    return numbers, np.array(
-        [[0.0, 0, 0], [x, 0, 0], [2.45, 0, 0], [-0.3, 0.92, 0], [2.75, 0.92, 0]]
-    )
-
-
-def events_along(path: Callable[[float], tuple[np.ndarray, np.ndarray]], n: int) -> list[Event]:
-    log = EventLog()
-    for k, t in enumerate(np.linspace(0.0, 1.0, n)):
-        log.observe(seen(*path(t)), energy=float(k))
-    return log.events
-
-
-def test_a_proton_transfer_breaks_one_bond_and_forms_one() -> None:
-    events = events_along(transfer, 101)
-    bonds = [e for e in events if e.kind.startswith("bond")]
-    assert Counter(e.kind for e in bonds) == {"bond formed": 1, "bond broken": 1}
-    formed = next(e for e in bonds if e.kind == "bond formed")
-    broken = next(e for e in bonds if e.kind == "bond broken")
-    assert formed.atoms == (PROTON, ACCEPTOR)
-    assert formed.symbols == ("H", "O")
-    assert broken.atoms == (DONOR, PROTON)
-    assert broken.symbols == ("O", "H")
-    # The new one forms before the old one breaks, each where its weight crosses one half.
-    assert formed.step < broken.step
-    assert formed.weight == pytest.approx(0.5, abs=0.05)
-    assert formed.weight > 0.5
-    assert broken.weight == pytest.approx(0.5, abs=0.05)
-    assert broken.weight <= 0.5
-    assert formed.step + broken.step == pytest.approx(100, abs=1)  # the path is symmetric
-    assert all(e.energy == e.step for e in events)
-
-
-def test_a_proton_transfer_merges_and_splits_fragments() -> None:
-    events = [e for e in events_along(transfer, 101) if e.kind.startswith("fragments")]
-    kinds = Counter(e.kind for e in events)
-    assert kinds == {"fragments merged": 1, "fragments split": 1}
-    merged = next(e for e in events if e.kind == "fragments merged")
-    split = next(e for e in events if e.kind == "fragments split")
-    assert merged.atoms == split.atoms == (0, 1, 2, 3, 4)
-    assert merged.step < split.step
-
-
-@pytest.mark.parametrize("n", [3, 30, 301])
-def test_events_do_not_depend_on_the_size_of_the_steps(n: int) -> None:
-    """Two bonds that break together: no fragment weighs more than 1/2 on the way."""
-
-    def stretched(t: float) -> tuple[np.ndarray, np.ndarray]:
-        d = 0.95 + 1.5 * t
-        return np.array([8, 1, 1]), d * np.array([[0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
-
-    kinds = Counter(e.kind for e in events_along(stretched, n) if "reach" not in e.kind)
-    assert kinds == {"bond broken": 2, "fragments split": 1}
-
-
-def test_the_way_back_is_the_mirror_image() -> None:
-    there = events_along(transfer, 101)
-    back = events_along(lambda t: transfer(1.0 - t), 101)
-    opposite = {
-        "bond formed": "bond broken", "bond broken": "bond formed",
-        "fragments merged": "fragments split", "fragments split": "fragments merged",
-    }  # fmt: skip
-    found = Counter((opposite[e.kind], e.atoms) for e in back)
-    assert found == Counter((e.kind, e.atoms) for e in there)
-    assert len(there) == 4
-
-
-def test_a_fragment_that_comes_and_goes() -> None:
-    """A lone carbon passes an oxygen: reach gained and lost, for both, and nothing else."""
-
-    def passing(t: float) -> tuple[np.ndarray, np.ndarray]:
-        return np.array([8, 6]), np.array([[0.0, 0, 0], [12.0 * t - 6.0, 2.5, 0]])
-
-    events = events_along(passing, 121)
-    assert Counter((e.kind, e.atoms) for e in events) == {
-        ("reach gained", (0, 1)): 1, ("reach gained", (1, 0)): 1,
-        ("reach lost", (0, 1)): 1, ("reach lost", (1, 0)): 1,
-    }  # fmt: skip
-    assert all(e.weight > 0.5 for e in events if e.kind == "reach gained")
-    assert all(e.weight <= 0.5 for e in events if e.kind == "reach lost")
-    assert [e.symbols for e in events[:2]] == [("O", "C"), ("C", "O")]
-
-
-def test_no_change_no_event() -> None:
-    log = EventLog()
-    for _ in range(3):
-        assert log.observe(seen(*transfer(0.0)), 0.0) == []
-    assert len(log) == 0
-    assert log.observe(seen(*transfer(1.0)), 0.0) != []  # the control
-
-
-def test_another_molecule_starts_afresh() -> None:
-    log = EventLog()
-    log.observe(seen(*transfer(0.0)), 0.0)
-    water = molecule("H2O")
-    assert log.observe(seen(water.numbers, water.positions), 0.0) == []
-    assert log.observe(seen(*transfer(1.0)), 0.0) == []
-    assert log.observe(seen(*transfer(0.0)), 0.0) != []
-    assert {e.step for e in log.events} == {3}
-
-
-def test_the_log_is_bounded() -> None:
-    log = EventLog(capacity=5)
-    for k in range(20):
-        log.observe(seen(*transfer(float(k % 2))), 0.0)
-    assert len(log) == len(log.events) == 5
-    assert log.events[-1].step == 19
-    assert log.events[0].step == 18  # four at each step
-    unbounded = EventLog()
-    for k in range(20):
-        unbounded.observe(seen(*transfer(float(k % 2))), 0.0)
-    assert len(unbounded) > 5
-    assert unbounded.events[-5:] == log.events
-
-
-def test_the_list_of_events_is_a_copy() -> None:
-    log = EventLog()
-    log.observe(seen(*transfer(0.0)), 0.0)
-    log.observe(seen(*transfer(1.0)), 0.0)
-    n = len(log)
-    log.events.clear()
-    assert len(log) == n > 0
-
-
-def test_events_do_not_depend_on_what_is_reused() -> None:
-    reused, fresh = EventLog(), EventLog()
-    engine = Refragmenter(CONFIG, skin=0.8)
-    for numbers, positions in random_walk(120, 0.012):
-        reused.observe(weighted(engine.update(numbers, positions), positions), 0.0)
-        fresh.observe(seen(numbers, positions), 0.0)
-    assert [(e.step, e.kind, e.atoms) for e in reused.events] == [
-        (e.step, e.kind, e.atoms) for e in fresh.events
-    ]
-    kinds = Counter(e.kind for e in fresh.events)
-    assert {"bond formed", "bond broken", "reach gained", "reach lost"} <= set(kinds)
-
-
-def test_changes_of_a_geometry_with_itself() -> None:
-    here = seen(*transfer(0.3))
-    assert list(changes(here, here)) == []
-    assert list(changes(here, seen(*transfer(1.0)))) != []
