@@ -6,7 +6,6 @@ Input that cannot be used ends with a plain sentence and exit code 2.
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,18 @@ from se3set_ase.console import (
     progress_bar,
     read_frames,
     read_molecule,
+)
+from se3set_ase.options import (
+    Charge,
+    Device,
+    Dtype,
+    Ensemble,
+    Events,
+    Membership,
+    Model,
+    Overwrite,
+    Precision,
+    Structure,
 )
 
 __all__ = ["app"]
@@ -58,43 +69,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="SE3Set, a hypergraph neural network potential that refragments smoothly.",
 )
-
-
-class Precision(str, enum.Enum):
-    """Arithmetic of the network."""
-
-    float32 = "float32"
-    float64 = "float64"
-
-
-class Ensemble(str, enum.Enum):
-    """What stays constant in molecular dynamics."""
-
-    langevin = "langevin"
-    nve = "nve"
-
-
-class Membership(str, enum.Enum):
-    """How an atom belongs to a fragment."""
-
-    smooth = "smooth"
-    hard = "hard"
-
-
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="Bundled name, model folder, or a file in it.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Dtype = Annotated[Precision, typer.Option(help="Arithmetic.")]
-Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
-Structure = Annotated[
-    Path, typer.Argument(help="Any file that ASE reads; its last frame is taken.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Events = Annotated[
-    Path | None,
-    typer.Option(help="Refragmentation log, JSON lines.  [default: STEM-COMMAND.events.jsonl]"),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -267,6 +241,33 @@ def md(
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def events(
+    file: Annotated[Path, typer.Argument(help="Log of `md` or `relax`, JSON lines.")],
+    residence: Annotated[
+        float, typer.Option(min=0, help="Leave out what is undone within so many fs (or steps).")
+    ] = 0.0,
+    most: Annotated[int, typer.Option(min=0, help="Tell at most so many.")] = 20,
+    plot: Annotated[
+        Path | None, typer.Option(help="Bonds and fragments over time.  [default: FILE.png]")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Tell what broke and formed, from a refragmentation log."""
+    from se3set_ase import plots, records, report
+    from se3set_ase.events import lasting
+
+    check_readable(file)
+    plot = plot or file.with_suffix(".png")
+    check_outputs(overwrite, plot)
+    log = records.read_events(file)
+    kept = lasting(log.events, log.times, residence)
+    left = [log.events[k] for k in kept], [log.times[k] for k in kept]
+    typer.echo(report.describe_log(left[0], [f"{t:g} {log.unit}" for t in left[1]], most=most))
+    plots.plot_timeline(*left, plot, unit=log.unit)
+    typer.echo(f"written: {plot}")
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from se3set_ase.events import Event
 from se3set_ase.simulate import DynamicsResult
 
-__all__ = ["plot_dynamics"]
+__all__ = ["plot_dynamics", "plot_timeline"]
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -151,3 +153,60 @@ def _note(axis: Any, text: str) -> None:
     axis.text(
         0.0, 1.01, text, transform=axis.transAxes, va="bottom", ha="left", fontsize=9, color="#444"
     )
+
+
+def plot_timeline(
+    events: Sequence[Event],
+    times: Sequence[float],
+    path: str | os.PathLike[str],
+    *,
+    unit: str = "fs",
+    most: int = 24,
+) -> None:
+    """Draw bonds that broke or formed, and fragments that merged or split, as bars over time.
+
+    Parameters
+    ----------
+    events, times : in order; times in ``unit``, which goes to the axis.
+    path : ``.png``, ``.svg`` or ``.pdf``.
+    most : rows at most; those with the most events are drawn.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    begin, end = (min(times), max(times)) if times else (0.0, 0.0)
+    margin = 0.05 * (end - begin) or 1.0
+    rows: dict[tuple[str, tuple[int, ...]], list[tuple[Event, float]]] = {}
+    for event, time in zip(events, times, strict=True):
+        if not event.kind.startswith("reach"):
+            rows.setdefault((event.kind.split()[0], event.atoms), []).append((event, time))
+    drawn = sorted(sorted(rows, key=lambda key: -len(rows[key]))[:most])
+    figure = Figure(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for row, key in enumerate(drawn):
+        colour = _BLUE if key[0] == "bond" else _ORANGE
+        # Before the first event it was what that event ended; after the last, what that made it.
+        there = [event.kind in ("bond formed", "fragments merged") for event, _ in rows[key]]
+        there = [not there[0], *there]
+        limits = [begin - margin, *(time for _, time in rows[key]), end + margin]
+        bars = [(a, b - a) for a, b, on in zip(limits, limits[1:], there, strict=False) if on]
+        axis.broken_barh(bars, (row - 0.35, 0.7), color=colour)
+    axis.set_yticks(range(len(drawn)), [_name(rows[key][0][0]) for key in drawn], fontsize=8)
+    axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
+    axis.set_xlim(begin - margin, end + margin)
+    axis.set_xlabel(f"time / {unit}" if unit != "step" else "step")
+    left = f", {len(rows) - len(drawn)} more not drawn" if len(rows) > len(drawn) else ""
+    title = f"bonds (blue) and fragments (orange) that changed{left}"
+    axis.set_title(title, fontsize=10, loc="left")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", color="#E6E6E6", lw=0.6)
+    axis.set_axisbelow(True)
+    figure.savefig(path, dpi=150)
+
+
+def _name(event: Event) -> str:
+    names = [f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)]
+    if event.kind.startswith("bond"):
+        return "-".join(names)
+    return " ".join(names[:6]) + (" ..." if len(names) > 6 else "")

@@ -8,9 +8,49 @@ import json
 import os
 from pathlib import Path
 
+from se3set_ase.events import OPPOSITE, Event
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 
-__all__ = ["write_events", "write_table"]
+__all__ = ["EventRecord", "read_events", "write_events", "write_table"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EventRecord:
+    """A refragmentation log that was read: events, when each of them was, and the unit of that."""
+
+    events: tuple[Event, ...]
+    times: tuple[float, ...]
+    unit: str
+
+
+def read_events(path: str | os.PathLike[str]) -> EventRecord:
+    """Read what :func:`write_events` has written; times in fs, or steps of a relaxation.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : no such file; a line that is no event, by its number.
+    """
+    names = {field.name for field in dataclasses.fields(Event)}
+    events, times, units = [], [], set()
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            unit = "fs" if "time_ps" in values else "step"
+            times.append(1000.0 * values["time_ps"] if unit == "fs" else float(values["step"]))
+            event = Event(**{name: values[name] for name in names})
+            OPPOSITE[event.kind]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {number}: expected an event of a refragmentation log, "
+                f"got {line[:60]!r}"
+            ) from error
+        atoms, symbols = tuple(event.atoms), tuple(event.symbols)
+        events.append(dataclasses.replace(event, atoms=atoms, symbols=symbols))
+        units.add(unit)
+    if len(units) > 1:
+        raise ValueError(f"{path}: expected one run, got events with times and others with steps")
+    return EventRecord(tuple(events), tuple(times), units.pop() if units else "fs")
 
 
 def write_events(path: str | os.PathLike[str], result: DynamicsResult | RelaxResult) -> None:

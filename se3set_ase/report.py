@@ -17,6 +17,7 @@ __all__ = [
     "describe_errors",
     "describe_events",
     "describe_fragments",
+    "describe_log",
     "describe_models",
     "describe_relaxation",
     "table",
@@ -150,15 +151,20 @@ def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> 
         stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
     else:
         stamps = [f"step {step}" for step in result.event_steps]
-    if not result.events:
+    return describe_log(result.events, stamps, most=most)
+
+
+def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20) -> str:
+    """:func:`describe_events` for events and when each of them was."""
+    if not events:
         return "refragmentation: none"
     counts: dict[str, int] = {}
-    for event in result.events:
+    for event in events:
         counts[event.kind] = counts.get(event.kind, 0) + 1
     summary = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-    order = sorted(range(len(stamps)), key=lambda k: (result.events[k].kind.startswith("reach"), k))
+    order = sorted(range(len(stamps)), key=lambda k: (events[k].kind.startswith("reach"), k))
     told = sorted(order[:most])
-    rows = [[stamps[k], result.events[k].kind, _atoms(result.events[k])] for k in told]
+    rows = [[stamps[k], events[k].kind, _atoms(events[k])] for k in told]
     left = len(stamps) - len(told)
     lines = [f"refragmentation: {summary}", table(["when", "what", "atoms"], rows)]
     if left:

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "simulate"}),
     frozenset({"plots", "records", "report"}),
     frozenset({"train"}),
-    frozenset({"console"}),
+    frozenset({"console", "options"}),
     frozenset({"cli"}),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from untrained import METADATA, tiny_model
 from se3set_ase import __version__, registry
 from se3set_ase.checkpoint import WEIGHTS_FILE, save_checkpoint
 from se3set_ase.cli import app
+from se3set_ase.events import lasting
+from se3set_ase.records import read_events
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -202,6 +205,31 @@ def test_md_bad_input(model: Path, here: Path) -> None:
     assert "expected the elements H, C, O" in message
     assert "no model 'absent'" in refused("md", "ethanol.xyz", "--model", "absent")
     assert list(here.glob("*-md.png")) == []
+
+
+def test_events_of_a_run(model: Path, here: Path) -> None:
+    options = ("--model", model, "--steps", 60, "--temperature", 1500, "--seed", 3)
+    assert run("md", "ethanol.xyz", *options).exit_code == 0
+    told = run("events", "ethanol-md.events.jsonl")
+    assert told.exit_code == 0, told.output
+    log = read_events(here / "ethanol-md.events.jsonl")
+    n_formed = sum(e.kind == "bond formed" for e in log.events)
+    assert n_formed > 0
+    assert f"{n_formed} bond formed" in told.stdout
+    assert (here / "ethanol-md.events.png").read_bytes().startswith(b"\x89PNG")
+    assert "ethanol-md.events.png exists" in refused("events", "ethanol-md.events.jsonl")
+    few = run("events", "ethanol-md.events.jsonl", "--residence", 1000, "--overwrite")
+    left = lasting(log.events, log.times, 1000.0)
+    assert 0 < len(left) < len(log.events)
+    assert sum(int(n) for n in re.findall(r"(\d+) (?:bond|fragments|reach)", few.stdout)) == len(
+        left
+    )
+
+    assert run("relax", "ethanol.xyz", "--model", model, "--steps", 3).exit_code == 0
+    assert run("events", "ethanol-relax.events.jsonl").exit_code == 0
+    assert "no file none.jsonl" in refused("events", "none.jsonl")
+    (here / "bad.jsonl").write_text('{"kind": "bond formed"}\n')
+    assert "bad.jsonl, line 1: expected an event" in refused("events", "bad.jsonl")
 
 
 def test_optimizer_that_is_none(model: Path, here: Path) -> None:

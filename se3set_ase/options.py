@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Precision(str, enum.Enum):
+    """Arithmetic of the network."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Ensemble(str, enum.Enum):
+    """What stays constant in molecular dynamics."""
+
+    langevin = "langevin"
+    nve = "nve"
+
+
+class Membership(str, enum.Enum):
+    """How an atom belongs to a fragment."""
+
+    smooth = "smooth"
+    hard = "hard"
+
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Bundled name, model folder, or a file in it.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Dtype = Annotated[Precision, typer.Option(help="Arithmetic.")]
+Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
+Structure = Annotated[
+    Path, typer.Argument(help="Any file that ASE reads; its last frame is taken.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Events = Annotated[
+    Path | None,
+    typer.Option(help="Refragmentation log, JSON lines.  [default: STEM-COMMAND.events.jsonl]"),
+]
