@@ -198,14 +198,19 @@ class SE3Set(nn.Module):
             * pair
             * self.repulsion(weights.distance, graph.species[owner], graph.species[member])
         )
-        reach = self.hypergraph.reach
-        near = pair * switch(weights.distance, 0.5 * reach, reach)
-        bonded = any_of(scatter_sum(near, owner, n_atoms, self.backend))
         repelled = scatter_sum(repulsion, owner, n_atoms, self.backend)  # e -> i
         learned = self.scale * (output[:n_atoms] - zero) + repelled
         atomic, shift = self.reference.values[:, graph.species]
-        energy = atomic + shift * bonded.double() + learned.double()
+        energy = atomic + shift * self.bonded(graph, weights).double() + learned.double()
         return energy * graph.atom_weight.double()
+
+    def bonded(self, graph: Graph, weights: Weights) -> Tensor:
+        """c_i of every atom (N,): 1 where it has a neighbour, 0 where it has none, C2 between."""
+        owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
+        reach = self.hypergraph.reach
+        pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
+        near = pair * switch(weights.distance, 0.5 * reach, reach)
+        return any_of(scatter_sum(near, owner, graph.species.shape[0], self.backend))  # e -> i
 
 
 def with_lone_atoms(

@@ -1,19 +1,21 @@
-"""Muon for the channel mixing, AdamW for everything else.
+"""Muon for the channel mixing of equivariant features, AdamW for everything else.
 
-Matrices that mix channels are moved by their orthogonalised momentum (K. Jordan, "Muon: an
-optimizer for hidden layers in neural networks", 2024, https://kellerjordan.github.io/posts/muon/;
-constants from there), at the step length that AdamW would take (Liu et al., arXiv:2502.16982).
-``torch.optim.Muon`` does the same matrix by matrix; here, as the networks' matrices are small and
-many, all of one shape are taken together, some ten times faster.
+The matrices are moved by their orthogonalised momentum (K. Jordan, "Muon: an optimizer for hidden
+layers in neural networks", 2024, https://kellerjordan.github.io/posts/muon/; constants from there)
+at the step length that AdamW would take (Liu et al., arXiv:2502.16982). ``torch.optim.Muon`` does
+the same matrix by matrix; here, as the networks' matrices are small and many, all of one shape are
+taken together, some ten times faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from se3set_ase.nn.cartesian import FeatureLinear
 
 #: Quintic Newton-Schulz iteration that brings all singular values near one.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -36,8 +38,9 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     would make the result of a training depend on the number of processes.
     """
     a, b, c = COEFFICIENTS
-    norm = torch.linalg.matrix_norm(matrices, keepdim=True)
-    x = matrices / norm.clamp(min=1e-30)
+    # First to order one: the squares in the norm of a small matrix would underflow.
+    x = matrices / matrices.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1.0)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -45,26 +48,34 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 class MuonAdamW(torch.optim.AdamW):
-    """One optimiser for all weights of a network.
+    """One optimiser for all weights of a model.
 
     Parameters
     ----------
-    weights : of the network. Stacks of square matrices, (n, c, c), are Muon's; the rest, AdamW's.
+    model : whose :class:`~se3set_ase.nn.cartesian.FeatureLinear` are Muon's; all else is AdamW's.
     **options : of :class:`torch.optim.AdamW`; ``lr`` and ``weight_decay`` hold for both.
     """
 
+    def __init__(self, model: nn.Module, **options: Any):
+        self._mixing = {id(m.weight) for m in model.modules() if isinstance(m, FeatureLinear)}
+        super().__init__(model.parameters(), **options)
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every weight that has a gradient; the gradients of Muon's weights are used up."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             stacks: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
-                square = weight.ndim == 3 and weight.shape[1] == weight.shape[2]
-                if square and weight.grad is not None:
+                if id(weight) in self._mixing and weight.grad is not None:
                     stacks.setdefault(weight.shape[1:], []).append(weight)
             for weights in stacks.values():
                 self._move(weights, group["lr"], group["weight_decay"])
-        return super().step(closure)
+        super().step()
+        return loss
 
     def _move(self, weights: Sequence[Tensor], rate: float, decay: float) -> None:
         """Move stacks (n, c, c) of one c, and leave nothing for AdamW to do with them."""

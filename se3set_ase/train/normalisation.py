@@ -30,11 +30,13 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
         raise DataError(
             f"expected an isolated atom of every element, got none of {symbols(missing)}"
         )
-    counts = count_elements(frames, elements)
+    counts = np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
     target = np.array([f.energy for f in frames])
     if atomic is not None:
         target = target - counts @ np.array([atomic[z] for z in elements])
-    fit = fit_elements(counts, target, lone=atomic is None)
+        bonded = counts.sum(axis=1) > 1  # a lone atom has its atomic energy and no shift
+        counts, target = counts[bonded], target[bonded]
+    fit = fit_elements(counts, target)
     scale = float(np.sqrt(np.mean(np.concatenate([f.forces for f in frames]) ** 2)))
     zeros = np.zeros(len(elements))
     e0 = np.array([atomic[z] for z in elements]) if atomic is not None else fit
@@ -46,16 +48,9 @@ def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Norma
     )
 
 
-def count_elements(frames: Sequence[Frame], elements: Sequence[int]) -> np.ndarray:
-    """(frames, elements) atoms of each element in each frame."""
-    return np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
-
-
-def fit_elements(counts: np.ndarray, target: np.ndarray, *, lone: bool) -> np.ndarray:
+def fit_elements(counts: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Energies per atom of each element that add up to the target (eV, one per frame) best.
 
-    ``lone`` atoms count too, or not: they have their atomic energy and no shift. One composition
-    only has no unique solution: the shortest is taken.
+    One composition only has no unique solution: the shortest is taken.
     """
-    used = counts.sum(axis=1) > (0 if lone else 1)
-    return np.linalg.lstsq(counts[used].astype(float), target[used], rcond=None)[0]
+    return np.linalg.lstsq(counts.astype(float), target, rcond=None)[0]

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.graph import weigh
 from se3set_ase.nn.model import SE3Set, energy_and_forces, network_config, preset_values
 from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.batches import Batches
@@ -26,7 +27,7 @@ from se3set_ase.train.data import Frame, read_atomic_energies, split
 from se3set_ase.train.fingerprint import conditions, fingerprint
 from se3set_ase.train.log import draw_learning_curve, write_row
 from se3set_ase.train.muon import MuonAdamW
-from se3set_ase.train.normalisation import Normalisation, count_elements, fit_elements, normalise
+from se3set_ase.train.normalisation import Normalisation, fit_elements, normalise
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import Step, StepResult, compile_step, make_step
@@ -70,7 +71,7 @@ class Trainer:
             self.model, multi_avg_fn=partial(average_weights, options.ema_decay)
         )
         self.optimizer = MuonAdamW(
-            self.model.parameters(),
+            self.model,
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
             amsgrad=True,
@@ -193,7 +194,8 @@ class Trainer:
         """Measure the averaged weights, log, remember the best and save the state."""
         measured = (0.0, 0.0)
         if self.fabric.global_rank == 0:
-            self._fit_shifts(self._average(), self.train_frames[:SHIFT_FRAMES])
+            stride = math.ceil(len(self.train_frames) / SHIFT_FRAMES)
+            self._fit_shifts(self._average(), self.train_frames[::stride])
             measured = errors(self._average(), self._batches(self.validation_frames, 25))
         # One process measures: all must agree to the last bit on which weights are the best.
         energy, forces = self.fabric.broadcast(measured)
@@ -245,11 +247,9 @@ class Trainer:
         Steps of the weights shift all energies together, and the average over steps keeps some of
         that: it would be the largest error of the energy, and a constant removes it.
         """
-        elements = self.normalisation.elements
-        counts = count_elements(frames, elements)
         model.set_shifts(self.normalisation.shifts)
-        left = energy_errors(model, self._batches(frames, 25))
-        change = fit_elements(counts, -left, lone=False)
+        left, counts = energy_errors(model, self._batches(frames, 25))
+        change = fit_elements(counts, -left)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
     def _batches(self, frames: Sequence[Frame], batch_size: int, world: int = 1) -> Batches:
@@ -309,15 +309,19 @@ def build_model(
         )
 
 
-def energy_errors(model: SE3Set, batches: Batches) -> np.ndarray:
-    """Energy minus reference of every frame, eV."""
-    found = []
+def energy_errors(model: SE3Set, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+    """Energy minus reference of every frame, eV, and what of it a unit of each shift makes."""
+    errors, counts = [], []
     with torch.no_grad():
         for batch in batches.every_frame():
-            energies = model(batch.positions, batch.graph)
-            energy = scatter_sum(energies, batch.graph.molecule, len(batch.energy))  # i -> m
-            found.append((energy - batch.energy).cpu().numpy())
-    return np.concatenate(found)
+            graph, n_frames = batch.graph, len(batch.energy)
+            energy = scatter_sum(model(batch.positions, graph), graph.molecule, n_frames)  # i -> m
+            errors.append((energy - batch.energy).cpu().numpy())
+            bonded = model.bonded(graph, weigh(batch.positions, graph, model.hypergraph)).double()
+            count = bonded.new_zeros(n_frames, len(model.elements))  # m, z
+            count.index_put_((graph.molecule, graph.species), bonded, accumulate=True)
+            counts.append(count.cpu().numpy())
+    return np.concatenate(errors), np.concatenate(counts)
 
 
 def errors(model: SE3Set, batches: Batches) -> tuple[float, float]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from se3set_ase.nn.cartesian import FeatureLinear
 from se3set_ase.train.muon import MOMENTUM, UPDATE_RMS, MuonAdamW, orthogonalise
 
 SAME = 1e-6  # of weights of order one, after a few steps in float32
@@ -13,9 +16,20 @@ SAME_DIRECTION = 2e-2  # torch's iterations are in bfloat16
 RATE, DECAY = 0.01, 0.1
 
 
-def stack(seed: int, n: int = 3, c: int = 16) -> nn.Parameter:
+def stack(seed: int, c: int = 16) -> nn.Parameter:
     generator = torch.Generator().manual_seed(seed)
-    return nn.Parameter(torch.randn(n, c, c, generator=generator))
+    return nn.Parameter(torch.randn(3, c, c, generator=generator))
+
+
+class Weights(nn.Module):
+    """Some that mix channels, and others."""
+
+    def __init__(self, *mixing: nn.Parameter, others: Sequence[nn.Parameter] = ()):
+        super().__init__()
+        self.mixing = nn.ModuleList(FeatureLinear(w.shape[-1]) for w in mixing)
+        for module, weight in zip(self.mixing, mixing, strict=True):
+            module.weight = weight
+        self.others = nn.ParameterList(others)
 
 
 def gradients(like: Tensor, n_steps: int) -> list[Tensor]:
@@ -23,11 +37,12 @@ def gradients(like: Tensor, n_steps: int) -> list[Tensor]:
     return [torch.randn(like.shape, generator=generator) for _ in range(n_steps)]
 
 
-def test_singular_values_are_near_one_and_vectors_are_kept() -> None:
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-25, 1e20])
+def test_singular_values_are_near_one_and_vectors_are_kept(size: float) -> None:
     matrices = stack(0).detach()
     u, values, v = torch.linalg.svd(matrices)
     assert values.max() / values.min() > 10  # a control: they were far from one another
-    orthogonal = orthogonalise(1e-6 * matrices)  # whatever their size
+    orthogonal = orthogonalise(size * matrices)
     there = torch.diagonal(u.mT @ orthogonal @ v.mT, dim1=1, dim2=2)
     assert there.min() > 0.25
     assert there.max() < 1.25
@@ -38,9 +53,9 @@ def test_singular_values_are_near_one_and_vectors_are_kept() -> None:
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_stacks_move_as_with_torchs_muon() -> None:
-    ours = [stack(1), stack(2, n=2)]
+    ours = [stack(1), stack(2)]
     theirs = [nn.Parameter(m.detach().clone()) for w in ours for m in w]
-    optimizer = MuonAdamW(ours, lr=RATE, weight_decay=DECAY)
+    optimizer = MuonAdamW(Weights(*ours), lr=RATE, weight_decay=DECAY)
     reference = torch.optim.Muon(
         theirs,
         lr=RATE,
@@ -66,13 +81,13 @@ def test_stacks_move_as_with_torchs_muon() -> None:
 
 def test_all_else_moves_as_with_adamw() -> None:
     def others() -> list[nn.Parameter]:
-        shapes = [(8,), (8, 8), (3, 11, 8), (4, 2)]
+        shapes = [(8,), (8, 8), (3, 11, 11), (4, 2)]
         return [nn.Parameter(torch.linspace(-1, 1, nn.Parameter(torch.empty(s)).numel()).view(s))
                 for s in shapes]  # fmt: skip
 
     ours, theirs = others(), others()
     options = {"lr": RATE, "weight_decay": DECAY, "amsgrad": True}
-    optimizer = MuonAdamW([*ours, stack(3)], **options)
+    optimizer = MuonAdamW(Weights(stack(3), others=ours), **options)
     reference = torch.optim.AdamW(theirs, **options)
     steps = [gradients(w, 4) for w in ours]
     for number in range(4):
@@ -88,7 +103,7 @@ def test_all_else_moves_as_with_adamw() -> None:
 def test_a_weight_without_a_gradient_stays() -> None:
     weight = stack(4)
     before = weight.detach().clone()
-    optimizer = MuonAdamW([weight], lr=RATE, weight_decay=DECAY)
+    optimizer = MuonAdamW(Weights(weight), lr=RATE, weight_decay=DECAY)
     optimizer.step()
     assert torch.equal(weight, before)
     weight.grad = torch.ones_like(weight)
@@ -105,15 +120,32 @@ def test_momentum_is_saved_and_restored() -> None:
             optimizer.step()
 
     whole = stack(5)
-    run(whole, MuonAdamW([whole], lr=RATE), steps)
+    run(whole, MuonAdamW(Weights(whole), lr=RATE), steps)
     first = stack(5)
-    optimizer = MuonAdamW([first], lr=RATE)
+    optimizer = MuonAdamW(Weights(first), lr=RATE)
     run(first, optimizer, steps[:2])
     second = nn.Parameter(first.detach().clone())
-    resumed = MuonAdamW([second], lr=RATE)
+    resumed = MuonAdamW(Weights(second), lr=RATE)
     resumed.load_state_dict(optimizer.state_dict())
     run(second, resumed, steps[2:])
     assert torch.equal(whole, second)
     afresh = nn.Parameter(first.detach().clone())
-    run(afresh, MuonAdamW([afresh], lr=RATE), steps[2:])
+    run(afresh, MuonAdamW(Weights(afresh), lr=RATE), steps[2:])
     assert not torch.equal(whole, afresh)
+
+
+def test_a_gradient_of_zero_moves_nothing_and_a_closure_is_called_once() -> None:
+    weight, other = stack(6), nn.Parameter(torch.ones(3))
+    optimizer = MuonAdamW(Weights(weight, others=[other]), lr=RATE, weight_decay=0.0)
+    before, calls = weight.detach().clone(), []
+
+    def closure() -> torch.Tensor:
+        calls.append(1)
+        loss = (0.0 * weight).sum() + (other**2).sum()
+        loss.backward()
+        return loss.detach()
+
+    assert float(optimizer.step(closure)) == 3.0
+    assert len(calls) == 1
+    assert torch.equal(weight, before)
+    assert (other < 1).all()

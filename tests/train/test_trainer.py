@@ -24,7 +24,7 @@ from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import load_config
 from se3set_ase.train.data import DataError
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
-from se3set_ase.train.normalisation import count_elements, fit_elements
+from se3set_ase.train.normalisation import fit_elements
 from se3set_ase.train.run import train
 from se3set_ase.train.state import STATE_FILE, StateError
 from se3set_ase.train.trainer import Trainer, energy_errors
@@ -126,16 +126,25 @@ def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
 
 def test_no_offset_is_left_in_the_energies(tmp_path: Path) -> None:
     """The shifts are fitted to what the weights leave, so no constant per element can improve."""
-    path = write_run(tmp_path, frames(12, [WATER, HYDROXYL]), training={"epochs": 2})
+    apart = [labelled(Atoms("OH", [[0, 0, 0], [0, 0, d]])) for d in (2.6, 3.1, 9.0)]
+    made = frames(12, [WATER, HYDROXYL]) + apart
+    path = write_run(tmp_path, made, validation=frames(4, seed=1), training={"epochs": 2})
     training = trainer(path)
     training.run()
-    frames_, elements = training.train_frames, training.normalisation.elements
-    counts = count_elements(frames_, elements)
+    batches = training._batches(training.train_frames, 25)
 
     def left() -> np.ndarray:
-        errors = energy_errors(training.model, training._batches(frames_, 25))
-        return fit_elements(counts, errors, lone=False)
+        errors, counts = energy_errors(training.model, batches)
+        return fit_elements(counts, errors)
 
+    # What a unit of a shift makes of the energies, by trying.
+    errors, counts = energy_errors(training.model, batches)
+    training.model.set_shifts([s + d for s, d in zip(training.model.shifts, (1, 0), strict=True)])
+    changed, _ = energy_errors(training.model, batches)
+    np.testing.assert_allclose(changed - errors, counts[:, 0], atol=1e-9)
+    assert counts.min() == 0.0  # apart
+    assert ((counts > 0.0) & (counts < 1.0)).any()  # nearly so
+    training._fit_shifts(training.model, training.train_frames)
     np.testing.assert_allclose(left(), 0.0, atol=1e-9)
     training.model.set_shifts(training.normalisation.shifts)
     assert np.abs(left()).max() > 1e-4
