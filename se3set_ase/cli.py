@@ -265,7 +265,13 @@ def events(
     log = records.read_events(file)
     kept = lasting(log.events, log.times, residence)
     left = [log.events[k] for k in kept], [log.times[k] for k in kept]
-    typer.echo(report.describe_log(left[0], [f"{t:g} {log.unit}" for t in left[1]], most=most))
+    typer.echo(
+        report.describe_log(
+            left[0],
+            [f"{t:.1f} fs" if log.unit == "fs" else f"step {t:.0f}" for t in left[1]],
+            most=most,
+        )
+    )
     plots.plot_timeline(*left, plot, unit=log.unit)
     typer.echo(f"written: {plot}")
 

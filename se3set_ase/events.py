@@ -5,6 +5,7 @@ It compares each geometry with the one before, and never changes an energy.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -149,3 +150,41 @@ def lasting(events: Sequence[Event], times: Sequence[float], residence: float) -
         else:
             stack.append(index)
     return sorted(index for stack in pending.values() for index in stack)
+
+
+def spans(
+    events: Sequence[Event], times: Sequence[float]
+) -> dict[tuple[str, tuple[int, ...]], list[tuple[float, float]]]:
+    """When each bond and fragment that is named in the log was there.
+
+    A merged fragment ends what it is made of, and a split one may leave what others tell of: a
+    fragment is there between the events of any fragment that shares atoms with it.
+
+    Returns
+    -------
+    By ``"bond"`` or ``"fragments"`` and atoms: (begin, end) of each time, infinite where the log
+    does not tell.
+    """
+    named = [k for k, event in enumerate(events) if not event.kind.startswith("reach")]
+    whats = {k: events[k].kind.split()[0] for k in named}
+    found: dict[tuple[str, tuple[int, ...]], list[tuple[float, float]]] = {}
+    for key in dict.fromkeys((whats[k], events[k].atoms) for k in named):
+        what, atoms = key
+        begin = -math.inf
+        there = False
+        intervals = []
+        touching = [k for k in named if whats[k] == what and _touch(what, atoms, events[k].atoms)]
+        for k in touching:
+            own = events[k].atoms == atoms
+            appears = events[k].kind in ("bond formed", "fragments merged")
+            if there or (own and not appears):
+                intervals.append((begin, times[k]))
+            there, begin = own and appears, times[k]
+        if there:
+            intervals.append((begin, math.inf))
+        found[key] = intervals
+    return found
+
+
+def _touch(what: str, atoms: tuple[int, ...], others: tuple[int, ...]) -> bool:
+    return atoms == others if what == "bond" else not set(atoms).isdisjoint(others)

@@ -5,10 +5,10 @@ cut. A bond is kept if its order is above 1, if one end is hydrogen, if both end
 functional groups (the SMARTS of SE3Set, arXiv:2405.16511), or if it lies in a ring of at most
 eight atoms.
 
-Everything here is a pure function of the atomic numbers and the bond list, never of positions,
-and does not depend on the order of the atoms: bond orders come from unsaturation (a bond is
-multiple if both ends have fewer neighbours than their saturated valence), not from one choice of
-Kekule structure. It takes any bond graph, half-broken ones too.
+The default perception is a pure function of the atomic numbers and the bond list, never of
+positions, and does not depend on the order of the atoms: bond orders come from unsaturation (a
+bond is multiple if both ends have fewer neighbours than their saturated valence), not from one
+choice of Kekule structure. It takes any bond graph, half-broken ones too.
 
 The published recipe, which needs bond orders, is :func:`published_fragments`. Without merging it
 cuts more in conjugated systems, and only there: a single bond between two unsaturated atoms is no
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 #: Whether a bond is kept depends on the bond graph no further than this many bonds away: half a
-#: ring of eight, which also covers every SMARTS below (at most two bonds wide).
+#: ring of eight, which also covers every SMARTS (at most two bonds wide).
 CHEMISTRY_RADIUS = 3
 
 #: Lowest and, beyond the octet, highest valence. An atom is saturated if it has as many neighbours

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from se3set_ase.events import Event
+from se3set_ase.events import Event, spans
+from se3set_ase.report import atom_names
 from se3set_ase.simulate import DynamicsResult
 
 __all__ = ["plot_dynamics", "plot_timeline"]
@@ -176,37 +177,25 @@ def plot_timeline(
 
     begin, end = (min(times), max(times)) if times else (0.0, 0.0)
     margin = 0.05 * (end - begin) or 1.0
-    rows: dict[tuple[str, tuple[int, ...]], list[tuple[Event, float]]] = {}
-    for event, time in zip(events, times, strict=True):
-        if not event.kind.startswith("reach"):
-            rows.setdefault((event.kind.split()[0], event.atoms), []).append((event, time))
-    drawn = sorted(sorted(rows, key=lambda key: -len(rows[key]))[:most])
+    found = spans(events, times)
+    symbols = {i: s for e in events for i, s in zip(e.atoms, e.symbols, strict=True)}
+    drawn = sorted(sorted(found, key=lambda key: -len(found[key]))[:most])
     figure = Figure(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for row, key in enumerate(drawn):
         colour = _BLUE if key[0] == "bond" else _ORANGE
-        # Before the first event it was what that event ended; after the last, what that made it.
-        there = [event.kind in ("bond formed", "fragments merged") for event, _ in rows[key]]
-        there = [not there[0], *there]
-        limits = [begin - margin, *(time for _, time in rows[key]), end + margin]
-        bars = [(a, b - a) for a, b, on in zip(limits, limits[1:], there, strict=False) if on]
-        axis.broken_barh(bars, (row - 0.35, 0.7), color=colour)
-    axis.set_yticks(range(len(drawn)), [_name(rows[key][0][0]) for key in drawn], fontsize=8)
+        limits = [(max(a, begin - margin), min(b, end + margin)) for a, b in found[key]]
+        axis.broken_barh([(a, b - a) for a, b in limits], (row - 0.35, 0.7), color=colour)
+    names = [atom_names(what, atoms, [symbols[i] for i in atoms], 6) for what, atoms in drawn]
+    axis.set_yticks(range(len(drawn)), names, fontsize=8)
     axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
     axis.set_xlim(begin - margin, end + margin)
     axis.set_xlabel(f"time / {unit}" if unit != "step" else "step")
-    left = f", {len(rows) - len(drawn)} more not drawn" if len(rows) > len(drawn) else ""
+    left = f", {len(found) - len(drawn)} more not drawn" if len(found) > len(drawn) else ""
     title = f"bonds (blue) and fragments (orange) that changed{left}"
     axis.set_title(title, fontsize=10, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="x", color="#E6E6E6", lw=0.6)
     axis.set_axisbelow(True)
     figure.savefig(path, dpi=150)
-
-
-def _name(event: Event) -> str:
-    names = [f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)]
-    if event.kind.startswith("bond"):
-        return "-".join(names)
-    return " ".join(names[:6]) + (" ..." if len(names) > 6 else "")

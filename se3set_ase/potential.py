@@ -169,7 +169,7 @@ class Potential:
             t.detach().cpu().numpy() for t in energy_and_forces(self.model, where, graph)
         )
         with torch.no_grad():
-            weights = weigh(where, graph, self.model.hypergraph)
+            weights = weigh(where, graph, self.model.hypergraph, backend=self.model.backend)
         seen = [
             t.double().cpu().numpy() for t in (weights.bond, weights.fragment, weights.hyperedge)
         ]

@@ -65,17 +65,32 @@ def published_fragments(
     """
     if recipe not in get_args(Recipe):
         raise ValueError(f"expected a recipe among {get_args(Recipe)}, got {recipe!r}")
-    numbers = np.asarray(numbers)
-    for i, j, _ in bonds:
-        if i == j or not (min(i, j) >= 0 and max(i, j) < len(numbers)):
-            raise ValueError(f"expected two of {len(numbers)} atoms in each bond, got ({i}, {j})")
+    numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
+    _check(numbers, positions, bonds)
     groups = _groups(numbers, bonds)
     if recipe == "implicit":
         return sorted(groups)
     if unknown := sorted(set(numbers.tolist()) - set(RADII)):
         raise ValueError(f"expected atomic numbers among {sorted(RADII)}, got {unknown}")
-    orders = lendvay_orders(numbers, np.asarray(positions, dtype=np.float64))
+    orders = lendvay_orders(numbers, positions)
     return sorted(_overlapping(groups, _merged(groups, bonds, orders), orders))
+
+
+def _check(
+    numbers: np.ndarray, positions: np.ndarray, bonds: Sequence[tuple[int, int, float]]
+) -> None:
+    n_atoms = len(numbers)
+    if positions.shape != (n_atoms, 3):
+        raise ValueError(f"expected positions of shape ({n_atoms}, 3), got {positions.shape}")
+    if n_atoms and not 1 <= numbers.min() <= numbers.max() <= 118:
+        raise ValueError(f"expected atomic numbers from 1 to 118, got {numbers.tolist()}")
+    seen: set[frozenset[int]] = set()
+    for i, j, _ in bonds:
+        if i == j or not {i, j} <= set(range(n_atoms)) or frozenset((i, j)) in seen:
+            raise ValueError(
+                f"expected two of {n_atoms} atoms in each bond, and each bond once, got ({i}, {j})"
+            )
+        seen.add(frozenset((i, j)))
 
 
 def lendvay_orders(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
+import operator
 import os
 from pathlib import Path
 
@@ -37,16 +39,18 @@ def read_events(path: str | os.PathLike[str]) -> EventRecord:
         try:
             values = json.loads(line)
             unit = "fs" if "time_ps" in values else "step"
-            times.append(1000.0 * values["time_ps"] if unit == "fs" else float(values["step"]))
+            time = 1000.0 * values["time_ps"] if unit == "fs" else float(values["step"])
             event = Event(**{name: values[name] for name in names})
-            OPPOSITE[event.kind]
+            atoms, symbols = tuple(map(operator.index, event.atoms)), tuple(event.symbols)
+            if event.kind not in OPPOSITE or len(atoms) != len(symbols) or not math.isfinite(time):
+                raise ValueError(event)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path}, line {number}: expected an event of a refragmentation log, "
                 f"got {line[:60]!r}"
             ) from error
-        atoms, symbols = tuple(event.atoms), tuple(event.symbols)
         events.append(dataclasses.replace(event, atoms=atoms, symbols=symbols))
+        times.append(time)
         units.add(unit)
     if len(units) > 1:
         raise ValueError(f"{path}: expected one run, got events with times and others with steps")
@@ -56,8 +60,8 @@ def read_events(path: str | os.PathLike[str]) -> EventRecord:
 def write_events(path: str | os.PathLike[str], result: DynamicsResult | RelaxResult) -> None:
     """Write the refragmentation log as JSON lines: one event per line, in order of time.
 
-    Each line has the fields of the event (``step`` being that of this run, ``energy`` in eV)
-    and, for molecular dynamics, ``time_ps``.
+    Each line has the fields of the event (``energy`` in eV); for molecular dynamics ``time_ps``
+    besides, for a relaxation ``step`` is the optimiser's.
     """
     if isinstance(result, DynamicsResult):
         stamps = [{"time_ps": time} for time in result.event_times]

@@ -43,7 +43,7 @@ class Refragmenter:
         skin: float = 0.5,
         bond_orders: Mapping[tuple[int, int], float] | None = None,
     ):
-        if not isinstance(skin, int | float) or not skin >= 0:
+        if not isinstance(skin, int | float | np.number) or not 0 <= skin < np.inf:
             raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin!r}")
         self.config = config
         self.skin = float(skin)

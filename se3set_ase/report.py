@@ -13,6 +13,7 @@ from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 
 __all__ = [
+    "atom_names",
     "describe_dynamics",
     "describe_errors",
     "describe_events",
@@ -164,7 +165,10 @@ def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20
     summary = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
     order = sorted(range(len(stamps)), key=lambda k: (events[k].kind.startswith("reach"), k))
     told = sorted(order[:most])
-    rows = [[stamps[k], events[k].kind, _atoms(events[k])] for k in told]
+    rows = [
+        [stamps[k], events[k].kind, atom_names(events[k].kind, events[k].atoms, events[k].symbols)]
+        for k in told
+    ]
     left = len(stamps) - len(told)
     lines = [f"refragmentation: {summary}", table(["when", "what", "atoms"], rows)]
     if left:
@@ -172,10 +176,13 @@ def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20
     return "\n".join(lines)
 
 
-def _atoms(event: Any) -> str:
-    named = [f"{symbol}{index}" for symbol, index in zip(event.symbols, event.atoms, strict=True)]
-    joint = "-" if event.kind.startswith("bond") else " "
-    return joint.join(named[:12]) + (f" and {len(named) - 12} more" if len(named) > 12 else "")
+def atom_names(kind: str, atoms: Sequence[int], symbols: Sequence[str], most: int = 12) -> str:
+    """Atoms of an event: ``O2-H5`` for a bond, ``O2 H5 C1 and 3 more`` for others."""
+    named = [f"{symbol}{index}" for symbol, index in zip(symbols, atoms, strict=True)]
+    joint = "-" if kind.startswith("bond") else " "
+    return joint.join(named[:most]) + (
+        f" and {len(named) - most} more" if len(named) > most else ""
+    )
 
 
 def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:

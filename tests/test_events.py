@@ -10,7 +10,7 @@ import pytest
 from ase.build import molecule
 from watched import CONFIG, random_walk, seen, weighted
 
-from se3set_ase.events import OPPOSITE, Event, EventLog, changes, lasting
+from se3set_ase.events import OPPOSITE, Event, EventLog, changes, lasting, spans
 from se3set_ase.refragment import Refragmenter
 
 # O-H...O on a line, each oxygen with a hydrogen of its own that stays; both chains far apart.
@@ -203,3 +203,32 @@ def test_other_atoms_are_no_recrossing() -> None:
 def test_every_kind_has_its_opposite() -> None:
     assert all(OPPOSITE[OPPOSITE[kind]] == kind != OPPOSITE[kind] for kind in OPPOSITE)
     assert {e.kind for e in events_along(transfer, 101)} <= set(OPPOSITE)
+
+
+# --- When what was there ---------------------------------------------------------------------
+
+
+def assembled(t: float) -> tuple[np.ndarray, np.ndarray]:
+    """H to O-H, which is made first and lost last: O-H, H-O-H, then all apart."""
+    first = 0.96 + 2.0 * max(0.0, 0.2 - t, t - 0.8)  # O-H1
+    second = 0.96 + 2.0 * max(0.0, 0.5 - t, t - 0.6)  # O-H2
+    return np.array([8, 1, 1]), np.array([[0.0, 0, 0], [-first, 0, 0], [0.0, second, 0]])
+
+
+def test_when_bonds_and_fragments_were_there() -> None:
+    log = events_along(assembled, 201)
+    found = spans(log, [e.energy for e in log])  # energies there are the numbers of the steps
+    assert set(found) == {
+        ("bond", (0, 1)), ("bond", (0, 2)), ("fragments", (0, 1)), ("fragments", (0, 1, 2)),
+    }  # fmt: skip
+    (early, late), (outer_early, outer_late) = found["bond", (0, 2)][0], found["bond", (0, 1)][0]
+    assert outer_early < early < late < outer_late
+    assert found["fragments", (0, 1, 2)] == [(early, late)]
+    # O-H alone: until it takes up the other, and again after that has left.
+    assert found["fragments", (0, 1)] == [(outer_early, early), (late, outer_late)]
+
+
+def test_what_the_log_does_not_tell_is_infinite() -> None:
+    events, times = flicker((BROKEN, 3.0), (FORMED, 7.0))
+    assert spans(events, times) == {("bond", (0, 1)): [(-np.inf, 3.0), (7.0, np.inf)]}
+    assert spans([], []) == {}

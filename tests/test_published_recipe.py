@@ -39,9 +39,9 @@ def counts(fragments: list[list[int]], positions: np.ndarray, recipe: str) -> tu
 def test_fragments_are_those_of_the_published_code(molecule: dict[str, Any], recipe: str) -> None:
     numbers, positions, bonds = case(molecule)
     found = published_fragments(numbers, positions, bonds, recipe)  # type: ignore[arg-type]
-    if recipe not in molecule:  # an exact tie, decided by rounding there
+    if recipe not in molecule:
         assert molecule["name"] == "dimethyl_ether"
-        return
+        pytest.skip("not recorded: an exact tie, decided by rounding there")
     recorded = molecule[recipe]
     assert found == sorted(recorded["fragments"])
     expected = recorded["nodewise_hyperedges"], recorded["v2e_edges"]
@@ -65,8 +65,10 @@ WATER = np.array([8, 1, 1]), np.array([[0.0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 
     [
         ([(0, 1, 1), (0, 2, 1)], "both", r"expected a recipe among .*, got 'both'"),
         ([(0, 1, 1), (0, 2, 1.7)], "implicit", r"expected bond orders among .*, got 1\.7"),
-        ([(0, 1, 1), (0, 3, 1)], "implicit", r"expected two of 3 atoms in each bond, got \(0, 3\)"),
-        ([(0, 1, 1), (0, 0, 1)], "implicit", r"expected two of 3 atoms in each bond, got \(0, 0\)"),
+        ([(0, 1, 1), (0, 3, 1)], "implicit", r"expected two of 3 atoms .* got \(0, 3\)"),
+        ([(0, 1, 1), (0, 0, 1)], "implicit", r"expected two of 3 atoms .* got \(0, 0\)"),
+        ([(0, 1, 1), (1, 0, 1)], "implicit", r"and each bond once, got \(1, 0\)"),
+        ([(0, 1, 1), (0, 1.5, 1)], "implicit", r"expected two of 3 atoms .* got \(0, 1\.5\)"),
     ],
 )
 def test_bonds_that_are_none(bonds: list, recipe: Any, text: str) -> None:

@@ -49,8 +49,8 @@ class LightConfig:
     radial_functions : Bessel functions of each edge length.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
-    saturation : size that sums over members do not exceed before they are multiplied; without it
-        the energy is a polynomial of high degree and runs away outside the training data.
+    saturation : size that what an atom gathers does not exceed before it is multiplied; without
+        it the energy is a polynomial of high degree and runs away outside the training data.
     mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
         of the molecule at hand: those jump.
     """

@@ -1,4 +1,4 @@
-"""Batches: one padded shape, each frame once, shared by processes, under several bonds."""
+"""Batches: one padded shape, each frame once, shared by processes."""
 
 from __future__ import annotations
 
