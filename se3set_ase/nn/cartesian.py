@@ -56,34 +56,22 @@ def symmetric_traceless(tensor: Tensor) -> Tensor:
 
 def times(tensor: Tensor, vector: Tensor) -> Tensor:
     """sum_y T[n, x, y, c] v[n, y, c] -> (n, x, c); v may have one channel."""
-    return (
-        tensor[:, :, 0] * vector[:, None, 0]
-        + tensor[:, :, 1] * vector[:, None, 1]
-        + tensor[:, :, 2] * vector[:, None, 2]
-    )
+    return (tensor * vector[:, None]).sum(2)
 
 
 def dot(first: Tensor, second: Tensor) -> Tensor:
     """sum_x a[n, x, c] b[n, x, c] -> (n, c)."""
-    return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]
+    return (first * second).sum(1)
 
 
 def contract(first: Tensor, second: Tensor) -> Tensor:
     """sum_xy A[n, x, y, c] B[n, x, y, c] -> (n, c)."""
-    return (
-        dot(first[:, 0], second[:, 0])
-        + dot(first[:, 1], second[:, 1])
-        + dot(first[:, 2], second[:, 2])
-    )
+    return (first * second).sum((1, 2))
 
 
 def matmul(first: Tensor, second: Tensor) -> Tensor:
     """sum_y A[n, x, y, c] B[n, y, z, c] -> (n, x, z, c)."""
-    return (
-        first[:, :, 0, None] * second[:, None, 0]
-        + first[:, :, 1, None] * second[:, None, 1]
-        + first[:, :, 2, None] * second[:, None, 2]
-    )
+    return (first[:, :, :, None] * second[:, None]).sum(2)
 
 
 def outer(first: Tensor, second: Tensor) -> Tensor:
