@@ -49,9 +49,8 @@ class LightConfig:
     radial_functions : Bessel functions of each edge length.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
-    saturation : size that sums over members and hyperedges do not exceed where they are
-        multiplied; without it the energy is a polynomial of high degree and runs away outside the
-        training data.
+    saturation : size that what an atom gathers does not exceed before it is multiplied; without
+        it the energy is a polynomial of high degree and runs away outside the training data.
     mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
         of the molecule at hand: those jump.
     """
@@ -144,7 +143,6 @@ class HyperedgeToVertex(nn.Module):
         channels = config.channels
         self.backend = backend
         self.heads = config.heads
-        self.saturation = config.saturation
         self.mix = FeatureLinear(channels)
         self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.query = nn.Linear(channels, channels)
@@ -157,8 +155,7 @@ class HyperedgeToVertex(nn.Module):
     ) -> Features:
         """Scalars of the atoms (N, c) and hyperedges (H, ...) -> atoms (N, ...)."""
         members = self.mix(hyperedges)
-        bounded = saturate(members, self.saturation)
-        together = product(bounded, bounded, self.square)
+        together = product(members, members, self.square)
         n_channels = atoms.shape[1]
         hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
