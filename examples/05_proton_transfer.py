@@ -31,7 +31,7 @@ arguments.output.mkdir(parents=True, exist_ok=True)
 steps = min(arguments.steps, 5) if arguments.short else arguments.steps
 n_images = 5 if arguments.short else 11
 
-DONOR, ACCEPTOR, PROTON = 3, 5, 11  # atoms in acetylacetone.xyz
+OXYGENS, PROTON = (3, 5), 11  # atoms in acetylacetone.xyz
 
 # %% [markdown]
 # ## The two ends
@@ -44,6 +44,8 @@ calculator = SE3SetCalculator(arguments.model)
 reactant = read(HERE / "acetylacetone.xyz")
 reactant.calc = calculator
 relax(reactant, fmax=0.01, steps=steps)
+# From a rough geometry the proton may settle on either side of a barrier this low.
+DONOR, ACCEPTOR = sorted(OXYGENS, key=lambda oxygen: reactant.get_distance(oxygen, PROTON))
 
 product = reactant.copy()
 bond = reactant.positions[PROTON] - reactant.positions[ACCEPTOR]
