@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,13 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.io import read
 
+from se3set_ase.events import Event
 from se3set_ase.records import write_events
 from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax
 
 ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
 DRIFT_TOLERANCE = 2.0  # meV/atom/ps, of EMT at 0.5 fs over a fifth of a picosecond
 DRIFT_OF_THERMOSTAT = 10.0  # meV/atom/ps, the control
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    step: int
-    kind: str
-    atoms: tuple[int, ...]
-    symbols: tuple[str, ...]
-    weight: float
-    energy: float
 
 
 class LoggingEMT(EMT):
@@ -50,7 +40,14 @@ class LoggingEMT(EMT):
         super().calculate(*args, **kwargs)
         if self.calls % 10 == 0:
             self.events.append(
-                Event(self.calls, "bond broken", (0, 1), ("C", "H"), 0.5, self.results["energy"])
+                Event(
+                    step=self.calls,
+                    kind="bond broken",
+                    atoms=(0, 1),
+                    symbols=("C", "H"),
+                    weight=0.5,
+                    energy=self.results["energy"],
+                )
             )
 
 
