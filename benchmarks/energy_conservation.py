@@ -1,8 +1,11 @@
-"""Energy conservation with refragmentation: smooth beside hard membership, NVE from 300 K.
+"""Energy conservation with refragmentation: NVE from 300 K, smooth beside hard membership.
 
-    python benchmarks/energy_conservation.py --output docs
+    python benchmarks/energy_conservation.py                     # everything: hours on one core
+    python benchmarks/energy_conservation.py acac --dtype float64
+    python benchmarks/energy_conservation.py --draw              # only the table and the figure
 
-Writes energy_conservation.csv (one row per run, with machine and versions) and .png.
+Each run leaves its row and its energies in docs/energy_conservation/; the table of all rows and the
+figure are made of what lies there, so that runs may be done one by one, or side by side.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import datetime
 import os
 import platform
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import ase
@@ -26,47 +30,72 @@ import se3set_ase
 from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import DynamicsResult, md, relax
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+GFN2 = ROOT / "benchmarks" / "gfn2"
 COLOURS = {"smooth": "#0072B2", "hard": "#D55E00"}
+KINDS = ("reach", "fragments", "bond")
+#: Every so many steps of 0.5 fs a row of the kept energies: 0.1 ps.
+THINNING = 200
+
+
+@dataclass(frozen=True)
+class System:
+    """A molecule and the model that it is run with."""
+
+    title: str
+    model: str
+    file: Path
+
+
+SYSTEMS = {
+    "acac": System("acetylacetone, model acac", "acac", ROOT / "examples" / "acetylacetone.xyz"),
+    "ethanol-dimer": System(
+        "ethanol dimer, benchmarks/gfn2", str(GFN2 / "model"), GFN2 / "ethanol-dimer.xyz"
+    ),
+    "ac-ala3-nhme": System(
+        "Ac-Ala3-NHMe, benchmarks/gfn2", str(GFN2 / "model"), GFN2 / "ac-ala3-nhme.xyz"
+    ),
+}
 
 
 def main() -> None:
     """Run, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="acac")
-    parser.add_argument("--file", type=Path, default=EXAMPLES / "acetylacetone.xyz")
-    parser.add_argument("--picoseconds", type=float, default=20.0)
-    parser.add_argument("--hard-picoseconds", type=float, default=5.0)
-    parser.add_argument("--dtype", nargs="+", default=["float64"])
-    parser.add_argument("--output", type=Path, default=Path("docs"))
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=", ".join(SYSTEMS))
+    parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
+    parser.add_argument("--refragment", nargs="+", default=["smooth", "hard"])
+    parser.add_argument("--picoseconds", type=float, default=50.0)
+    parser.add_argument("--hard-picoseconds", type=float, default=1.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "energy_conservation")
+    parser.add_argument("--draw", action="store_true", help="no runs")
     arguments = parser.parse_args()
-    rows, runs = [], {}
-    for dtype in arguments.dtype:
-        for refragment, length in (
-            ("smooth", arguments.picoseconds),
-            ("hard", arguments.hard_picoseconds),
-        ):
-            result = run(arguments, refragment, dtype, round(length * 2000))
-            if dtype == arguments.dtype[0]:
-                runs[refragment] = result
-            rows.append(describe(arguments, refragment, dtype, result))
-            print({k: rows[-1][k] for k in list(rows[-1])[:9]})
+    if unknown := set(arguments.systems) - set(SYSTEMS):
+        parser.error(f"expected systems out of {', '.join(SYSTEMS)}, got {', '.join(unknown)}")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    with (arguments.output / "energy_conservation.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    draw(runs, arguments.output / "energy_conservation.png")
+    lengths = {"smooth": arguments.picoseconds, "hard": arguments.hard_picoseconds}
+    for name in [] if arguments.draw else arguments.systems or SYSTEMS:
+        for dtype in arguments.dtype:
+            for refragment in arguments.refragment:
+                result = run(SYSTEMS[name], refragment, dtype, round(lengths[refragment] * 2000))
+                row = describe(name, refragment, dtype, result)
+                path = arguments.output / f"{name}_{refragment}_{dtype}"
+                write_rows(path.with_suffix(".row.csv"), [row])
+                write_rows(path.with_suffix(".csv"), trace(result))
+                print({k: row[k] for k in list(row)[:9]}, flush=True)
+    rows = [read_rows(path)[0] for path in sorted(arguments.output.glob("*.row.csv"))]
+    if rows:
+        write_rows(arguments.output.with_suffix(".csv"), rows)
+        draw(arguments.output, arguments.output.with_suffix(".png"))
 
 
-def run(arguments: argparse.Namespace, refragment: str, dtype: str, steps: int) -> DynamicsResult:
+def run(system: System, refragment: str, dtype: str, steps: int) -> DynamicsResult:
     """Relax, then NVE from a Boltzmann distribution at 300 K, 0.5 fs."""
-    atoms = read(arguments.file)
-    atoms.calc = SE3SetCalculator(arguments.model, dtype="float64")
+    atoms = read(system.file)
+    atoms.calc = SE3SetCalculator(system.model, dtype="float64")
     relax(atoms, fmax=0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that hard membership is for comparison only
-        atoms.calc = SE3SetCalculator(arguments.model, dtype=dtype, refragment=refragment)
+        atoms.calc = SE3SetCalculator(system.model, dtype=dtype, refragment=refragment)
     with tqdm(desc=f"{refragment}, {dtype}", total=steps, disable=None) as bar:
         return md(
             atoms,
@@ -81,20 +110,18 @@ def run(arguments: argparse.Namespace, refragment: str, dtype: str, steps: int) 
         )
 
 
-def describe(
-    arguments: argparse.Namespace, refragment: str, dtype: str, result: DynamicsResult
-) -> dict[str, object]:
+def describe(name: str, refragment: str, dtype: str, result: DynamicsResult) -> dict[str, object]:
     """One row of the table."""
-    per_atom = 1000 * (result.total - result.total[0]) / result.n_atoms
     kinds = [e.kind for e in result.events]
     return {
-        "model": arguments.model,
+        "system": name,
+        "model": SYSTEMS[name].model.removeprefix(f"{ROOT}/"),
         "refragment": refragment,
         "dtype": dtype,
         "picoseconds": round(float(result.time[-1]), 3),
         "mean_temperature_K": round(float(result.temperature.mean()), 1),
         "drift_meV_atom_ps": result.drift(),
-        "spread_meV_atom": float(per_atom.std()),
+        "spread_meV_atom": float(per_atom(result).std()),
         "largest_step_meV": float(1000 * np.abs(np.diff(result.total)).max()),
         "events": len(kinds),
         "bond_events": sum(kind.startswith("bond") for kind in kinds),
@@ -109,25 +136,75 @@ def describe(
     }
 
 
-def draw(runs: dict[str, DynamicsResult], path: Path) -> None:
-    """Total energy per atom over time, with the events."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    energy, events = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    for name, result in reversed(runs.items()):
-        per_atom = 1000 * (result.total - result.total[0]) / result.n_atoms
-        label = f"{name}: drift {result.drift():+.2g} meV/atom/ps, {len(result.events)} events"
-        energy.plot(result.time, per_atom, color=COLOURS[name], lw=1, label=label)
-    energy.set_ylabel("total energy\nmeV/atom")
-    energy.legend(frameon=False)
-    times = np.array(runs["smooth"].event_times)
-    kinds = [e.kind for e in runs["smooth"].events]
-    for row, prefix in enumerate(("reach", "fragments", "bond")):
-        chosen = times[[k.startswith(prefix) for k in kinds]] if kinds else []
-        events.plot(chosen, np.full(len(chosen), row), "|", color=COLOURS["smooth"], ms=9)
-    events.set_yticks(range(3), ["reach", "fragments", "bonds"])
-    events.set(xlabel="time / ps", ylim=(-0.6, 2.6), ylabel="events\n(smooth)")
-    for axes in (energy, events):
-        axes.spines[["top", "right"]].set_visible(False)
+def per_atom(result: DynamicsResult) -> np.ndarray:
+    """Total energy since the start, meV/atom."""
+    return 1000 * (result.total - result.total[0]) / result.n_atoms
+
+
+def trace(result: DynamicsResult) -> list[dict[str, object]]:
+    """Total energy, and how many events there were since the last row, every 0.1 ps."""
+    every = slice(None, None, THINNING // 2)
+    times = result.time[every]
+    bins = np.append(times, np.inf)
+    events = np.array(result.event_times)
+    kinds = np.array([e.kind.split()[0] for e in result.events], dtype=str)
+    counts = {kind: np.histogram(events[kinds == kind], bins)[0] for kind in KINDS}
+    return [
+        {
+            "time_ps": round(float(time), 4),
+            "total_energy_meV_atom": round(float(energy), 6),
+            **{f"{kind}_events": int(count[k]) for kind, count in counts.items()},
+        }
+        for k, (time, energy) in enumerate(zip(times, per_atom(result)[every], strict=True))
+    ]
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    """As CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Back from :func:`write_rows`."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw(folder: Path, path: Path) -> None:
+    """Total energy per atom over time, float64, with the events, for each system."""
+    names = [name for name in SYSTEMS if (folder / f"{name}_smooth_float64.csv").exists()]
+    figure = Figure(figsize=(8, 2.6 * len(names)), layout="constrained")
+    axes = figure.subplots(
+        2 * len(names), 1, sharex=True, squeeze=False, height_ratios=[3, 1] * len(names)
+    )[:, 0]
+    for name, energy, events in zip(names, axes[::2], axes[1::2], strict=True):
+        for refragment in ("hard", "smooth"):
+            stem = f"{name}_{refragment}_float64"
+            if not (folder / f"{stem}.csv").exists():
+                continue
+            row = read_rows(folder / f"{stem}.row.csv")[0]
+            rows = read_rows(folder / f"{stem}.csv")
+            time, total = (
+                np.array([float(r[key]) for r in rows])
+                for key in ("time_ps", "total_energy_meV_atom")
+            )
+            drift = float(row["drift_meV_atom_ps"])
+            label = f"{refragment}: {drift:+.2g} meV/atom/ps, {row['events']} events"
+            energy.plot(time, total, color=COLOURS[refragment], lw=1.2, label=label)
+        for level, kind in enumerate(KINDS):  # of the smooth run, drawn last
+            there = [float(r["time_ps"]) for r in rows if int(r[f"{kind}_events"])]
+            events.plot(there, np.full(len(there), level), "|", color=COLOURS["smooth"], ms=6)
+        energy.set_title(SYSTEMS[name].title, loc="left", fontsize="medium")
+        energy.set_ylabel("total energy\nmeV/atom")
+        energy.legend(frameon=False, fontsize="small")
+        events.set_yticks(range(3), ["reach", "fragments", "bonds"], fontsize="small")
+        events.set_ylim(-0.6, 2.6)
+    axes[-1].set_xlabel("time / ps")
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 

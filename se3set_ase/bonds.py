@@ -66,6 +66,17 @@ def bond_range(
     return radii[:, None] * ratio
 
 
+def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """The weight of each bond (A,), as :func:`se3set_ase.nn.graph.switch` has it, in numpy.
+
+    Parameters
+    ----------
+    distances : (A,) Angstrom. ranges : (A, 2) Angstrom, as :func:`bond_range` gives them.
+    """
+    t = np.clip((distances - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0]), 0.0, 1.0)
+    return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
+
+
 def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) -> float:
     """Largest distance in Angstrom at which any pair of these elements has a bond weight."""
     if len(numbers) == 0:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
-    CalculationFailed,
     Calculator,
     CalculatorSetupError,
     InputError,
@@ -18,7 +17,6 @@ from ase.calculators.calculator import (
 )
 
 from se3set_ase.events import Event, EventLog
-from se3set_ase.mixing import TooManyAmbiguousBonds
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Refragment, declared_charge_and_spin
 from se3set_ase.refragment import Refragmenter, WeightedHypergraph
@@ -54,7 +52,6 @@ class SE3SetCalculator(Calculator):
     ImportError : torch-scatter asked for, but not installed.
     InputError : on calculation, for what the model cannot know: foreign elements, another charge
         or spin, periodic cells, no atoms, NaN, atoms on top of each other.
-    CalculationFailed : on calculation, more bonds half-broken at once than can be mixed over.
     """
 
     name = "se3set"
@@ -181,8 +178,6 @@ class SE3SetCalculator(Calculator):
             self.potential.check(atoms, **{**wanted, **declared})
             self._check_molecule(atoms)
             listed = self._refragmenter.update(atoms.numbers, atoms.positions)
-        except TooManyAmbiguousBonds as error:
-            raise CalculationFailed(str(error)) from error
         except ValueError as error:
             raise InputError(str(error)) from error
         (prediction,) = self.potential.evaluate([listed], [atoms.positions])

@@ -111,7 +111,7 @@ def multiple_bonds(
     """Which bonds have an order above 1: (B,) bool."""
     n_neighbours = np.bincount(bonds.ravel(), minlength=len(numbers))
     unsaturated = np.array(
-        [_is_unsaturated(int(z), int(n)) for z, n in zip(numbers, n_neighbours, strict=True)]
+        [is_unsaturated(int(z), int(n)) for z, n in zip(numbers, n_neighbours, strict=True)]
     )
     multiple = unsaturated[bonds].all(axis=1)
     if bond_orders:
@@ -121,7 +121,8 @@ def multiple_bonds(
     return multiple
 
 
-def _is_unsaturated(number: int, n_neighbours: int) -> bool:
+def is_unsaturated(number: int, n_neighbours: int) -> bool:
+    """Whether an atom of this element has fewer neighbours than a saturated one."""
     for valence in VALENCES.get(number, ()):
         if n_neighbours <= valence:
             return n_neighbours < valence

@@ -15,8 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from se3set_ase.bonds import COINCIDENT, bond_range, longest_bond, neighbour_pairs
-from se3set_ase.mixing import FragmentMixer, WeightedFragment
+from se3set_ase.bonds import (
+    COINCIDENT,
+    bond_range,
+    bond_weights,
+    longest_bond,
+    neighbour_pairs,
+)
+from se3set_ase.mixing import FragmentMixer, Mixture, WeightedFragment
 
 #: Angstrom; further out, differences of positions lose the precision that forces need.
 LARGEST_COORDINATE = 1e6
@@ -87,6 +93,10 @@ class Hypergraph:
     bond_atoms : (A, 2) atoms of each ambiguous bond; bond_range : (A, 2) Angstrom, the distances
         between which its weight falls from 1 to 0.
     fragments : the candidate fragments, atoms and weight polynomial.
+    rest_fragment, rest_other : (Q,) a fragment that is the rest of an atom, and another fragment
+        of the same atom, whose weight it lacks.
+    fleeting : only good for the positions that it was built for, see
+        :class:`se3set_ase.mixing.Mixture`.
     hyper_atom, hyper_fragment : (H,) owner and fragment; hyper_member : (H,) whether the owner is
         a member of the fragment.
     edge_hyper, edge_atom : (E,) hyperedge and member.
@@ -97,6 +107,9 @@ class Hypergraph:
     bond_atoms: np.ndarray
     bond_range: np.ndarray
     fragments: tuple[WeightedFragment, ...]
+    rest_fragment: np.ndarray
+    rest_other: np.ndarray
+    fleeting: bool
     hyper_atom: np.ndarray
     hyper_fragment: np.ndarray
     hyper_member: np.ndarray
@@ -111,6 +124,7 @@ class BondState:
     sure: np.ndarray
     ambiguous: np.ndarray
     ambiguous_range: np.ndarray
+    ambiguous_weight: np.ndarray
 
     def key(self) -> tuple[bytes, bytes]:
         """Equal for equal bond states."""
@@ -148,7 +162,10 @@ def find_bonds(
     sure = distances <= limits[:, 0]
     ambiguous = ~sure & (distances < limits[:, 1])
     return BondState(
-        sure=pairs[sure], ambiguous=pairs[ambiguous], ambiguous_range=limits[ambiguous]
+        sure=pairs[sure],
+        ambiguous=pairs[ambiguous],
+        ambiguous_range=limits[ambiguous],
+        ambiguous_weight=bond_weights(distances[ambiguous], limits[ambiguous]),
     )
 
 
@@ -177,7 +194,6 @@ def build_hypergraph(
     Raises
     ------
     ValueError : positions of the wrong shape, not finite, or two atoms on top of each other.
-    TooManyAmbiguousBonds : a geometry far from any molecule.
     """
     numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
     positions = np.asarray(positions, dtype=np.float64)
@@ -193,23 +209,24 @@ def build_hypergraph(
             f"at a distance of {distances.min():.2g} Angstrom"
         )
     state = find_bonds(numbers, pairs, distances, config)
-    fragments = (mixer or FragmentMixer())(numbers, state.sure, state.ambiguous)
-    listed = distances < config.cutoff + skin
-    return _connect(
-        numbers, state, tuple(fragments), pairs[listed], distances[listed], config, skin
+    mixture = (mixer or FragmentMixer())(
+        numbers, state.sure, state.ambiguous, state.ambiguous_weight
     )
+    listed = distances < config.cutoff + skin
+    return _connect(numbers, state, mixture, pairs[listed], distances[listed], config, skin)
 
 
 def _connect(
     numbers: np.ndarray,
     state: BondState,
-    fragments: tuple[WeightedFragment, ...],
+    mixture: Mixture,
     pairs: np.ndarray,
     distances: np.ndarray,
     config: HypergraphConfig,
     skin: float,
 ) -> Hypergraph:
     """Owners, fragments and members of every hyperedge, from the pairs within the cutoff."""
+    fragments = mixture.fragments
     n_atoms, n_fragments = len(numbers), len(fragments)
     sizes = np.array([len(f.atoms) for f in fragments], dtype=np.int64)
     member_atom = np.array([a for f in fragments for a in f.atoms], dtype=np.int64)
@@ -238,12 +255,19 @@ def _connect(
     seen = hyper_key[edge_hyper] == edge_key if len(edge_key) else np.zeros(0, dtype=bool)
     edge_hyper, edge_atom = edge_hyper[seen], edge_atom[seen]
     order = np.lexsort((edge_atom, edge_hyper))
+    rest = np.array([f.rest for f in fragments], dtype=bool)
+    rest_of = np.full(n_atoms, -1)
+    rest_of[member_atom[rest[member_fragment]]] = np.flatnonzero(rest)
+    lacking = ~rest[member_fragment] & (rest_of[member_atom] >= 0)
     return Hypergraph(
         numbers=numbers,
         sure_bonds=state.sure,
         bond_atoms=state.ambiguous,
         bond_range=state.ambiguous_range,
         fragments=fragments,
+        rest_fragment=rest_of[member_atom[lacking]],
+        rest_other=member_fragment[lacking],
+        fleeting=mixture.fleeting,
         hyper_atom=hyper_key // max(n_fragments, 1),
         hyper_fragment=hyper_key % max(n_fragments, 1),
         hyper_member=np.isin(hyper_key, own),

@@ -6,45 +6,58 @@ fragment ``f`` weighs ``W_f = sum of w_S over the S with f in P(S)``, so that fo
 weights of its fragments add up to 1 and each is as smooth as the bond weights are. (The idea of
 permuted adaptive partitioning: Heyden, Lin, Truhlar, J. Phys. Chem. B 111, 2231, 2007.)
 
-This module finds the polynomials ``W_f(b)``, exactly and without positions. Only subsets of bonds
-that can influence one another are enumerated together.
+This module finds the polynomials ``W_f(b)``, without positions: the sum over subsets is one over
+the :mod:`outcomes <se3set_ase.outcomes>` of each fragment, which takes only the bonds that decide
+it. Where so many bonds are ambiguous at once that improbable outcomes are left out, what is left
+of the weight of an atom goes to the atom alone.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from se3set_ase.bondgraph import adjacency_lists, components, within
-from se3set_ase.fragments import CHEMISTRY_RADIUS, find_fragments, kept_bonds
+from se3set_ase.bondgraph import components
+from se3set_ase.outcomes import EXACT_BONDS, BondOrders, Chemistry, Molecule, Overloaded, State
 
-#: More coupled ambiguous bonds than this are refused: their subsets double with each one.
-MOST_COUPLED_BONDS = 10
-
-#: One summand of W_f: the ambiguous bonds (by index) that are present or absent in it.
-Term = tuple[tuple[int, bool], ...]
-
-BondOrders = Mapping[tuple[int, int], float]
-
-
-class TooManyAmbiguousBonds(ValueError):
-    """More bonds of one region are half-broken at once than can be mixed over."""
+#: One summand of W_f: the ambiguous bonds (by index) that are there or not in it.
+Term = State
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedFragment:
     """A fragment and the polynomial of its weight.
 
-    ``terms`` are summed; each is the product of ``b_a`` (present) or ``1 - b_a`` (absent) over its
-    ambiguous bonds. ``((),)``, the empty product alone, is the weight 1.
+    Attributes
+    ----------
+    atoms : ascending.
+    terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
+        bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
+        bonds is damped, see :mod:`se3set_ase.outcomes`.
+    rest : a lone atom, from whose weight that of every other fragment of it is taken away.
     """
 
     atoms: tuple[int, ...]
     terms: tuple[Term, ...]
+    rest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Weighted fragments of a system.
+
+    Attributes
+    ----------
+    fragments : ordered by their atoms.
+    fleeting : outcomes were left out as improbable: good for these bond weights only.
+    """
+
+    fragments: tuple[WeightedFragment, ...]
+    fleeting: bool
 
 
 class FragmentMixer:
@@ -64,24 +77,25 @@ class FragmentMixer:
         self._bond_orders = dict(bond_orders or {})
         self._capacity = capacity
         self._remembered = 0
-        self._memory: OrderedDict[tuple, list[WeightedFragment]] = OrderedDict()
+        self._memory: OrderedDict[tuple, Mixture] = OrderedDict()
+        self._chemistry = Chemistry()
 
     def __call__(
-        self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray
-    ) -> list[WeightedFragment]:
-        """Weighted fragments of one system.
+        self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray, weights: np.ndarray
+    ) -> Mixture:
+        """Weighted fragments of one system; terms name rows of ``ambiguous``.
 
         Parameters
         ----------
         numbers : (N,) atomic numbers.
         sure, ambiguous : (B, 2) and (A, 2) bonds with weight 1 and between 0 and 1, ``i < j``.
-
-        Raises
-        ------
-        TooManyAmbiguousBonds : if more than :data:`MOST_COUPLED_BONDS` are coupled.
+        weights : (A,) weights of the ambiguous bonds; used only where there are too many of them
+            to follow every outcome.
         """
         fragments = []
+        fleeting = False
         bonds = np.concatenate([sure, ambiguous])
+        weight = np.concatenate([np.ones(len(sure)), weights])
         origin = np.concatenate([np.full(len(sure), -1), np.arange(len(ambiguous))])
         molecules = components(len(numbers), bonds)
         label = np.empty(len(numbers), dtype=np.int64)
@@ -93,23 +107,36 @@ class FragmentMixer:
         last = np.cumsum(np.bincount(label[bonds[:, 0]], minlength=len(molecules)))
         for atoms, rows in zip(molecules, np.split(order, last[:-1]), strict=True):
             global_atom = np.array(atoms)
-            for fragment in self._molecule(
-                numbers[global_atom], local[bonds[rows]], origin[rows] >= 0, global_atom
-            ):
-                fragments.append(
-                    WeightedFragment(
-                        atoms=tuple(global_atom[list(fragment.atoms)].tolist()),
-                        terms=tuple(
-                            tuple((int(origin[rows[a]]), present) for a, present in term)
-                            for term in fragment.terms
-                        ),
-                    )
+            mixture = self._molecule(
+                numbers[global_atom],
+                local[bonds[rows]],
+                origin[rows] >= 0,
+                weight[rows],
+                global_atom,
+            )
+            fleeting |= mixture.fleeting
+            fragments += [
+                WeightedFragment(
+                    atoms=tuple(global_atom[list(fragment.atoms)].tolist()),
+                    terms=tuple(
+                        tuple((int(origin[rows[a]]), present) for a, present in term)
+                        for term in fragment.terms
+                    ),
+                    rest=fragment.rest,
                 )
-        return sorted(fragments, key=lambda f: f.atoms)
+                for fragment in mixture.fragments
+            ]
+        fragments.sort(key=lambda f: f.atoms)
+        return Mixture(fragments=tuple(fragments), fleeting=fleeting)
 
     def _molecule(
-        self, numbers: np.ndarray, bonds: np.ndarray, is_ambiguous: np.ndarray, atoms: np.ndarray
-    ) -> list[WeightedFragment]:
+        self,
+        numbers: np.ndarray,
+        bonds: np.ndarray,
+        is_ambiguous: np.ndarray,
+        weights: np.ndarray,
+        atoms: np.ndarray,
+    ) -> Mixture:
         """Memoised :func:`mix` of one connected molecule; terms name rows of ``bonds``."""
         orders = self._orders(bonds, atoms)
         key = (
@@ -121,7 +148,10 @@ class FragmentMixer:
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
-        result = mix(numbers, bonds, is_ambiguous, orders)
+        molecule = Molecule(numbers, bonds, is_ambiguous, orders, self._chemistry)
+        result = mix(molecule, weights)
+        if result.fleeting:
+            return result
         self._memory[key] = result
         self._remembered += _size(result)
         while self._remembered > self._capacity and len(self._memory) > 1:
@@ -137,101 +167,67 @@ class FragmentMixer:
         return {p: self._bond_orders[g] for p, g in known if g in self._bond_orders}
 
 
-def _size(fragments: list[WeightedFragment]) -> int:
-    return sum(len(f.atoms) + len(f.terms) for f in fragments)
+def _size(mixture: Mixture) -> int:
+    return sum(len(f.atoms) + len(f.terms) for f in mixture.fragments)
 
 
-def mix(
-    numbers: np.ndarray,
-    bonds: np.ndarray,
-    is_ambiguous: np.ndarray,
-    bond_orders: BondOrders | None = None,
-) -> list[WeightedFragment]:
-    """Weighted fragments of one molecule; the bonds of the terms are rows of ``bonds``."""
-    ambiguous = np.flatnonzero(is_ambiguous)
-    if len(ambiguous) == 0:
-        return [
-            WeightedFragment(atoms=atoms, terms=((),))
-            for atoms in find_fragments(numbers, bonds, bond_orders)
-        ]
-    regions = _regions(numbers, bonds, ambiguous, bond_orders)
-    # Where nothing is ambiguous near by, the chemistry of any one bond graph holds.
-    settled = {atom for region, coupled in regions if len(coupled) == 0 for atom in region}
-    result = [
-        WeightedFragment(atoms=atoms, terms=((),))
-        for atoms in find_fragments(numbers, bonds, bond_orders)
-        if atoms[0] in settled
+def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
+    """Weighted fragments of one molecule; terms name rows of its bonds, as ``weights`` does."""
+    fragments = [
+        WeightedFragment(atoms=molecule.blocks[block], terms=((),))
+        for block in np.flatnonzero(molecule.settled)
     ]
-    for region, coupled in regions:
-        if len(coupled) == 0:
-            continue
-        inside = set(region)
-        found: dict[tuple[int, ...], set[tuple[bool, ...]]] = {}
-        for choice in product((False, True), repeat=len(coupled)):
-            present = np.ones(len(bonds), dtype=bool)
-            present[coupled] = choice
-            for atoms in find_fragments(numbers, bonds[present], bond_orders):
-                if inside.issuperset(atoms):
-                    found.setdefault(atoms, set()).add(choice)
-        result += [
-            WeightedFragment(atoms=atoms, terms=_reduced(choices, coupled))
-            for atoms, choices in found.items()
-        ]
-    return result
+    fleeting = False
+    for zone in molecule.zones():
+        found: dict[tuple[int, ...], list[Term]] = {}
+        try:
+            for start in zone:
+                for outcome in molecule.outcomes(start):
+                    found.setdefault(outcome.atoms, []).append(outcome.state)
+            fragments += [
+                WeightedFragment(atoms=atoms, terms=_reduced(states))
+                for atoms, states in found.items()
+            ]
+        except Overloaded:
+            fleeting = True
+            found.clear()
+            for start in zone:
+                for outcome in molecule.outcomes(start, weights):
+                    found.setdefault(outcome.atoms, []).append(outcome.state)
+            fragments += [
+                WeightedFragment(atoms=atoms, terms=_reduced(states))
+                for atoms, states in found.items()
+                if len(atoms) > 1
+            ]
+            fragments += [
+                WeightedFragment(atoms=(atom,), terms=((),), rest=True)
+                for block in zone
+                for atom in molecule.blocks[block]
+            ]
+    return Mixture(fragments=tuple(fragments), fleeting=fleeting)
 
 
-def _regions(
-    numbers: np.ndarray,
-    bonds: np.ndarray,
-    ambiguous: np.ndarray,
-    bond_orders: BondOrders | None,
-) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    """Parts of the molecule that no fragment crosses, with the bonds that decide theirs.
-
-    A bond further than the chemistry's radius from every ambiguous one is kept or cut whatever
-    those are. Those that are cut for sure separate the regions; inside a region every bond that
-    an ambiguous one may influence couples it.
-    """
-    neighbours = adjacency_lists(len(numbers), bonds)
-    influenced_by: list[set[int]] = [set() for _ in bonds]
-    for a in ambiguous.tolist():
-        near = within(neighbours, bonds[a].tolist(), CHEMISTRY_RADIUS)
-        for index, (i, j) in enumerate(bonds.tolist()):
-            if i in near or j in near:
-                influenced_by[index].add(a)
-    influenced = np.array([bool(s) for s in influenced_by])
-    maybe_kept = kept_bonds(numbers, bonds, bond_orders) | influenced
-    regions: list[tuple[tuple[int, ...], set[int]]] = []
-    region_of: dict[int, int] = {}
-    for region in components(len(numbers), bonds[maybe_kept]):
-        region_of |= dict.fromkeys(region, len(regions))
-        regions.append((region, set()))
-    for index in np.flatnonzero(maybe_kept).tolist():
-        regions[region_of[int(bonds[index, 0])]][1].update(influenced_by[index])
-    for _, coupled in regions:
-        if len(coupled) > MOST_COUPLED_BONDS:
-            raise TooManyAmbiguousBonds(
-                f"expected at most {MOST_COUPLED_BONDS} coupled bonds between bonded and broken, "
-                f"got {len(coupled)}: the geometry is far from any molecule"
-            )
-    return [(region, np.array(sorted(coupled), dtype=np.int64)) for region, coupled in regions]
-
-
-def _reduced(choices: set[tuple[bool, ...]], coupled: np.ndarray) -> tuple[Term, ...]:
-    """The polynomial over the given present/absent choices, without bonds that do not matter."""
-    occurs = np.zeros((2,) * len(coupled), dtype=bool)
-    for choice in choices:
-        occurs[tuple(int(c) for c in choice)] = True
-    kept = list(coupled.tolist())
+def _reduced(states: Iterable[Term]) -> tuple[Term, ...]:
+    """The polynomial summed over states, without the bonds that do not matter in it."""
+    states = tuple(sorted(states))
+    bonds = sorted({bond for state in states for bond, _ in state})
+    if len(bonds) > EXACT_BONDS:
+        return states
+    occurs = np.zeros((2,) * len(bonds), dtype=bool)
+    for choice in product((False, True), repeat=len(bonds)):
+        whole = dict(zip(bonds, choice, strict=True))
+        occurs[tuple(map(int, choice))] = any(
+            all(whole[bond] == there for bond, there in state) for state in states
+        )
     axis = 0
     while axis < occurs.ndim:
         absent, present = occurs.take(0, axis), occurs.take(1, axis)
         if (absent == present).all():
             occurs = absent
-            del kept[axis]
+            del bonds[axis]
         else:
             axis += 1
     return tuple(
-        tuple((bond, bool(bit)) for bond, bit in zip(kept, choice, strict=True))
+        tuple((bond, bool(bit)) for bond, bit in zip(bonds, choice, strict=True))
         for choice in np.argwhere(occurs)
     )

@@ -57,12 +57,13 @@ class Refragmenter:
     def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
         """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
         check_positions(positions)
-        if self._hypergraph is not None and self._still_listed(numbers, positions):
+        last = self._hypergraph
+        if last is not None and not last.fleeting and self._still_listed(numbers, positions):
             vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
             state = find_bonds(numbers, self._pairs, distances, self.config)
             if state.key() == self._bonds and not (distances < COINCIDENT).any():
-                return self._hypergraph
+                return last
         self._rebuild(numbers, positions)
         assert self._hypergraph is not None
         return self._hypergraph
@@ -177,13 +178,16 @@ class WeightedHypergraph:
         bond = self.bond_weights > 0.5
         if not len(bond):
             return np.ones(len(self.structure.fragments), dtype=bool)
-        return np.array(
+        s = self.structure
+        decided = np.array(
             [
                 any(all(bond[a] == present for a, present in term) for term in fragment.terms)
-                for fragment in self.structure.fragments
+                for fragment in s.fragments
             ],
             dtype=bool,
         )
+        decided[s.rest_fragment[decided[s.rest_other]]] = False
+        return decided
 
     @cached_property
     def _reach_decided(self) -> np.ndarray:

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bonds", "bondgraph", "card", "files", "functional_groups"}),
     frozenset({"published_recipe"}),
     frozenset({"fragments"}),
+    frozenset({"outcomes"}),
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
     frozenset({"nn", "refragment"}),

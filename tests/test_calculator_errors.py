@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.calculators.calculator import CalculationFailed, CalculatorSetupError, InputError
+from ase.calculators.calculator import CalculatorSetupError, InputError
 from rdkit import Chem
 from untrained import METADATA, tiny_model
 
@@ -55,12 +55,6 @@ def coincident() -> Atoms:
     atoms = molecule("H2O")
     atoms.positions[2] = atoms.positions[1]
     return atoms
-
-
-def crowd() -> Atoms:
-    around = np.random.default_rng(0).normal(size=(12, 3))
-    around *= 1.45 / np.linalg.norm(around, axis=1)[:, None]
-    return Atoms("CH12", positions=np.concatenate([np.zeros((1, 3)), around]))
 
 
 def with_charges() -> Atoms:
@@ -146,12 +140,6 @@ BAD: dict[str, tuple[Callable[[], Atoms], type[Exception], str]] = {
         with_info(charge="anion"),
         InputError,
         r"^expected a number as atoms\.info\['charge'\], got 'anion'$",
-    ),
-    "far from any molecule": (
-        crowd,
-        CalculationFailed,
-        r"^expected at most 10 coupled bonds between bonded and broken, got \d+: "
-        r"the geometry is far from any molecule$",
     ),
 }
 

@@ -72,7 +72,12 @@ def reference(
                 ambiguous.append((i, j))
                 limits.append((on * radii, off * radii))
     as_array = (np.array(b, dtype=int).reshape(-1, 2) for b in (sure, ambiguous))
-    fragments = [f.atoms for f in FragmentMixer()(numbers, *as_array)]
+    t = [
+        (distance(i, j) - on) / (off - on)
+        for (i, j), (on, off) in zip(ambiguous, limits, strict=True)
+    ]
+    weights = np.array([1.0 - 10.0 * x**3 + 15.0 * x**4 - 6.0 * x**5 for x in t])
+    fragments = [f.atoms for f in FragmentMixer()(numbers, *as_array, weights).fragments]
     reach = config.reach - (config.reach_width / 2 if config.hard else 0.0)
     hyper, edges = [], []
     for i in range(n):
@@ -255,8 +260,18 @@ def test_far_from_any_molecule() -> None:
     around = rng.normal(size=(13, 3))
     around *= 1.45 / np.linalg.norm(around, axis=1)[:, None]
     positions = np.concatenate([np.zeros((1, 3)), around])
-    with pytest.raises(ValueError, match=r"expected at most 10 coupled bonds .* far from any mol"):
-        build_hypergraph(np.array([6] + [1] * 13), positions, CONFIG)
+    g = build_hypergraph(np.array([6] + [1] * 13), positions, CONFIG)
+    assert g.fleeting
+    assert len(g.bond_atoms) >= 13
+    alone = [f.atoms for f in g.fragments if f.rest]
+    assert alone == [(i,) for i in range(14)]
+    # Each lacks what every other fragment of it weighs.
+    lacking = set(zip(g.rest_fragment.tolist(), g.rest_other.tolist(), strict=True))
+    index = {f.atoms: k for k, f in enumerate(g.fragments)}
+    assert lacking == {
+        (index[i,], k) for i in range(14) for f, k in zip(g.fragments, range(99), strict=False)
+        if i in f.atoms and not f.rest
+    }  # fmt: skip
 
 
 def test_inputs_are_left_alone_and_lists_are_taken() -> None:

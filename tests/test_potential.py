@@ -17,7 +17,6 @@ from untrained import ATOMIC_ENERGIES, METADATA, tiny_model
 from se3set_ase import Potential
 from se3set_ase.checkpoint import CheckpointError, save_checkpoint
 from se3set_ase.hypergraph import build_hypergraph
-from se3set_ase.mixing import TooManyAmbiguousBonds
 from se3set_ase.nn.graph import collate
 from se3set_ase.potential import UnsupportedSystem, declared_charge_and_spin
 
@@ -194,11 +193,6 @@ def test_a_geometry_that_is_none_names_its_molecule(potential: Potential) -> Non
     bad.positions[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"^molecule 2: expected finite positions, .* atoms \[1\]"):
         potential.predict([molecule("H2O"), Atoms("O"), bad])
-    crowd = Atoms("CH12", positions=np.zeros((13, 3)))
-    crowd.positions[1:] = np.random.default_rng(0).normal(size=(12, 3))
-    crowd.positions[1:] *= 1.45 / np.linalg.norm(crowd.positions[1:], axis=1)[:, None]
-    with pytest.raises(TooManyAmbiguousBonds, match=r"^molecule 0: expected at most 10 coupled"):
-        potential.predict([crowd, molecule("H2O")])
 
 
 # --- Charge and spin that atoms declare ------------------------------------------------------

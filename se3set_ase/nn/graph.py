@@ -14,13 +14,14 @@ from torch import Tensor
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig
 from se3set_ase.nn.scatter import Backend, scatter_sum
+from se3set_ase.outcomes import EXACT_BONDS, RANK, SHARPNESS
 
 
 class Graph(NamedTuple):
     """Hypergraphs of one or several molecules. Indices int64, floats in the model's dtype.
 
-    N atoms, M molecules, A ambiguous bonds, T terms, F fragments, H hyperedges, E edges. May be
-    padded: a padded item contributes exactly zero.
+    N atoms, M molecules, A ambiguous bonds, T terms, F fragments, Q rests, H hyperedges, E edges.
+    May be padded: a padded item contributes exactly zero.
     """
 
     species: Tensor
@@ -41,6 +42,12 @@ class Graph(NamedTuple):
     """(T, K) factors of each term: 0 is the number 1; 1 + a is b_a; 1 + A + a is 1 - b_a."""
     term_fragment: Tensor
     """(T,) fragment to whose weight the term belongs."""
+    rest_fragment: Tensor
+    """(Q,) a fragment that is the rest of an atom."""
+    rest_other: Tensor
+    """(Q,) another fragment of that atom, whose weight it lacks."""
+    rest_weight: Tensor
+    """(Q,) 1, or 0 for padding."""
     fragment_size: Tensor
     """(F,) atoms of each fragment."""
     hyper_atom: Tensor
@@ -113,8 +120,12 @@ def weigh(
     term = factors[graph.term_factor[:, 0]]
     for k in range(1, graph.term_factor.shape[1]):
         term = term * factors[graph.term_factor[:, k]]
+    if graph.term_factor.shape[1] > EXACT_BONDS:
+        term = term * likelihood(factors[graph.term_factor])
     n_fragments, n_hyper = graph.fragment_size.shape[0], graph.hyper_atom.shape[0]
     fragment = scatter_sum(term, graph.term_fragment, n_fragments, backend)  # t -> f
+    others = graph.rest_weight * fragment[graph.rest_other]
+    fragment = fragment - scatter_sum(others, graph.rest_fragment, n_fragments, backend)  # q -> f
 
     owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
     vector = (positions[graph.edge_atom] - positions[owner]).to(graph.edge_shift.dtype)
@@ -137,6 +148,25 @@ def weigh(
     )
 
 
+def likelihood(factors: Tensor) -> Tensor:
+    """How much an outcome counts, 0 to 1, see :mod:`se3set_ase.outcomes`.
+
+    Parameters
+    ----------
+    factors : (T, K) probability of what becomes of each bond; 1 where there is none.
+
+    Returns
+    -------
+    (T,) ; exactly 1 for outcomes of at most EXACT_BONDS bonds.
+    """
+    y = 4.0 * factors * (1.0 - factors)
+    other, own = y[:, None, :], y[:, :, None]  # t, a, c
+    outranks = other / (other + SHARPNESS * own + torch.finfo(y.dtype).tiny)
+    itself = y / (y + SHARPNESS * y + torch.finfo(y.dtype).tiny)
+    excess = 1.0 - switch(outranks.sum(2) - itself, EXACT_BONDS - 1, RANK)  # t, a
+    return (1.0 - excess * switch(factors, 0.5, 1.0)).prod(1)
+
+
 class Sizes(NamedTuple):
     """Lengths of the arrays of a graph, for padding."""
 
@@ -145,6 +175,7 @@ class Sizes(NamedTuple):
     terms: int
     factors: int
     fragments: int
+    rests: int
     hyperedges: int
     edges: int
 
@@ -157,6 +188,7 @@ def sizes_of(hypergraphs: Sequence[Hypergraph]) -> Sizes:
         terms=sum(len(f.terms) for g in hypergraphs for f in g.fragments),
         factors=max((len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0),
         fragments=sum(len(g.fragments) for g in hypergraphs),
+        rests=sum(len(g.rest_fragment) for g in hypergraphs),
         hyperedges=sum(len(g.hyper_atom) for g in hypergraphs),
         edges=sum(len(g.edge_hyper) for g in hypergraphs),
     )
@@ -231,6 +263,12 @@ def collate(
             [np.array([len(f.atoms) for f in g.fragments], int) for g in hypergraphs],
             full.fragments,
         ),
+        "rest_fragment": joined(
+            [g.rest_fragment + fragment_start[m] for m, g in enumerate(hypergraphs)], full.rests
+        ),
+        "rest_other": joined(
+            [g.rest_other + fragment_start[m] for m, g in enumerate(hypergraphs)], full.rests
+        ),
         "hyper_atom": joined(
             [g.hyper_atom + atom_start[m] for m, g in enumerate(hypergraphs)], full.hyperedges
         ),
@@ -247,6 +285,7 @@ def collate(
     }
     floats = {
         "atom_weight": joined([np.ones(size.atoms)], full.atoms),
+        "rest_weight": joined([np.ones(size.rests)], full.rests),
         "bond_range": joined([g.bond_range for g in hypergraphs], full.bonds, fill=0.0),
         "bond_shift": bond_shift,
         "hyper_member": joined(

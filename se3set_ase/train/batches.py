@@ -59,7 +59,7 @@ class Batches:
         self.sizes = self._largest(each[self._by_size])
 
     def _largest(self, each: np.ndarray) -> Sizes:
-        """Of any batch that :meth:`epoch` may draw; sizes of the frames (n, 7), largest first."""
+        """Of any batch that :meth:`epoch` may draw; sizes of the frames (n, 8), largest first."""
         n_batches, n_strata = len(self), self._share * self._world
         dropped = len(each) - n_batches * n_strata  # each may shift the strata by one frame
         strata = np.array(

@@ -23,6 +23,7 @@ from se3set_ase.nn.graph import (
     switch,
     weigh,
 )
+from se3set_ase.outcomes import EXACT_BONDS, RANK, SHARPNESS
 
 STEP = 1e-5  # of finite differences, in units of the argument
 C2_TOLERANCE = 2e-2  # a second derivative moves by its slope (a few hundred) times a few steps
@@ -230,6 +231,76 @@ def naive(numbers: np.ndarray, r: np.ndarray, g: Hypergraph, config: HypergraphC
     }
 
 
+def burst_methane() -> tuple[np.ndarray, np.ndarray]:
+    """Eight hydrogens around a carbon, all between bonded and not, each at another distance."""
+    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 3**0.5
+    length = np.array([1.36, 1.38, 1.41, 1.45, 1.48, 1.50, 1.53, 1.57])
+    positions = np.concatenate([np.zeros((1, 3)), corners * length[:, None]])
+    return np.array([6] + [1] * 8), positions
+
+
+def test_weights_of_more_bonds_than_can_be_mixed_are_those_of_the_definition() -> None:
+    numbers, positions = burst_methane()
+    g = build(numbers, positions)
+    assert g.fleeting
+    assert len(g.bond_atoms) == 8
+    weights = weigh(torch.tensor(positions), as_graph([g]), CONFIG)
+    b = weights.bond.tolist()
+
+    def counts(term: tuple[tuple[int, bool], ...]) -> float:
+        factor = [b[a] if present else 1.0 - b[a] for a, present in term]
+        y = [4.0 * f * (1.0 - f) for f in factor]
+        result = 1.0
+        for a in range(len(term)):
+            n = sum(y[c] / (y[c] + SHARPNESS * y[a]) for c in range(len(term)) if c != a)
+            t = min(max((n - (EXACT_BONDS - 1)) / (RANK - (EXACT_BONDS - 1)), 0.0), 1.0)
+            left_out = 10.0 * t**3 - 15.0 * t**4 + 6.0 * t**5
+            u = min(max((factor[a] - 0.5) / 0.5, 0.0), 1.0)
+            unlikely = 1.0 - 10.0 * u**3 + 15.0 * u**4 - 6.0 * u**5
+            result *= (1.0 - left_out * unlikely) * factor[a]
+        return result
+
+    expected = [sum(counts(term) for term in f.terms) for f in g.fragments]
+    for f, s in zip(g.rest_other.tolist(), g.rest_fragment.tolist(), strict=True):
+        expected[s] -= expected[f]
+    assert weights.fragment.tolist() == pytest.approx(expected, abs=EXACT)
+    for atom in range(9):
+        of_atom = [f for f, fragment in enumerate(g.fragments) if atom in fragment.atoms]
+        assert float(weights.fragment[of_atom].sum()) == pytest.approx(1.0, abs=EXACT)
+    # The control: counting every outcome in full weighs otherwise.
+    in_full = mixture_in_full(g, b)
+    assert max(abs(w - e) for w, e in zip(weights.fragment.tolist(), in_full, strict=True)) > 1e-3
+
+
+def mixture_in_full(g: Hypergraph, b: list[float]) -> list[float]:
+    return [
+        sum(float(np.prod([b[a] if there else 1.0 - b[a] for a, there in t])) for t in f.terms)
+        for f in g.fragments
+    ]
+
+
+def test_gradients_of_the_weights_are_their_finite_differences() -> None:
+    h = 1e-6
+    for numbers, positions in (water_cluster(), burst_methane()):
+        g = build(numbers, positions)
+        made = as_graph([g])
+        r = torch.tensor(positions, requires_grad=True)
+        weights = weigh(r, made, CONFIG)
+        generator = torch.Generator().manual_seed(3)
+        for name in ("bond", "fragment", "hyperedge", "edge"):
+            value = getattr(weights, name)
+            mixed = torch.randn(len(value), dtype=torch.float64, generator=generator)
+            (gradient,) = torch.autograd.grad((value * mixed).sum(), r, retain_graph=True)
+            step = torch.randn(r.shape, dtype=torch.float64, generator=generator)
+            ends = [
+                float((getattr(weigh(r.detach() + s * h * step, made, CONFIG), name) * mixed).sum())
+                for s in (1, -1)
+            ]
+            slope = float((gradient * step).sum())
+            assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(slope, rel=1e-6, abs=1e-7), name
+            assert abs(slope) > 1e-2
+
+
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_are_those_of_the_definition(seed: int, hard: bool) -> None:
@@ -383,6 +454,7 @@ def test_sizes_are_those_of_the_arrays() -> None:
     assert size.bonds == len(graph.bond_atoms)
     assert (size.terms, size.factors) == tuple(graph.term_factor.shape)
     assert size.fragments == len(graph.fragment_size)
+    assert size.rests == len(graph.rest_fragment) == len(graph.rest_other)
     assert size.hyperedges == len(graph.hyper_atom)
     assert size.edges == len(graph.edge_atom)
     assert graph.fragment_size.tolist() == [len(f.atoms) for g in graphs for f in g.fragments]
@@ -391,6 +463,7 @@ def test_sizes_are_those_of_the_arrays() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtypes_of_a_graph(dtype: torch.dtype) -> None:
     graphs, _ = three_molecules()
-    floats = {"atom_weight", "bond_range", "bond_shift", "hyper_member", "edge_shift"}
+    floats = {"atom_weight", "bond_range", "bond_shift", "rest_weight"}
+    floats |= {"hyper_member", "edge_shift"}
     for name, tensor in as_graph(graphs, dtype=dtype)._asdict().items():
         assert tensor.dtype == (dtype if name in floats else torch.int64), name
