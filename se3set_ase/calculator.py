@@ -18,7 +18,7 @@ from ase.calculators.calculator import (
 
 from se3set_ase.events import Event, EventLog
 from se3set_ase.nn.scatter import Backend
-from se3set_ase.potential import Potential, Refragment, declared_charge_and_spin
+from se3set_ase.potential import Potential, declared_charge_and_spin
 from se3set_ase.refragment import Refragmenter, WeightedHypergraph
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ class SE3SetCalculator(Calculator):
     device : ``"auto"`` (CUDA if there is one, else CPU), ``"cpu"``, ``"cuda"``, ...
     dtype : ``"float64"`` or ``"float32"`` arithmetic of the network.
     charge, spin_multiplicity : of the molecule; must be among those the model was trained on.
-    refragment : ``"smooth"``, or ``"hard"`` (published thresholds: the energy jumps at every
-        refragmentation; for comparison only, and it warns).
+    refragment : ``"smooth"``; ``"frozen"``, to keep the fragments of the first call (energies then
+        depend on where a run began; it warns when the bonds have become others); or ``"hard"``
+        (published thresholds: the energy jumps at every refragmentation; for comparison only, and
+        it warns).
     molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
         replace the perceived ones where such a bond exists.
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
@@ -76,7 +78,7 @@ class SE3SetCalculator(Calculator):
         dtype: Literal["float64", "float32"] = "float64",
         charge: int = 0,
         spin_multiplicity: int = 1,
-        refragment: Refragment = "smooth",
+        refragment: Literal["smooth", "frozen", "hard"] = "smooth",
         molecule: Mol | None = None,
         skin: float = 0.5,
         scatter: Backend = "native",
@@ -88,12 +90,17 @@ class SE3SetCalculator(Calculator):
 
             bond_orders = bond_orders_of(molecule)
         self._molecule_numbers = molecule and [a.GetAtomicNum() for a in molecule.GetAtoms()]
+        frozen = refragment == "frozen"
         try:
             self.potential = Potential(
-                model, device=device, dtype=dtype, refragment=refragment, scatter=scatter
+                model,
+                device=device,
+                dtype=dtype,
+                refragment="smooth" if refragment == "frozen" else refragment,
+                scatter=scatter,
             )
             self._refragmenter = Refragmenter(
-                self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders
+                self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError):  # a checkpoint's own error says more
@@ -177,9 +184,12 @@ class SE3SetCalculator(Calculator):
             wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
             self.potential.check(atoms, **{**wanted, **declared})
             self._check_molecule(atoms)
+            departed = self._refragmenter.departed
             listed = self._refragmenter.update(atoms.numbers, atoms.positions)
         except ValueError as error:
             raise InputError(str(error)) from error
+        if departed != self._refragmenter.departed:
+            self._warn_of_departure(atoms)
         (prediction,) = self.potential.evaluate([listed], [atoms.positions])
         self._info = declared
         self._hypergraph = prediction.hypergraph
@@ -190,6 +200,24 @@ class SE3SetCalculator(Calculator):
             "energies": prediction.energies,
             "forces": prediction.forces,
         }
+
+    def _warn_of_departure(self, atoms: Atoms) -> None:
+        changes = [
+            " ".join("-".join(f"{atoms[k].symbol}{k}" for k in bond) for bond in sorted(bonds))
+            for bonds in self._refragmenter.departed
+        ]
+        told = [
+            f"{bonds} {what}"
+            for bonds, what in zip(changes, ("formed", "broken"), strict=True)
+            if bonds
+        ]
+        if told:
+            warnings.warn(
+                "refragment='frozen': the fragments are those of the first call, but since then "
+                + ", ".join(told),
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _check_molecule(self, atoms: Atoms) -> None:
         expected = self._molecule_numbers
@@ -205,9 +233,25 @@ class SE3SetCalculator(Calculator):
         return self._hypergraph
 
     @property
+    def fragment_energies(self) -> list[tuple[tuple[int, ...], float]] | None:
+        """Atoms and energy (eV) of every fragment at the last geometry; they add up to the total.
+
+        None if there is none. See :meth:`WeightedHypergraph.fragment_energies`.
+        """
+        if self._hypergraph is None:
+            return None
+        return self._hypergraph.fragment_energies(np.asarray(self.results["energies"]))
+
+    @property
     def events(self) -> list[Event]:
         """The refragmentation log: what changed between consecutive calculations.
 
         Also those of different images, where several share this calculator. Kept by ``reset``.
+        :class:`se3set_ase.observe.EventObserver` tells the steps of a run.
         """
         return self._log.events
+
+    @property
+    def event_log(self) -> EventLog:
+        """What :attr:`events` is read from, without a copy."""
+        return self._log

@@ -147,7 +147,7 @@ def _predict_batch(
     for index, atoms in enumerate(batch):
         try:
             model.check(atoms, **{"charge": charge, **declared_charge_and_spin(atoms)})
-            check_positions(atoms.positions)
+            check_positions(atoms.positions, len(atoms))
         except ValueError as error:
             raise ValueError(f"frame {first + index}: {error}") from error
     try:

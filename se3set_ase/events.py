@@ -32,7 +32,7 @@ class Event:
 
     Attributes
     ----------
-    step : number of the energy evaluation, counted from 0.
+    step : number of the energy evaluation, counted from 0; in the log of a run, the step of that.
     kind : ``bond formed``, ``bond broken`` (its weight crossed 1/2), ``fragments merged``,
         ``fragments split`` (as those bonds have it), ``reach gained``, ``reach lost`` (the reach
         of a fragment at an atom crossed 1/2).
@@ -62,14 +62,25 @@ class EventLog:
         self._events: deque[Event] = deque(maxlen=capacity)
         self._last: WeightedHypergraph | None = None
         self._step = -1
+        self._n_events = 0
 
     @property
     def events(self) -> list[Event]:
-        """All events so far, in order."""
+        """The events that are kept, in order."""
         return list(self._events)
 
     def __len__(self) -> int:
         return len(self._events)
+
+    @property
+    def n_events(self) -> int:
+        """How many there ever were."""
+        return self._n_events
+
+    def after(self, n_events: int) -> list[Event]:
+        """Those that came when there had been ``n_events``, as far as they are kept."""
+        n = min(self._n_events - n_events, len(self._events))
+        return [self._events[k] for k in range(-n, 0)]
 
     def observe(self, now: WeightedHypergraph, energy: float) -> list[Event]:
         """Note what changed since the last call; a different molecule starts afresh."""
@@ -90,8 +101,13 @@ class EventLog:
             )
             for kind, atoms, weight in changes(last, now)
         ]
-        self._events.extend(new)
+        self.add(new)
         return new
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Note events."""
+        self._events.extend(events)
+        self._n_events += len(events)
 
 
 def changes(

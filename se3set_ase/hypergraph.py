@@ -10,7 +10,7 @@ a skin); how much each of them weighs is a smooth function of the positions, eva
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -130,13 +130,20 @@ class BondState:
         """Equal for equal bond states."""
         return self.sure.tobytes(), self.ambiguous.tobytes()
 
+    def decided(self) -> np.ndarray:
+        """(B, 2) bonds of a weight above one half, in lexicographic order."""
+        bonds = np.concatenate([self.sure, self.ambiguous[self.ambiguous_weight > 0.5]])
+        return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
 
-def check_positions(positions: np.ndarray) -> None:
-    """Raise ValueError for positions that are no geometry: shape, no atoms, NaN or infinite."""
+
+def check_positions(positions: np.ndarray, n_atoms: int) -> None:
+    """Raise ValueError for positions that are no geometry of as many atoms."""
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise ValueError(f"expected positions of shape (N, 3), got {positions.shape}")
     if len(positions) == 0:
         raise ValueError("expected at least one atom, got none")
+    if n_atoms != len(positions):
+        raise ValueError(f"expected one position per atom, got {len(positions)} for {n_atoms}")
     if not np.isfinite(positions).all():
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1)).tolist()
         raise ValueError(f"expected finite positions, got NaN or infinite ones for atoms {bad}")
@@ -181,6 +188,7 @@ def build_hypergraph(
     *,
     mixer: FragmentMixer | None = None,
     skin: float = 0.0,
+    bonds: np.ndarray | None = None,
 ) -> Hypergraph:
     """The hypergraph of one geometry.
 
@@ -190,6 +198,7 @@ def build_hypergraph(
     mixer : remembers the chemistry of bond graphs between calls (and holds bond orders, if any).
     skin : Angstrom added to cutoff and reach when listing, so that the list stays complete until
         an atom has moved by half of it (and the bond state is the same).
+    bonds : (B, 2) atom indices, ``i < j``: bonded for sure, and no others, whatever the distances.
 
     Raises
     ------
@@ -197,9 +206,7 @@ def build_hypergraph(
     """
     numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
     positions = np.asarray(positions, dtype=np.float64)
-    check_positions(positions)
-    if len(numbers) != len(positions):
-        raise ValueError(f"expected one position per atom, got {len(positions)} for {len(numbers)}")
+    check_positions(positions, len(numbers))
     search = max(config.cutoff + skin, longest_bond_of(numbers, config))
     pairs, distances = neighbour_pairs(positions, search)
     if len(distances) and distances.min() < COINCIDENT:
@@ -208,7 +215,11 @@ def build_hypergraph(
             f"expected atoms apart from each other, got atoms {i} and {j} "
             f"at a distance of {distances.min():.2g} Angstrom"
         )
-    state = find_bonds(numbers, pairs, distances, config)
+    if bonds is None:
+        state = find_bonds(numbers, pairs, distances, config)
+    else:
+        nothing = find_bonds(numbers, pairs[:0], distances[:0], config)
+        state = replace(nothing, sure=bonds)
     mixture = (mixer or FragmentMixer())(
         numbers, state.sure, state.ambiguous, state.ambiguous_weight
     )

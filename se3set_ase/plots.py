@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from se3set_ase.events import Event, spans
-from se3set_ase.report import atom_names
 from se3set_ase.simulate import DynamicsResult
+from se3set_ase.text import atom_names
 
 __all__ = ["plot_dynamics", "plot_timeline"]
 

@@ -83,7 +83,10 @@ class Potential:
         if dtype not in ("float64", "float32"):
             raise ValueError(f"expected dtype 'float64' or 'float32', got {dtype!r}")
         if refragment not in ("smooth", "hard"):
-            raise ValueError(f"expected refragment 'smooth' or 'hard', got {refragment!r}")
+            raise ValueError(
+                "expected refragment 'smooth' or 'hard' (a calculator also takes 'frozen'), "
+                f"got {refragment!r}"
+            )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: SE3Set

@@ -8,9 +8,11 @@ import json
 import math
 import operator
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from se3set_ase.events import OPPOSITE, Event
+from se3set_ase.observe import event_line
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 
 __all__ = ["EventRecord", "read_events", "write_events", "write_table"]
@@ -60,17 +62,15 @@ def read_events(path: str | os.PathLike[str]) -> EventRecord:
 def write_events(path: str | os.PathLike[str], result: DynamicsResult | RelaxResult) -> None:
     """Write the refragmentation log as JSON lines: one event per line, in order of time.
 
-    Each line has the fields of the event (``energy`` in eV); for molecular dynamics ``time_ps``
-    besides, for a relaxation ``step`` is the optimiser's.
+    Each line has the fields of the event (``energy`` in eV, ``step`` of the run); for molecular
+    dynamics ``time_ps`` besides.
     """
+    times: Sequence[float | None]
     if isinstance(result, DynamicsResult):
-        stamps = [{"time_ps": time} for time in result.event_times]
+        times = result.event_times
     else:
-        stamps = [{"step": step} for step in result.event_steps]
-    lines = [
-        json.dumps({**dataclasses.asdict(event), **stamp}) + "\n"
-        for event, stamp in zip(result.events, stamps, strict=True)
-    ]
+        times = [None] * len(result.events)
+    lines = [event_line(event, time) for event, time in zip(result.events, times, strict=True)]
     Path(path).write_text("".join(lines), encoding="utf-8")
 
 

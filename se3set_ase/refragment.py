@@ -13,6 +13,7 @@ import numpy as np
 
 from se3set_ase.bonds import COINCIDENT, neighbour_pairs
 from se3set_ase.hypergraph import (
+    BondState,
     Hypergraph,
     HypergraphConfig,
     build_hypergraph,
@@ -21,6 +22,8 @@ from se3set_ase.hypergraph import (
     longest_bond_of,
 )
 from se3set_ase.mixing import FragmentMixer
+
+Bond = tuple[int, int]
 
 
 class Refragmenter:
@@ -34,6 +37,12 @@ class Refragmenter:
     config : what decides the hypergraph.
     skin : Angstrom; more means fewer rebuilds and more items of weight zero.
     bond_orders : bond orders that replace perception, by atom pair.
+    frozen : keep the fragments of the first geometry, until atoms of other elements come.
+
+    Attributes
+    ----------
+    departed : where frozen, the bonds that the present geometry has and the first one had not,
+        and the other way round.
     """
 
     def __init__(
@@ -42,11 +51,15 @@ class Refragmenter:
         *,
         skin: float = 0.5,
         bond_orders: Mapping[tuple[int, int], float] | None = None,
+        frozen: bool = False,
     ):
         if not isinstance(skin, int | float | np.number) or not 0 <= skin < np.inf:
             raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin!r}")
         self.config = config
         self.skin = float(skin)
+        self.departed: tuple[frozenset[Bond], frozenset[Bond]] = (frozenset(), frozenset())
+        self._frozen = frozen
+        self._first_bonds: np.ndarray | None = None
         self._mixer = FragmentMixer(bond_orders)
         self._numbers = np.empty(0, dtype=np.int64)
         self._reference = np.empty((0, 3))
@@ -56,13 +69,17 @@ class Refragmenter:
 
     def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
         """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
-        check_positions(positions)
+        check_positions(positions, len(numbers))
         last = self._hypergraph
         if last is not None and not last.fleeting and self._still_listed(numbers, positions):
             vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
             state = find_bonds(numbers, self._pairs, distances, self.config)
             if state.key() == self._bonds and not (distances < COINCIDENT).any():
+                return last
+            if self._frozen and not (distances < COINCIDENT).any():
+                self._bonds = state.key()
+                self._compare(state)
                 return last
         self._rebuild(numbers, positions)
         assert self._hypergraph is not None
@@ -76,14 +93,26 @@ class Refragmenter:
 
     def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> None:
         self._hypergraph = None  # nothing stale is left behind if the build raises
-        hypergraph = build_hypergraph(
-            numbers, positions, self.config, mixer=self._mixer, skin=self.skin
-        )
         longest = longest_bond_of(numbers, self.config)
         self._pairs, distances = neighbour_pairs(positions, longest + self.skin)
-        self._bonds = find_bonds(numbers, self._pairs, distances, self.config).key()
+        state = find_bonds(numbers, self._pairs, distances, self.config)
+        first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
+        if self._frozen and first is None:
+            first = state.decided()
+        hypergraph = build_hypergraph(
+            numbers, positions, self.config, mixer=self._mixer, skin=self.skin, bonds=first
+        )
+        self._first_bonds, self._bonds = first, state.key()
+        self._compare(state)
         self._numbers, self._reference = numbers.copy(), positions.copy()
         self._hypergraph = hypergraph
+
+    def _compare(self, state: BondState) -> None:
+        """Note what bonds are others than those of the first geometry."""
+        if self._first_bonds is not None:
+            now = {(i, j) for i, j in state.decided().tolist()}
+            first = {(i, j) for i, j in self._first_bonds.tolist()}
+            self.departed = frozenset(now - first), frozenset(first - now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +143,14 @@ class WeightedHypergraph:
         """Every fragment with a weight above zero: atoms and weight."""
         weights = zip(self.structure.fragments, self.fragment_weights.tolist(), strict=True)
         return [(f.atoms, w) for f, w in weights if w > 0]
+
+    def fragment_energies(self, energies: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
+        """Energies of the atoms (N,) shared out among their fragments: atoms and energy.
+
+        E_f = sum_{i in f} W_f E_i; as the fragments of an atom weigh 1 in total, these add up to
+        the energy of the molecule.
+        """
+        return [(atoms, w * float(energies[list(atoms)].sum())) for atoms, w in self.fragments]
 
     @cached_property
     def hyperedges(self) -> list[tuple[int, tuple[int, ...], float]]:

@@ -11,9 +11,9 @@ from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
+from se3set_ase.text import atom_names, table
 
 __all__ = [
-    "atom_names",
     "describe_dynamics",
     "describe_errors",
     "describe_events",
@@ -21,31 +21,7 @@ __all__ = [
     "describe_log",
     "describe_models",
     "describe_relaxation",
-    "table",
 ]
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; numbers stand on the right.
-
-    >>> print(table(["atom", "charge"], [["H", "0.5"], ["Cl", "-10.25"]]))
-    atom  charge
-    ----  ------
-    H        0.5
-    Cl    -10.25
-    """
-    rows = [list(row) for row in rows]
-    widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
-    right = [bool(rows) and all(_is_number(row[k]) for row in rows) for k in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if at_right else cell.ljust(width)
-            for cell, width, at_right in zip(cells, widths, right, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
 
 
 def describe_models(models: Sequence[ModelInfo]) -> str:
@@ -176,15 +152,6 @@ def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20
     return "\n".join(lines)
 
 
-def atom_names(kind: str, atoms: Sequence[int], symbols: Sequence[str], most: int = 12) -> str:
-    """Atoms of an event: ``O2-H5`` for a bond, ``O2 H5 C1 and 3 more`` for others."""
-    named = [f"{symbol}{index}" for symbol, index in zip(symbols, atoms, strict=True)]
-    joint = "-" if kind.startswith("bond") else " "
-    return joint.join(named[:most]) + (
-        f" and {len(named) - most} more" if len(named) > most else ""
-    )
-
-
 def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:
     """Fragments, bonds that are between bonded and not, and hyperedges of a geometry.
 
@@ -256,11 +223,3 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", ""))
-    except ValueError:
-        return cell in ("", "-")
-    return True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from ase import Atoms, units
 from ase.io import Trajectory
 from ase.io import write as write_atoms
+
+from se3set_ase.observe import EventObserver
 
 __all__ = ["OPTIMIZERS", "DynamicsResult", "RelaxResult", "md", "relax"]
 
@@ -128,17 +129,17 @@ def relax(
     known = ", ".join(OPTIMIZERS)
     _require(optimizer in OPTIMIZERS, f"an optimizer out of {known}, got {optimizer!r}")
     rows: list[tuple[float, float]] = []
-    log = _EventLog(atoms.calc)
     converged = interrupted = False
     with _frame_writer(trajectory) as write:
         dynamics = getattr(ase.optimize, optimizer)(atoms, logfile=None)
+        observer = EventObserver(dynamics, atoms)
 
         def record() -> None:
             forces = atoms.get_forces()
             longest = float(np.sqrt((forces**2).sum(axis=1).max()))
             rows.append((float(atoms.get_potential_energy()), longest))
             write(atoms)
-            log.collect(dynamics.nsteps)
+            observer()
             if progress is not None and dynamics.nsteps:
                 progress(1)
 
@@ -154,8 +155,8 @@ def relax(
         n_steps=int(dynamics.nsteps),
         energy=energies,
         fmax=longest_forces,
-        events=tuple(log.events),
-        event_steps=tuple(log.steps),
+        events=tuple(observer.events),
+        event_steps=tuple(event.step for event in observer.events),
     )
 
 
@@ -225,13 +226,13 @@ def md(
             rng=rng,
         )
     rows: list[tuple[float, ...]] = []
-    log = _EventLog(atoms.calc)
+    observer = EventObserver(dynamics, atoms)
     interrupted = False
     with _frame_writer(trajectory) as write:
 
         def record() -> None:
             step = dynamics.nsteps
-            log.collect(step)
+            observer()
             if step % interval == 0:
                 potential = float(atoms.get_potential_energy())
                 kinetic = float(atoms.get_kinetic_energy())
@@ -268,29 +269,9 @@ def md(
         n_atoms=len(atoms),
         n_steps=int(dynamics.nsteps),
         interrupted=interrupted,
-        events=tuple(log.events),
-        event_times=tuple(step * timestep / 1000.0 for step in log.steps),
+        events=tuple(observer.events),
+        event_times=tuple(event.step * timestep / 1000.0 for event in observer.events),
     )
-
-
-class _EventLog:
-    """Notes at which step of this run the calculator added events to its own log."""
-
-    def __init__(self, calculator: Any) -> None:
-        self._calculator = calculator
-        self.events: list[Any] = []
-        self.steps: list[int] = []
-        log = getattr(calculator, "events", ())
-        # The log may be bounded, so its length tells nothing; the number of the evaluation does.
-        self._last = log[-1].step if log else -1
-
-    def collect(self, step: int) -> None:
-        log = getattr(self._calculator, "events", ())
-        new = list(itertools.takewhile(lambda event: event.step > self._last, reversed(log)))
-        if new:
-            self._last = new[0].step
-            self.events += reversed(new)
-            self.steps += [step] * len(new)
 
 
 @contextlib.contextmanager

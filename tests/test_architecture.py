@@ -18,7 +18,7 @@ MAX_LINES = 350
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"metadata"}),
-    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups"}),
+    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text"}),
     frozenset({"published_recipe"}),
     frozenset({"fragments"}),
     frozenset({"outcomes"}),
@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),
+    frozenset({"observe"}),
     frozenset({"evaluate", "simulate"}),
     frozenset({"records", "report"}),
     frozenset({"plots"}),

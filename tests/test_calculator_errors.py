@@ -288,7 +288,11 @@ def test_what_cannot_be_set(
     ("options", "text"),
     [
         ({"dtype": "double"}, r"^expected dtype 'float64' or 'float32', got 'double'$"),
-        ({"refragment": "off"}, r"^expected refragment 'smooth' or 'hard', got 'off'$"),
+        (
+            {"refragment": "off"},
+            r"^expected refragment 'smooth' or 'hard' \(a calculator also takes 'frozen'\), "
+            r"got 'off'$",
+        ),
         ({"skin": -1.0}, r"^expected a skin of 0 Angstrom or more, got -1\.0$"),
         ({"skin": float("nan")}, r"^expected a skin of 0 Angstrom or more, got nan$"),
         ({"skin": "wide"}, r"^expected a skin of 0 Angstrom or more, got 'wide'$"),

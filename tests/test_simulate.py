@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.io import read
 
-from se3set_ase.events import Event
+from se3set_ase.events import Event, EventLog
 from se3set_ase.records import write_events
 from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax
 
@@ -30,7 +30,7 @@ class LoggingEMT(EMT):
         super().__init__()
         self.calls = 0
         self.stop_at = stop_at
-        self.events: list[Event] = []
+        self.event_log = EventLog()
         self.hypergraph = type("View", (), {"n_hyperedges": 7})()
 
     def calculate(self, *args: Any, **kwargs: Any) -> None:
@@ -39,16 +39,15 @@ class LoggingEMT(EMT):
             raise KeyboardInterrupt
         super().calculate(*args, **kwargs)
         if self.calls % 10 == 0:
-            self.events.append(
-                Event(
-                    step=self.calls,
-                    kind="bond broken",
-                    atoms=(0, 1),
-                    symbols=("C", "H"),
-                    weight=0.5,
-                    energy=self.results["energy"],
-                )
+            event = Event(
+                step=self.calls,
+                kind="bond broken",
+                atoms=(0, 1),
+                symbols=("C", "H"),
+                weight=0.5,
+                energy=self.results["energy"],
             )
+            self.event_log.add([event])
 
 
 def ethane(calculator: Calculator | None = None) -> Atoms:
@@ -185,7 +184,7 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
         atoms.get_potential_energy()
     result = md(atoms, steps=25, timestep=0.5, interval=10)
     assert result.event_times == pytest.approx([0.0005, 0.0055, 0.0105])
-    assert [event.step for event in result.events] == [10, 20, 30]
+    assert [event.step for event in result.events] == [1, 11, 21]
     assert (result.n_hyperedges == 7).all()
     second = md(atoms, steps=5, velocities="keep")
     assert len(second.events) == 0  # old events are not told again

@@ -1,0 +1,45 @@
+"""Columns and names of atoms as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; numbers stand on the right.
+
+    >>> print(table(["atom", "charge"], [["H", "0.5"], ["Cl", "-10.25"]]))
+    atom  charge
+    ----  ------
+    H        0.5
+    Cl    -10.25
+    """
+    rows = [list(row) for row in rows]
+    widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
+    right = [bool(rows) and all(_is_number(row[k]) for row in rows) for k in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(cells, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def atom_names(kind: str, atoms: Sequence[int], symbols: Sequence[str], most: int = 12) -> str:
+    """Atoms of an event: ``O2-H5`` for a bond, ``O2 H5 C1 and 3 more`` for others."""
+    named = [f"{symbol}{index}" for symbol, index in zip(symbols, atoms, strict=True)]
+    joint = "-" if kind.startswith("bond") else " "
+    return joint.join(named[:most]) + (
+        f" and {len(named) - most} more" if len(named) > most else ""
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return cell in ("", "-")
+    return True
