@@ -124,7 +124,7 @@ def changes(
     old, new = last.decided_fragments, now.decided_fragments
     for fragment in sorted(new - old):
         if sum(not set(fragment).isdisjoint(part) for part in old - new) > 1:
-            yield "fragments merged", fragment, weight[fragment]
+            yield "fragments merged", fragment, weight.get(fragment, 0.0)
     for fragment in sorted(old - new):
         if sum(not set(fragment).isdisjoint(part) for part in new - old) > 1:
             yield "fragments split", fragment, weight.get(fragment, 0.0)

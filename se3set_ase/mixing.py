@@ -69,11 +69,11 @@ class FragmentMixer:
     Parameters
     ----------
     bond_orders : orders that replace perception, by atom pair ``(i, j)``, ``i < j``.
-    capacity : how much is remembered, in atoms and terms of fragments (some 100 bytes each); the
-        least recently used bond graph goes first.
+    capacity : how much is remembered, in atoms, bonds, and factors of terms (some 100 bytes each);
+        the least recently used bond graph goes first.
     """
 
-    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 40_000):
+    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 200_000):
         self._bond_orders = dict(bond_orders or {})
         self._capacity = capacity
         self._remembered = 0
@@ -153,10 +153,9 @@ class FragmentMixer:
         if result.fleeting:
             return result
         self._memory[key] = result
-        self._remembered += _size(result)
+        self._remembered += _size(key, result)
         while self._remembered > self._capacity and len(self._memory) > 1:
-            _, forgotten = self._memory.popitem(last=False)
-            self._remembered -= _size(forgotten)
+            self._remembered -= _size(*self._memory.popitem(last=False))
         return result
 
     def _orders(self, bonds: np.ndarray, atoms: np.ndarray) -> dict[tuple[int, int], float]:
@@ -167,8 +166,9 @@ class FragmentMixer:
         return {p: self._bond_orders[g] for p, g in known if g in self._bond_orders}
 
 
-def _size(mixture: Mixture) -> int:
-    return sum(len(f.atoms) + len(f.terms) for f in mixture.fragments)
+def _size(key: tuple, mixture: Mixture) -> int:
+    factors = sum(1 + len(term) for f in mixture.fragments for term in f.terms)
+    return len(key[2]) + sum(len(f.atoms) for f in mixture.fragments) + factors
 
 
 def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:

@@ -9,11 +9,14 @@ makes them local: a bond elsewhere in the molecule changes nothing, and one that
 with the probability 0.
 
 Outcomes of at most :data:`EXACT_BONDS` ambiguous bonds all count. Of more, which a chemistry has
-only where it explodes or is crushed, there are exponentially many; then all but the most ambiguous
-bonds of an outcome have to be as they probably are. With the ambiguity ``y = 4 b (1 - b)`` of each
-of its bonds, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts those that are more ambiguous than
-bond ``a`` or about as much. An outcome in which a bond is as it probably is not counts fully for
-``n_a < EXACT_BONDS - 1``, not at all beyond RANK, C2 between (:func:`se3set_ase.nn.graph.weigh`).
+only where it explodes or is crushed, there are exponentially many; then only those count in which
+all but the most ambiguous bonds are as they probably are. With the ambiguity ``y = 4 b (1 - b)`` of
+each of its bonds, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts those that are more ambiguous
+than bond ``a`` or about as much. Up to ``n_a = EXACT_BONDS - 1`` bond ``a`` changes nothing. Beyond
+RANK an outcome counts by how probable its state of ``a`` is: not at all up to one half, fully at
+1, C2 between (:func:`se3set_ase.nn.graph.likelihood`). So the most probable outcome is damped too
+while many of its bonds are far from decided, and the atoms alone take over what is lacking; a
+smooth function of the weights that leaves out improbable outcomes cannot do otherwise.
 As every ``n_a`` grows with each bond, and no more than eight bonds have one below RANK, some 2^8
 outcomes from each start are left at most; finding them needs the bond weights.
 """
@@ -32,9 +35,9 @@ from se3set_ase.fragments import CHEMISTRY_RADIUS, is_unsaturated, kept_bonds, m
 
 #: Outcomes of at most so many ambiguous bonds all count.
 EXACT_BONDS = 5
-#: Of more, the rank in ambiguity at which a bond has to be as it probably is, and how sharply
-#: ranks are told apart.
-RANK, SHARPNESS = 6.4, 0.25
+#: Of more, the rank in ambiguity at which a bond has to be as it probably is, just less than that
+#: of nine equally ambiguous ones, and how sharply ranks are told apart.
+RANK, SHARPNESS = 6.39, 0.25
 #: Rounding must not leave out what still counts.
 _MARGIN = 1e-6
 
@@ -57,9 +60,10 @@ class Outcome:
 class Chemistry:
     """Which bonds are kept in small pieces of bond graphs, remembered."""
 
-    def __init__(self, capacity: int = 20_000):
-        self._memory: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._capacity = capacity
+    def __init__(self, capacity: int = 20_000_000):
+        self._memory: OrderedDict[tuple[bytes, bytes, tuple], np.ndarray] = OrderedDict()
+        self._capacity = capacity  # bytes of keys
+        self._remembered = 0
 
     def kept(self, numbers: np.ndarray, bonds: np.ndarray, orders: BondOrders) -> np.ndarray:
         """:func:`se3set_ase.fragments.kept_bonds` of the atoms that have a bond here."""
@@ -75,8 +79,10 @@ class Chemistry:
             return self._memory[key]
         result = kept_bonds(numbers[atoms], local, near)
         self._memory[key] = result
-        if len(self._memory) > self._capacity:
-            self._memory.popitem(last=False)
+        self._remembered += len(key[0]) + len(key[1])
+        while self._remembered > self._capacity and len(self._memory) > 1:
+            forgotten, _ = self._memory.popitem(last=False)
+            self._remembered -= len(forgotten[0]) + len(forgotten[1])
         return result
 
 
@@ -173,7 +179,7 @@ class Molecule:
         """
         pending = [_Branch({}, (), (), frozenset([start]), tuple(self._open[start]))]
         while pending:
-            branch = self._followed(pending.pop())
+            branch = self._followed(pending.pop(), start)
             if min(branch.blocks) < start:
                 continue  # found from there
             state, unknown = branch.state, branch.unknown
@@ -200,11 +206,16 @@ class Molecule:
                         )
                     )
 
-    def _followed(self, branch: _Branch) -> _Branch:
-        """Join blocks for as long as what is known decides; then name the bond to ask for."""
+    def _followed(self, branch: _Branch, start: int) -> _Branch:
+        """Join blocks for as long as what is known decides; then name the bond to ask for.
+
+        Stops at a block before ``start``: what it is part of is followed from there.
+        """
         state, blocks = branch.state, branch.blocks
         rows, single = list(branch.rows), list(branch.single)
         while True:
+            if min(blocks) < start:
+                return branch._replace(blocks=blocks)
             while rows:
                 row = rows[-1]
                 unknown = self._unknown(row, self._ends[row], state)

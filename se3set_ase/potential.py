@@ -20,13 +20,17 @@ from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.metadata import ModelMetadata
 from se3set_ase.mixing import FragmentMixer
-from se3set_ase.nn.graph import Graph, collate, weigh
+from se3set_ase.nn.graph import Graph, collate
+from se3set_ase.nn.light import LightNetwork
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import resolve_model
 
 Refragment = Literal["smooth", "hard"]
+
+#: What the cache of one core, and a GPU (some 4 GB), work on at a time.
+EDGES_AT_ONCE = (2_000, 50_000)
 
 
 class UnsupportedSystem(ValueError):
@@ -94,6 +98,8 @@ class Potential:
         self.model, self.metadata = load_checkpoint(
             resolve_model(model), dtype=getattr(torch, dtype), device=device, backend=scatter
         )
+        if isinstance(self.model.network, LightNetwork):
+            self.model.network.edges_at_once = EDGES_AT_ONCE[self.model.device.type != "cpu"]
         if refragment == "hard":
             self.model.hypergraph = replace(self.model.hypergraph, hard=True)
         self._mixer = FragmentMixer()
@@ -168,17 +174,26 @@ class Potential:
         where = torch.as_tensor(
             np.concatenate(positions), dtype=torch.float64, device=self.model.device
         )
+        seen: list[np.ndarray] = []
+
+        def model(positions: torch.Tensor, graph: Graph) -> torch.Tensor:
+            w = self.model.weigh(positions, graph)
+            shown = (w.bond, w.fragment, w.hyperedge, w.reach)
+            seen.extend(t.detach().double().cpu().numpy() for t in shown)
+            return self.model.energies(graph, w)
+
         energy, forces, energies = (
-            t.detach().cpu().numpy() for t in energy_and_forces(self.model, where, graph)
+            t.detach().cpu().numpy() for t in energy_and_forces(model, where, graph)
         )
-        with torch.no_grad():
-            weights = weigh(where, graph, self.model.hypergraph, backend=self.model.backend)
-        seen = [
-            t.double().cpu().numpy() for t in (weights.bond, weights.fragment, weights.hyperedge)
-        ]
         lengths = np.array(
             [
-                (len(h.numbers), len(h.bond_atoms), len(h.fragments), len(h.hyper_atom))
+                (
+                    len(h.numbers),
+                    len(h.bond_atoms),
+                    len(h.fragments),
+                    len(h.hyper_atom),
+                    len(h.hyper_atom),
+                )
                 for h in hypergraphs
             ]
         )
@@ -194,9 +209,10 @@ class Potential:
                     bond_weights=b,
                     fragment_weights=w,
                     hyperedge_weights=u,
+                    hyperedge_reach=r,
                 ),
             )
-            for m, (e, f, b, w, u) in enumerate(
+            for m, (e, f, b, w, u, r) in enumerate(
                 zip(np.split(energies, cuts[0]), np.split(forces, cuts[0]), *parts, strict=True)
             )
         ]

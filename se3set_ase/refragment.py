@@ -25,6 +25,9 @@ from se3set_ase.mixing import FragmentMixer
 
 Bond = tuple[int, int]
 
+#: A weight that is listed; what is left of 1 may be less, and is nothing.
+ROUNDING = 1e-12
+
 
 class Refragmenter:
     """The hypergraph of a moving molecule, rebuilt only when it has to be.
@@ -124,12 +127,14 @@ class WeightedHypergraph:
     structure : the candidates, as index arrays.
     bond_weights : (A,) of the ambiguous bonds. fragment_weights : (F,).
     hyperedge_weights : (H,) ; zero for those that are listed but out of reach.
+    hyperedge_reach : (H,) how much the fragment is in its owner's reach, 1 for its members.
     """
 
     structure: Hypergraph
     bond_weights: np.ndarray
     fragment_weights: np.ndarray
     hyperedge_weights: np.ndarray
+    hyperedge_reach: np.ndarray
 
     @cached_property
     def bonds(self) -> list[tuple[tuple[int, int], float]]:
@@ -140,9 +145,9 @@ class WeightedHypergraph:
 
     @cached_property
     def fragments(self) -> list[tuple[tuple[int, ...], float]]:
-        """Every fragment with a weight above zero: atoms and weight."""
+        """Every fragment with a weight above rounding: atoms and weight."""
         weights = zip(self.structure.fragments, self.fragment_weights.tolist(), strict=True)
-        return [(f.atoms, w) for f, w in weights if w > 0]
+        return [(f.atoms, w) for f, w in weights if w > ROUNDING]
 
     def fragment_energies(self, energies: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
         """Energies of the atoms (N,) shared out among their fragments: atoms and energy.
@@ -154,7 +159,7 @@ class WeightedHypergraph:
 
     @cached_property
     def hyperedges(self) -> list[tuple[int, tuple[int, ...], float]]:
-        """Every hyperedge with a weight above zero: owner, atoms of its fragment, weight."""
+        """Every hyperedge with a weight above rounding: owner, atoms of its fragment, weight."""
         s = self.structure
         rows = zip(
             s.hyper_atom.tolist(),
@@ -162,17 +167,17 @@ class WeightedHypergraph:
             self.hyperedge_weights.tolist(),
             strict=True,
         )
-        return [(i, s.fragments[f].atoms, w) for i, f, w in rows if w > 0]
+        return [(i, s.fragments[f].atoms, w) for i, f, w in rows if w > ROUNDING]
 
     @property
     def n_hyperedges(self) -> int:
-        """Number of hyperedges with a weight above zero."""
-        return int((self.hyperedge_weights > 0).sum())
+        """Number of hyperedges with a weight above rounding."""
+        return int((self.hyperedge_weights > ROUNDING).sum())
 
     @property
     def n_edges(self) -> int:
         """Number of candidate edges of those hyperedges."""
-        return int((self.hyperedge_weights > 0)[self.structure.edge_hyper].sum())
+        return int((self.hyperedge_weights > ROUNDING)[self.structure.edge_hyper].sum())
 
     def __repr__(self) -> str:
         return (
@@ -230,7 +235,7 @@ class WeightedHypergraph:
     def _reach_decided(self) -> np.ndarray:
         """(H,) for owners outside their fragment."""
         s = self.structure
-        within = self.hyperedge_weights > 0.5 * self.fragment_weights[s.hyper_fragment]
+        within = self.hyperedge_reach > 0.5
         return ~s.hyper_member & within & self._fragment_decided[s.hyper_fragment]
 
     def decisions(self) -> tuple[int, bytes, bytes]:

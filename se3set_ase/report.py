@@ -180,6 +180,7 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
         bond_weights=weights.bond.numpy(),
         fragment_weights=weights.fragment.numpy(),
         hyperedge_weights=weights.hyperedge.numpy(),
+        hyperedge_reach=weights.reach.numpy(),
     )
     symbols = [chemical_symbols[z] for z in numbers]
     names = [f"{symbol}{i}" for i, symbol in enumerate(symbols)]

@@ -24,8 +24,8 @@ def graph(dtype: torch.dtype = torch.float64) -> Graph:
     fragments = [(0, 1, 2), (3, 4, 5)]
     hyper = [(i, f) for i in range(6) for f in range(2)]
     edges = [(h, j) for h, (i, f) in enumerate(hyper) for j in fragments[f] if j != i]
-    owner, fragment = torch.tensor(hyper).T
-    edge_hyper, edge_atom = torch.tensor(edges).T
+    owner, fragment = torch.tensor(hyper).T.contiguous()
+    edge_hyper, edge_atom = torch.tensor(edges).T.contiguous()
     member = torch.tensor([i in fragments[f] for i, f in hyper]).to(dtype)
     none = torch.empty(0, dtype=torch.int64)
     return Graph(
@@ -64,6 +64,7 @@ def weigh(positions: Tensor, graph: Graph) -> Weights:
     return Weights(
         bond=vector.new_empty(0),
         fragment=fragment,
+        reach=reach,
         hyperedge=fragment[graph.hyper_fragment] * reach,
         edge=envelope(distance, CUTOFF),
         vector=vector,

@@ -34,6 +34,7 @@ ROUNDING = 1e-12  # eV
 JUMP_ENERGY = 1e-3  # eV: what hard membership does at least, in the worst place
 JUMP_FORCES = 5e-4  # eV/Angstrom
 GRADIENT = 2e-6  # eV/Angstrom, central differences of 1e-4 Angstrom
+SINGLE = 1e-5  # of the energy and of the largest force, float32
 EXACT = 1e-10  # eV, eV/Angstrom: symmetries
 
 
@@ -247,6 +248,23 @@ def test_rotation_reflection_translation_permutation(t, model, rng):
     other = atoms.numbers.copy()
     other[[0, 3]] = other[[3, 0]]
     assert abs(evaluate(model, other, positions)[0] - energy) > 1e-3
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_symmetries_and_precision_where_outcomes_are_left_out(name, rng):
+    model = random_model()
+    atoms, path, (start, end) = CROWDED[name]()
+    t = 0.5 * (start + end)
+    surface = Surface(model, atoms.numbers, path)
+    assert surface.hypergraph(t).fleeting
+    energy, forces = surface(t)
+    turn, order = -Rotation.random(rng=7).as_matrix(), rng.permutation(len(atoms))
+    e, f = evaluate(model, atoms.numbers[order], path(t)[order] @ turn.T)
+    assert e == pytest.approx(energy, abs=EXACT * abs(energy))
+    np.testing.assert_allclose(f, forces[order] @ turn.T, atol=EXACT * np.abs(forces).max())
+    e, f = evaluate(model.float(), atoms.numbers, path(t))
+    assert e == pytest.approx(energy, rel=SINGLE)
+    np.testing.assert_allclose(f, forces, atol=SINGLE * np.abs(forces).max())
 
 
 # --- 5. Distant molecules ---------------------------------------------------------------------

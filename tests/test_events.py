@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 from watched import CONFIG, random_walk, seen, weighted
 
 from se3set_ase.events import OPPOSITE, Event, EventLog, changes, lasting, spans
+from se3set_ase.hypergraph import build_hypergraph
 from se3set_ase.refragment import Refragmenter
 
 # O-H...O on a line, each oxygen with a hydrogen of its own that stays; both chains far apart.
@@ -232,3 +234,29 @@ def test_what_the_log_does_not_tell_is_infinite() -> None:
     events, times = flicker((BROKEN, 3.0), (FORMED, 7.0))
     assert spans(events, times) == {("bond", (0, 1)): [(-np.inf, 3.0), (7.0, np.inf)]}
     assert spans([], []) == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_fragment_that_is_decided_but_weighs_nothing(dtype: torch.dtype) -> None:
+    """Twelve bonds near one half: no outcome is probable, in float32 the weight is zero.
+
+    The bonds' decisions are logged all the same, and the atom beside them has lost nothing.
+    """
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    corners += 1e-3 * np.random.default_rng(0).normal(size=corners.shape)
+    log = EventLog()
+    weights = []
+    for edge in (2.0, 1.897, 1.85, 1.897, 1.7):
+        beside = [[edge * corners[:, 0].max() + 2.4, 0.5 * edge, 0.5 * edge]]
+        positions = np.concatenate([edge * corners, beside])
+        listed = build_hypergraph(np.full(9, 6), positions, CONFIG)
+        now = weighted(listed, positions, dtype=dtype)
+        log.observe(now, energy=0.0)
+        weights.append(dict(now.fragments).get(tuple(range(8)), 0.0))
+        assert all(weight > 1e-12 for _, weight in now.fragments)
+    assert tuple(range(8)) in now.decided_fragments
+    assert weights[1] < 1e-6 < weights[-1]
+    kinds = Counter(e.kind for e in log.events)
+    assert kinds["fragments merged"] == 1
+    assert kinds["bond formed"] - kinds["bond broken"] == 12
+    assert kinds["reach lost"] == kinds["reach gained"] == 0

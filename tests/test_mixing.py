@@ -86,7 +86,9 @@ def half_broken(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Numbers, sure and ambiguous bonds and their weights of something like a molecule."""
     n = draw(st.integers(2, 14))
-    numbers = draw(st.lists(st.sampled_from([1, 1, 6, 6, 6, 7, 8, 15, 16]), min_size=n, max_size=n))
+    numbers = draw(
+        st.lists(st.sampled_from([1, 1, 6, 6, 6, 7, 8, 9, 15, 16, 17]), min_size=n, max_size=n)
+    )
     tree = [(draw(st.integers(max(0, j - 3), j - 1)), j) for j in range(1, n)]
     every = [(i, j) for i in range(n) for j in range(i + 1, n)]
     bonds = sorted({*tree, *draw(st.lists(st.sampled_from(every), max_size=3))})

@@ -16,14 +16,20 @@ CONFIG = HypergraphConfig(cutoff=4.5, reach=3.5)
 SPECIES = {1: 0, 6: 1, 8: 2}
 
 
-def weighted(g: Hypergraph, positions: np.ndarray, config: HypergraphConfig = CONFIG):
-    graph = collate([g], SPECIES, config, dtype=torch.float64)
+def weighted(
+    g: Hypergraph,
+    positions: np.ndarray,
+    config: HypergraphConfig = CONFIG,
+    dtype: torch.dtype = torch.float64,
+) -> WeightedHypergraph:
+    graph = collate([g], SPECIES, config, dtype=dtype)
     weights = weigh(torch.tensor(positions), graph, config)
     return WeightedHypergraph(
         structure=g,
-        bond_weights=weights.bond.numpy(),
-        fragment_weights=weights.fragment.numpy(),
-        hyperedge_weights=weights.hyperedge.numpy(),
+        bond_weights=weights.bond.double().numpy(),
+        fragment_weights=weights.fragment.double().numpy(),
+        hyperedge_weights=weights.hyperedge.double().numpy(),
+        hyperedge_reach=weights.reach.double().numpy(),
     )
 
 

@@ -25,10 +25,8 @@ class Features(NamedTuple):
     vector: Tensor
     tensor: Tensor
 
-    def __getitem__(self, index):  # type: ignore[override]
-        """Gather items; an integer is still the field, as in any tuple."""
-        if isinstance(index, int):
-            return tuple.__getitem__(self, index)
+    def at(self, index: Tensor) -> Features:
+        """Gather items."""
         return Features(self.scalar[index], self.vector[index], self.tensor[index])
 
     def plus(self, other: Features) -> Features:

@@ -6,15 +6,20 @@ Everything that makes the energy smooth across refragmentation is in :func:`weig
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig
 from se3set_ase.nn.scatter import Backend, scatter_sum
 from se3set_ase.outcomes import EXACT_BONDS, RANK, SHARPNESS
+
+#: Pairs of bonds of outcomes that are compared at once: some tens of MB.
+LARGEST_COMPARISON = 2_000_000
 
 
 class Graph(NamedTuple):
@@ -71,8 +76,10 @@ class Weights(NamedTuple):
     """(A,) b of each ambiguous bond."""
     fragment: Tensor
     """(F,) W_f."""
+    reach: Tensor
+    """(H,) 1 - prod_{j in f} (1 - s(d_ij)) at the owner i, 1 if it is a member of f."""
     hyperedge: Tensor
-    """(H,) u_if: W_f times the reach of f at the owner."""
+    """(H,) u_if: W_f times that."""
     edge: Tensor
     """(E,) omega: 1 at zero distance, 0 from the cutoff on."""
     vector: Tensor
@@ -137,11 +144,12 @@ def weigh(
         near = switch(distance, config.reach - config.reach_width, config.reach)
     reached = any_of(scatter_sum(near, graph.edge_hyper, n_hyper, backend))  # e -> h
     member = graph.hyper_member
-    hyperedge = fragment[graph.hyper_fragment] * (member + (1.0 - member) * reached)
+    reached = member + (1.0 - member) * reached
     return Weights(
         bond=bond,
         fragment=fragment,
-        hyperedge=hyperedge,
+        reach=reached,
+        hyperedge=fragment[graph.hyper_fragment] * reached,
         edge=envelope(distance, config.cutoff),
         vector=vector,
         distance=distance,
@@ -149,7 +157,7 @@ def weigh(
 
 
 def likelihood(factors: Tensor) -> Tensor:
-    """How much an outcome counts, 0 to 1, see :mod:`se3set_ase.outcomes`.
+    """How much each outcome counts, 0 to 1, see :mod:`se3set_ase.outcomes`.
 
     Parameters
     ----------
@@ -159,6 +167,11 @@ def likelihood(factors: Tensor) -> Tensor:
     -------
     (T,) ; exactly 1 for outcomes of at most EXACT_BONDS bonds.
     """
+    n_terms, n_bonds = factors.shape
+    rows = max(1, LARGEST_COMPARISON // n_bonds**2)
+    if n_terms > rows:
+        again = partial(checkpoint, likelihood, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([again(part) for part in factors.split(rows)])
     y = 4.0 * factors * (1.0 - factors)
     other, own = y[:, None, :], y[:, :, None]  # t, a, c
     outranks = other / (other + SHARPNESS * own + torch.finfo(y.dtype).tiny)

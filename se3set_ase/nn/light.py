@@ -10,10 +10,14 @@ order from channel-wise products instead of wide feed-forward layers on every hy
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from torch.utils.checkpoint import checkpoint
 
 from se3set_ase.nn.cartesian import (
     EDGE_PATHS,
@@ -80,6 +84,29 @@ class ScaledSiLU(nn.SiLU):
         return 1.68 * super().forward(input)
 
 
+class Part(NamedTuple):
+    """Some of the atoms, with all their hyperedges and edges: n, h, e of them."""
+
+    species: Tensor
+    """(n,)"""
+    hyper_atom: Tensor
+    """(h,) owner, counted from the part's first atom."""
+    edge_hyper: Tensor
+    """(e,) hyperedge, counted from the part's first one."""
+    owner: Tensor
+    """(e,) owner, counted from the part's first atom."""
+    edge_atom: Tensor
+    """(e,) member, among all atoms."""
+    hyperedge: Tensor
+    """(h,) weight u_if of each hyperedge."""
+    edge: Tensor
+    """(e,) weight omega of each edge."""
+    unit: Tensor
+    """(e, x) direction of each edge."""
+    basis: Tensor
+    """(e, k) radial basis at its length."""
+
+
 class VertexToHyperedge(nn.Module):
     """Each hyperedge gathers its members, seen from its owner."""
 
@@ -104,26 +131,27 @@ class VertexToHyperedge(nn.Module):
         self.gate = nn.Sequential(ScaledSiLU(), nn.Linear(hidden, config.heads))
         self.norm = config.mean_members**-0.5
 
+    def prepare(self, features: Features) -> tuple[Features | Tensor, Tensor]:
+        """What hyperedges see of every atom as a member: features, and its part of the gates."""
+        members = self.members(features.scalar) if self.first else self.members(features)
+        return members, self.member(features.scalar)
+
     def forward(
-        self, features: Features, owner: Tensor, graph: Graph, weights: Weights, basis: Tensor
+        self, own: Tensor, members: Features | Tensor, hidden: Tensor, part: Part
     ) -> Features:
-        """Atoms (N, ...) -> hyperedges (H, ...); owner (E,) is the owner i of each edge."""
-        scalar = features.scalar
-        member, n_hyper = graph.edge_atom, graph.hyper_atom.shape[0]
-        channels = scalar.shape[1]
-        logit = self.gate(
-            self.distance(basis) + self.owner(scalar)[owner] + self.member(scalar)[member]
-        )
-        attention = torch.sigmoid(logit) * (self.norm * weights.edge)[:, None]
+        """Scalars of the part (n, c), and all atoms as members -> hyperedges (h, ...)."""
+        member, n_hyper, channels = part.edge_atom, part.hyper_atom.shape[0], own.shape[1]
+        logit = self.gate(self.distance(part.basis) + self.owner(own)[part.owner] + hidden[member])
+        attention = torch.sigmoid(logit) * (self.norm * part.edge)[:, None]
         attention = attention.repeat_interleave(channels // self.heads, dim=1)  # e, c
-        radial = self.radial(basis).view(-1, self.paths, channels) * attention[:, None]  # e, p, c
-        unit = weights.vector / weights.distance[:, None]
-        if self.first:
-            message = first_edge_product(self.members(scalar)[member], unit, radial)
+        radial = self.radial(part.basis).view(-1, self.paths, channels)  # e, p, c
+        weight = radial * attention[:, None]
+        if isinstance(members, Tensor):
+            message = first_edge_product(members[member], part.unit, weight)
         else:
-            message = edge_product(self.members(features)[member], unit, radial)
+            message = edge_product(members.at(member), part.unit, weight)
         scalar, vector, tensor = (
-            gain * scatter_sum(m, graph.edge_hyper, n_hyper, self.backend)  # e -> h
+            gain * scatter_sum(m, part.edge_hyper, n_hyper, self.backend)  # e -> h
             for gain, m in zip(MEMBER_GAIN, message, strict=True)
         )
         return Features(scalar, vector, symmetric_traceless(tensor))
@@ -150,21 +178,18 @@ class HyperedgeToVertex(nn.Module):
         self.logit = nn.Parameter(torch.randn(channels) * (config.heads / channels) ** 0.5)
         self.norm = config.mean_hyperedges**-0.5
 
-    def forward(
-        self, atoms: Tensor, hyperedges: Features, graph: Graph, weights: Weights
-    ) -> Features:
-        """Scalars of the atoms (N, c) and hyperedges (H, ...) -> atoms (N, ...)."""
+    def forward(self, own: Tensor, hyperedges: Features, part: Part) -> Features:
+        """Scalars of the part's atoms (n, c), and its hyperedges (h, ...) -> atoms (n, ...)."""
         members = self.mix(hyperedges)
         together = product(members, members, self.square)
-        n_channels = atoms.shape[1]
-        hidden = silu(self.query(atoms)[graph.hyper_atom] + self.key(members.scalar))
+        n_atoms, n_channels = own.shape
+        hidden = silu(self.query(own)[part.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
         attention = torch.sigmoid(logit).repeat_interleave(n_channels // self.heads, dim=1)  # h, c
-        weight = (self.norm * weights.hyperedge)[:, None]  # h, 1
+        weight = (self.norm * part.hyperedge)[:, None]  # h, 1
         message = members.plus(together.scaled(attention)).scaled(weight)
-        size = atoms.shape[0]
         # h -> i
-        return Features(*(scatter_sum(m, graph.hyper_atom, size, self.backend) for m in message))
+        return Features(*(scatter_sum(m, part.hyper_atom, n_atoms, self.backend) for m in message))
 
 
 class Block(nn.Module):
@@ -191,26 +216,57 @@ class Block(nn.Module):
         )
 
     def forward(
-        self,
-        features: Features,
-        species: Tensor,
-        owner: Tensor,
-        graph: Graph,
-        weights: Weights,
-        basis: Tensor,
+        self, own: Features, members: Features | Tensor, hidden: Tensor, part: Part
     ) -> tuple[Features, Tensor]:
-        """New features of the atoms and their part of the energy (N,)."""
-        hyperedges = self.gather(features, owner, graph, weights, basis)
-        gathered = self.scatter(features.scalar, hyperedges, graph, weights)
+        """New features of the part's atoms and their part of the energy (n,)."""
+        hyperedges = self.gather(own.scalar, members, hidden, part)
+        gathered = self.scatter(own.scalar, hyperedges, part)
         message = saturate(self.mix(gathered), self.saturation)
-        square = product(message, message, self.second[species])
+        square = product(message, message, self.second[part.species])
         change = self.update[0](message).plus(self.update[1](square))
         if self.first:
-            features = change._replace(scalar=features.scalar + change.scalar)
+            features = change._replace(scalar=own.scalar + change.scalar)
         else:
-            features = features.plus(change)
+            features = own.plus(change)
         scalar = features.scalar + self.dense(features.scalar)
         return features._replace(scalar=scalar), self.readout(scalar).squeeze(-1)
+
+
+def parts_of(
+    species: Tensor, graph: Graph, weights: Weights, basis: Tensor, largest: int | None
+) -> list[Part]:
+    """The atoms in order, in parts of about ``largest`` edges; None: all in one."""
+    owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
+    unit = weights.vector / weights.distance[:, None]
+    n_edges = owner.shape[0]
+    if largest is None or n_edges <= 1.5 * largest:
+        edge_hyper, edge_atom = graph.edge_hyper, graph.edge_atom
+        return [
+            Part(
+                species, graph.hyper_atom, edge_hyper, owner, edge_atom,
+                weights.hyperedge, weights.edge, unit, basis,
+            )
+        ]  # fmt: skip
+    first_atom = torch.unique_consecutive(owner[::largest])
+    first_atom[0] = 0
+    first_hyper = torch.searchsorted(graph.hyper_atom, first_atom)
+    first_edge = torch.searchsorted(graph.edge_hyper, first_hyper)
+
+    def cut(first: Tensor, *arrays: Tensor) -> list[list[Tensor]]:
+        bounds = [*first.tolist(), arrays[0].shape[0]]
+        sizes = [end - start for start, end in pairwise(bounds)]
+        # Not slices: the gradient of each of those is as long as the whole.
+        return [list(torch.split(array, sizes)) for array in arrays]
+
+    (atoms,) = cut(first_atom, species)
+    hypers = cut(first_hyper, graph.hyper_atom, weights.hyperedge)
+    edges = cut(first_edge, graph.edge_hyper, owner, graph.edge_atom, weights.edge, unit, basis)
+    return [
+        Part(kinds, hyper_atom - i, edge_hyper - h, own - i, edge_atom, hyperedge, edge, to, radial)
+        for kinds, hyper_atom, hyperedge, edge_hyper, own, edge_atom, edge, to, radial, i, h in zip(
+            atoms, *hypers, *edges, first_atom, first_hyper, strict=True
+        )
+    ]
 
 
 class LightNetwork(nn.Module):
@@ -220,6 +276,12 @@ class LightNetwork(nn.Module):
     ----------
     config : its shape. n_species : number of elements. cutoff : Angstrom, of the edges.
     backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`.
+
+    Attributes
+    ----------
+    edges_at_once : larger graphs are worked on in parts of about so many edges, each computed once
+        more for the gradient instead of being kept: memory is that of one part, which the
+        processor's cache can hold. Not for padded graphs. None: all at once.
     """
 
     def __init__(
@@ -229,6 +291,7 @@ class LightNetwork(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(n_species, config.channels)
         self.cutoff = cutoff
+        self.edges_at_once: int | None = None
         self.basis = BesselBasis(config.radial_functions, cutoff)
         self.blocks = nn.ModuleList(
             Block(config, n_species, first=index == 0, backend=backend)
@@ -243,12 +306,25 @@ class LightNetwork(nn.Module):
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
         basis = self.cutoff * self.basis(weights.distance)  # of order one
-        owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
+        parts = parts_of(species, graph, weights, basis, self.edges_at_once)
         scalar = self.embedding(species)
         n, c = scalar.shape
         features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 3, 3, c))
         output = scalar.new_zeros(n)
         for block in self.blocks:
-            features, energy = block(features, species, owner, graph, weights, basis)
+            assert isinstance(block, Block)
+            members, hidden = block.gather.prepare(features)
+            if len(parts) == 1:
+                features, energy = block(features, members, hidden, parts[0])
+            else:
+                sizes = [len(part.species) for part in parts]
+                own = zip(*(torch.split(f, sizes) for f in features), strict=True)
+                again = partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
+                done = [
+                    again(Features(*f), members, hidden, part)
+                    for f, part in zip(own, parts, strict=True)
+                ]
+                features = Features(*map(torch.cat, zip(*(f for f, _ in done), strict=True)))
+                energy = torch.cat([e for _, e in done])
             output = output + energy
         return output

@@ -184,7 +184,14 @@ class SE3Set(nn.Module):
         -------
         (N,) float64: networks may be single precision, sums of total energies may not.
         """
-        weights = weigh(positions, graph, self.hypergraph, backend=self.backend)
+        return self.energies(graph, self.weigh(positions, graph))
+
+    def weigh(self, positions: Tensor, graph: Graph) -> Weights:
+        """:func:`se3set_ase.nn.graph.weigh` with the settings of this model."""
+        return weigh(positions, graph, self.hypergraph, backend=self.backend)
+
+    def energies(self, graph: Graph, weights: Weights) -> Tensor:
+        """:meth:`forward` at the positions that the weights come from."""
         n_atoms = graph.species.shape[0]
         output = self.network(*with_lone_atoms(graph, weights, len(self.elements)))
         zero = output[n_atoms:][graph.species]  # the same network on each element's lone atom

@@ -252,10 +252,10 @@ def test_contractions_are_their_formulas(
     torch.testing.assert_close(function(a, b), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_features_gather_items_but_stay_a_tuple() -> None:
+def test_features_gather_items() -> None:
     f = features()
     index = torch.tensor([3, 3, 0])
-    assert torch.equal(f[index].tensor, f.tensor[index])
+    assert torch.equal(f.at(index).tensor, f.tensor[index])
     assert f[0] is f.scalar
     scalar, vector, tensor = f.scaled(torch.full((N, C), 2.0, dtype=torch.float64))
     assert torch.equal(vector, 2.0 * f.vector)
