@@ -1,0 +1,89 @@
+"""How smooth the energy is through every kind of refragmentation, beside hard membership.
+
+    python benchmarks/smoothness.py --output docs     # ten minutes on one core
+
+The scans are those of tests/paths.py. At each event: the largest third difference of the energy
+and second difference of a force component in steps of 1e-4 Angstrom, float64. Writes
+smoothness.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import platform
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import se3set_ase
+from se3set_ase.checkpoint import load_checkpoint
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.registry import resolve_model
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from paths import CROWDED, PATHS
+from scans import Surface, roughness
+
+STEP = 1e-4  # Angstrom
+
+
+def main() -> None:
+    """Run, tell, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(11)
+    untrained = SE3Set(
+        elements=(1, 6, 7, 8),
+        hypergraph=HypergraphConfig(),
+        network=LightConfig(channels=16, heads=4, mean_members=16.0, mean_hyperedges=8.0),
+        atomic_energies=(0.0,) * 4,
+        shifts=(-2.0, -5.0, -4.0, -4.0),
+    ).double()
+    acac, _ = load_checkpoint(resolve_model("acac"), dtype=torch.float64)
+    rows = [
+        scan(name, path, label, model)
+        for label, model in (("random weights", untrained), ("acac", acac))
+        for name, path in {**PATHS, **CROWDED}.items()
+        if set(path()[0].numbers.tolist()) <= set(model.elements)
+    ]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with (arguments.output / "smoothness.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    """One row: worst differences over the events of a path, smooth and hard."""
+    atoms, positions, (start, end) = path()
+    row: dict[str, object] = {"path": name, "model": label}
+    settings = model.hypergraph
+    for kind, hard in (("smooth", False), ("hard", True)):
+        model.hypergraph = replace(settings, hard=hard)
+        surface = Surface(model, atoms.numbers, positions)
+        events = surface.events(start, end, n=160, most=6)
+        worst = [roughness(surface, t, STEP, n=5) for t in events]
+        row[f"{kind}_events"] = len(worst)
+        row[f"{kind}_energy_eV"] = f"{max(r.energy for r in worst):.2e}"
+        row[f"{kind}_forces_eV_A"] = f"{max(r.forces for r in worst):.2e}"
+    model.hypergraph = settings
+    print(row, flush=True)
+    return row | {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "se3set_ase": se3set_ase.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
