@@ -29,7 +29,7 @@ import torch
 from ase import Atoms, units
 from ase.build import molecule
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
 from systems import graphene_flake, peptide_helix, water_cluster
 
@@ -46,7 +46,7 @@ from se3set_ase.refragment import Refragmenter
 
 GFN2 = Path(__file__).parent / "gfn2" / "model"
 #: Atoms and steps.
-STEPS = {42: 1000, 102: 400, 302: 150, 1002: 60}
+STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
 GROWTH: dict[str, list[Callable[[], Atoms]]] = {
     "peptide helix": [lambda n=n: peptide_helix(n) for n in (9, 29, 99, 199)],
     "water cluster": [lambda n=n: water_cluster(n) for n in (34, 100, 334, 667)],
@@ -141,8 +141,8 @@ def heated(atoms: Atoms, steps: int) -> list[Atoms]:
     """Geometries one step of 0.5 fs apart, at 300 K."""
     moving = atoms.copy()
     moving.calc = SE3SetCalculator(GFN2, device="cpu", dtype="float32")
-    FIRE(moving, logfile=None).run(fmax=0.5, steps=50)
-    MaxwellBoltzmannDistribution(moving, temperature_K=300, rng=np.random.default_rng(1))
+    FIRE(moving, logfile=None).run(fmax=0.5, steps=30)
+    thermalize_momenta(moving, temperature_K=300, rng=np.random.default_rng(1))
     dynamics = Langevin(
         moving, 0.5 * units.fs, temperature_K=300, friction=0.02 / units.fs, fixcm=False
     )

@@ -190,7 +190,8 @@ def md(
     ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
     friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
     refragment: Annotated[
-        Membership, typer.Option(help="hard: for comparison only, the energy jumps.")
+        Membership,
+        typer.Option(help="frozen: fragments of the first frame. hard: for comparison, jumps."),
     ] = Membership.smooth,
     seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
     interval: Annotated[int, typer.Option(min=1, help="Steps between two records.")] = 10,

@@ -27,6 +27,7 @@ class Membership(str, enum.Enum):
     """How an atom belongs to a fragment."""
 
     smooth = "smooth"
+    frozen = "frozen"
     hard = "hard"
 
 

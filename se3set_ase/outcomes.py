@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from se3set_ase.bondgraph import adjacency_lists, components, within
+from se3set_ase.bondgraph import adjacency_lists, components, in_small_ring, within
 from se3set_ase.fragments import CHEMISTRY_RADIUS, is_unsaturated, kept_bonds, multiple_bonds
 
 #: Outcomes of at most so many ambiguous bonds all count.
@@ -138,7 +138,7 @@ class Molecule:
         self._ambiguous_of = [[row for row in rows if is_ambiguous[row]] for rows in self._bonds_of]
         # Whatever becomes of the ambiguous bonds, a bond is kept or cut as it is now if all of
         # them are further away than the chemistry's radius; and kept, if it is one to hydrogen,
-        # or a multiple one between atoms that have none.
+        # a multiple one between atoms that have none, or in a small ring that has none.
         neighbours = adjacency_lists(len(numbers), bonds)
         broken = np.zeros(len(numbers), dtype=bool)
         broken[bonds[is_ambiguous].ravel()] = True
@@ -146,6 +146,9 @@ class Molecule:
         near[list(within(neighbours, np.flatnonzero(broken).tolist(), CHEMISTRY_RADIUS))] = True
         multiple = multiple_bonds(numbers, bonds, bond_orders) & ~broken[bonds].any(axis=1)
         sure = ~is_ambiguous & (multiple | (numbers[bonds] == 1).any(axis=1))
+        unbroken = adjacency_lists(len(numbers), bonds[~is_ambiguous])
+        for row in np.flatnonzero(near[bonds].any(axis=1) & ~is_ambiguous & ~sure).tolist():
+            sure[row] = in_small_ring(unbroken, *self._ends[row])
         open_ = near[bonds].any(axis=1) & ~sure
         together = sure | (kept_bonds(numbers, bonds, bond_orders) & ~open_)
         self.blocks = components(len(numbers), bonds[together])
