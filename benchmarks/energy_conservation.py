@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
-import os
-import platform
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import ase
 import numpy as np
-import torch
 from ase.io import read
+from machine import about, write_rows
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-import se3set_ase
 from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import DynamicsResult, md, relax
 
@@ -126,13 +121,7 @@ def describe(name: str, refragment: str, dtype: str, result: DynamicsResult) -> 
         "events": len(kinds),
         "bond_events": sum(kind.startswith("bond") for kind in kinds),
         "atoms": result.n_atoms,
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "ase": ase.__version__,
-        "se3set_ase": se3set_ase.__version__,
+        **about(),
     }
 
 
@@ -157,14 +146,6 @@ def trace(result: DynamicsResult) -> list[dict[str, object]]:
         }
         for k, (time, energy) in enumerate(zip(times, per_atom(result)[every], strict=True))
     ]
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    """As CSV."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -10,17 +10,13 @@ smoothness.csv.
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from machine import about, write_rows
 
-import se3set_ase
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.light import LightConfig
@@ -55,11 +51,7 @@ def main() -> None:
         for name, path in {**PATHS, **CROWDED}.items()
         if set(path()[0].numbers.tolist()) <= set(model.elements)
     ]
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with (arguments.output / "smoothness.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(arguments.output / "smoothness.csv", rows)
 
 
 def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # type: ignore[no-untyped-def]
@@ -77,12 +69,7 @@ def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # ty
         row[f"{kind}_forces_eV_A"] = f"{max(r.forces for r in worst):.2e}"
     model.hypergraph = settings
     print(row, flush=True)
-    return row | {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
-        "se3set_ase": se3set_ase.__version__,
-    }
+    return row | about()
 
 
 if __name__ == "__main__":

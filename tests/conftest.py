@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from untrained import METADATA, Make, tiny_model
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint import save_checkpoint
 
 # No deadline: the first example pays for what torch loads late.  The same examples in every run.
 settings.register_profile("se3set", deadline=None, derandomize=True, max_examples=50)
@@ -71,3 +76,17 @@ def rng() -> np.random.Generator:
 def torch_rng() -> torch.Generator:
     """A torch generator (CPU) with the same seed in every test."""
     return torch.Generator().manual_seed(20260101)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small model with random weights, see ``untrained.py``."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(folder, tiny_model(), METADATA)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(saved: Path) -> Make:
+    """Makes calculators of it."""
+    return lambda **options: SE3SetCalculator(saved, device="cpu", **options)

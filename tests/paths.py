@@ -192,8 +192,10 @@ def new_group() -> Scan:
     return atoms, moving(atoms, [oxygen, acidic], along), (0.0, 2.0)
 
 
-def hot_cut(index: int) -> Scan:
+def hot_cut(index: int, furthest: float = 0.25) -> Scan:
     """A straight line in a random direction through a geometry from dynamics at 1500 K.
+
+    ``furthest`` is how far the atom that moves most goes to either side, Angstrom.
 
     The geometries: ``md(atoms, temperature_K=1500, timestep=0.5, friction=0.02)`` with the model
     acac, from its minimum, one each 100 fs.
@@ -202,7 +204,7 @@ def hot_cut(index: int) -> Scan:
     assert isinstance(atoms, Atoms)
     direction = np.random.default_rng(index).normal(size=(len(atoms), 3))
     direction /= np.linalg.norm(direction, axis=1).max()
-    return atoms, lambda t: atoms.positions + t * direction, (-0.4, 0.4)
+    return atoms, lambda t: atoms.positions + t * direction, (-furthest, furthest)
 
 
 #: Events of up to five coupled bonds.

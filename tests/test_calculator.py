@@ -10,7 +10,6 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,30 +18,15 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from rdkit import Chem
-from untrained import ATOMIC_ENERGIES, METADATA, tiny_model
+from untrained import ATOMIC_ENERGIES, Make
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import save_checkpoint
 
 SAME_ENERGY = 1e-10  # eV, of the same geometry reached in another way, float64
 SAME_FORCES = 1e-9  # eV/Angstrom
 GRADIENT_TOLERANCE = 1e-6  # eV/Angstrom, fourth-order differences of float64 energies
 SINGLE_ENERGY = 1e-3  # eV, float32 against float64
 SINGLE_FORCES = 1e-3  # eV/Angstrom
-
-Make = Callable[..., SE3SetCalculator]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_checkpoint(folder, tiny_model(), METADATA)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def make(saved: Path) -> Make:
-    return lambda **options: SE3SetCalculator(saved, device="cpu", **options)
 
 
 def ethanol(seed: int = 0) -> Atoms:

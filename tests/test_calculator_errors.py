@@ -16,24 +16,12 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculatorSetupError, InputError
 from rdkit import Chem
-from untrained import METADATA, tiny_model
+from untrained import Make
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import METADATA_FILE, WEIGHTS_FILE, CheckpointError, save_checkpoint
+from se3set_ase.checkpoint import METADATA_FILE, WEIGHTS_FILE, CheckpointError
 
 SAME_ENERGY = 1e-10  # eV
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_checkpoint(folder, tiny_model(), METADATA)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def make(saved: Path) -> Callable[..., SE3SetCalculator]:
-    return lambda **options: SE3SetCalculator(saved, device="cpu", **options)
 
 
 # --- Systems and geometries ------------------------------------------------------------------
@@ -145,7 +133,7 @@ BAD: dict[str, tuple[Callable[[], Atoms], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_the_error_and_nothing_stale(make: Callable[..., SE3SetCalculator], name: str) -> None:
+def test_the_error_and_nothing_stale(make: Make, name: str) -> None:
     build, kind, text = BAD[name]
     calculator = make()
     good = molecule("H2O")
@@ -174,7 +162,7 @@ def test_the_error_and_nothing_stale(make: Callable[..., SE3SetCalculator], name
 
 
 def test_a_failed_geometry_called_directly_leaves_nothing_stale(
-    make: Callable[..., SE3SetCalculator],
+    make: Make,
 ) -> None:
     """As drivers do that call calculate() themselves, past ASE's own reset."""
     calculator = make()
@@ -189,7 +177,7 @@ def test_a_failed_geometry_called_directly_leaves_nothing_stale(
 
 
 def test_an_error_of_the_network_leaves_nothing_stale(
-    make: Callable[..., SE3SetCalculator], monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calculator, water = make(), molecule("H2O")
     energy = calculator.get_potential_energy(water)
@@ -208,7 +196,7 @@ def test_an_error_of_the_network_leaves_nothing_stale(
     assert calculator.get_potential_energy(water) == pytest.approx(energy, abs=SAME_ENERGY)
 
 
-def test_info_that_turns_bad_afterwards(make: Callable[..., SE3SetCalculator]) -> None:
+def test_info_that_turns_bad_afterwards(make: Make) -> None:
     water = molecule("H2O")
     water.calc = make()
     energy = water.get_potential_energy()
@@ -224,7 +212,7 @@ def test_info_that_turns_bad_afterwards(make: Callable[..., SE3SetCalculator]) -
     assert water.get_potential_energy() == energy
 
 
-def test_no_atoms_given(make: Callable[..., SE3SetCalculator]) -> None:
+def test_no_atoms_given(make: Make) -> None:
     with pytest.raises(InputError, match=r"^expected atoms to calculate, got none$"):
         make().calculate()
     with pytest.raises(InputError, match=r"^expected atoms to calculate, got none$"):
@@ -234,7 +222,7 @@ def test_no_atoms_given(make: Callable[..., SE3SetCalculator]) -> None:
 # --- Charge and spin as parameters -----------------------------------------------------------
 
 
-def test_charge_and_spin_parameters(make: Callable[..., SE3SetCalculator]) -> None:
+def test_charge_and_spin_parameters(make: Make) -> None:
     water = molecule("H2O")
     for options, text in (
         ({"charge": 1}, r"^expected charge 0, which model 'tiny' was trained on, got 1$"),
@@ -249,7 +237,7 @@ def test_charge_and_spin_parameters(make: Callable[..., SE3SetCalculator]) -> No
 
 
 def test_set_forgets_results_only_if_something_changed(
-    make: Callable[..., SE3SetCalculator],
+    make: Make,
 ) -> None:
     water = molecule("H2O")
     water.calc = make()
@@ -274,9 +262,7 @@ def test_set_forgets_results_only_if_something_changed(
         ({"colour": None}, r"expected parameters among \['charge', .*\], got \['colour'\]"),
     ],
 )
-def test_what_cannot_be_set(
-    make: Callable[..., SE3SetCalculator], changes: dict[str, Any], text: str
-) -> None:
+def test_what_cannot_be_set(make: Make, changes: dict[str, Any], text: str) -> None:
     calculator = make()
     before = dict(calculator.parameters)
     with pytest.raises(CalculatorSetupError, match=text):
@@ -318,7 +304,7 @@ def test_torch_scatter_that_is_not_installed(saved: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("smiles", ["O", "[H]O", "[H][H].O"])
-def test_a_molecule_of_other_atoms(make: Callable[..., SE3SetCalculator], smiles: str) -> None:
+def test_a_molecule_of_other_atoms(make: Make, smiles: str) -> None:
     mol = Chem.MolFromSmiles(smiles, sanitize=False)
     calculator = make(molecule=mol)
     with pytest.raises(

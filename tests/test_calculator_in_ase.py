@@ -27,28 +27,13 @@ from ase.mep import NEB
 from ase.optimize.ode import ODE12r
 from ase.optimize.sciopt import SciPyFminBFGS, SciPyFminCG
 from ase.vibrations import Vibrations
-from untrained import METADATA, tiny_model
+from untrained import Make
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import save_checkpoint
 
 SAME_ENERGY = 1e-10  # eV
 SAME_FORCES = 1e-9  # eV/Angstrom
 FILE_FORCES = 1e-7  # eV/Angstrom, written as text with eight digits
-
-Make = Callable[..., SE3SetCalculator]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_checkpoint(folder, tiny_model(), METADATA)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def make(saved: Path) -> Make:
-    return lambda **options: SE3SetCalculator(saved, device="cpu", **options)
 
 
 def methanol(seed: int = 0) -> Atoms:

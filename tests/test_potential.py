@@ -12,10 +12,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from untrained import ATOMIC_ENERGIES, METADATA, tiny_model
+from untrained import ATOMIC_ENERGIES
 
 from se3set_ase import Potential
-from se3set_ase.checkpoint import CheckpointError, save_checkpoint
+from se3set_ase.checkpoint import CheckpointError
 from se3set_ase.hypergraph import build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.potential import UnsupportedSystem, declared_charge_and_spin
@@ -24,13 +24,6 @@ SAME_ENERGY = 1e-10  # eV: alone and in a batch, float64
 SAME_FORCES = 1e-9  # eV/Angstrom
 SINGLE_ENERGY = 1e-3  # eV: float32 against float64
 SINGLE_FORCES = 1e-3  # eV/Angstrom
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_checkpoint(folder, tiny_model(), METADATA)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
+from se3set_ase import SE3SetCalculator
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.nn.light import LightConfig
 from se3set_ase.nn.model import SE3Set
+
+#: Makes a calculator of :func:`tiny_model` with these options (fixture ``make``).
+Make = Callable[..., SE3SetCalculator]
 
 ATOMIC_ENERGIES = (-13.587222780835477, -1029.4889999168986, -2041.9816003861047)  # eV
 
