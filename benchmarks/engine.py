@@ -10,8 +10,8 @@ made with the model of benchmarks/gfn2: each frame is given to both.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -42,6 +42,7 @@ from se3set_ase.refragment import Refragmenter
 GFN2 = Path(__file__).parent / "gfn2" / "model"
 #: Atoms and steps.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
+MEASUREMENTS = ("step", "unseen", "growth")
 GROWTH: dict[str, list[Callable[[], Atoms]]] = {
     "peptide helix": [lambda n=n: peptide_helix(n) for n in (9, 29, 99, 199)],
     "water cluster": [lambda n=n: water_cluster(n) for n in (34, 100, 334, 667)],
@@ -52,6 +53,7 @@ GROWTH: dict[str, list[Callable[[], Atoms]]] = {
 def main() -> None:
     """Run, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measurements", nargs="*", default=MEASUREMENTS, metavar="MEASUREMENT")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     parser.add_argument("--one", nargs=2, metavar=("SYSTEM", "INDEX"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -60,8 +62,26 @@ def main() -> None:
         system, index = arguments.one
         print(json.dumps(one_call(GROWTH[system][int(index)]())))
         return
-    rows = [per_step(n, steps) for n, steps in STEPS.items()]
-    rows.append(unseen_chemistry())
+    path = arguments.output / "engine.csv"
+    kept = [
+        row
+        for row in (csv.DictReader(path.read_text().splitlines()) if path.exists() else ())
+        if row["measurement"] not in arguments.measurements
+    ]
+    rows: list[dict[str, object]] = []
+    if "step" in arguments.measurements:
+        rows += [per_step(n, steps) for n, steps in STEPS.items()]
+    if "unseen" in arguments.measurements:
+        rows.append(unseen_chemistry())
+    if "growth" in arguments.measurements:
+        rows += growth()
+    rows = [*kept, *({**row, **about()} for row in rows)]
+    write_rows(path, sorted(rows, key=lambda row: MEASUREMENTS.index(str(row["measurement"]))))
+
+
+def growth() -> list[dict[str, object]]:
+    """Time and memory of a call as N grows, and the exponents with which they do."""
+    rows = []
     for system, sizes in GROWTH.items():
         calls = []
         for index in range(len(sizes)):
@@ -72,10 +92,10 @@ def main() -> None:
             rows.append(tell({"measurement": "growth", "system": system, **calls[-1]}))
         exponents = {
             f"exponent_{key}": slope([c["atoms"] for c in calls], [c[key] for c in calls])
-            for key in ("call_ms", "memory_MB")
+            for key in ("edges", "call_ms", "memory_MB")
         }
         rows.append(tell({"measurement": "growth", "system": system, **exponents}))
-    write_rows(arguments.output / "engine.csv", [{**row, **about()} for row in rows])
+    return rows
 
 
 def per_step(n_atoms: int, steps: int) -> dict[str, object]:
@@ -179,26 +199,29 @@ def one_call(atoms: Atoms) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         calc = untrained(folder)
         calc.get_forces(molecule("H2O"))
-        start_MB = peak_MB()
-        times = []
+        times, memory = [], []
         for k in range(3 if len(atoms) > 500 else 6):
             moved = atoms.copy()
             moved.positions += k  # nothing is listed any more
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+            before = resident_kB("VmRSS")
             start = time.process_time()
             calc.get_forces(moved)
             times.append(time.process_time() - start)
+            memory.append(resident_kB("VmHWM") - before)
     return {
         "atoms": len(atoms),
         "fragments": len(calc.hypergraph.fragments),
         "edges": calc.hypergraph.n_edges,
         "call_ms": 1e3 * min(times),
-        "memory_MB": peak_MB() - start_MB,  # beyond what a molecule of water needs
+        "memory_MB": max(memory) / 1024,  # beyond what the process had before the call
     }
 
 
-def peak_MB() -> float:
-    """Most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident_kB(what: str) -> int:
+    """Memory of this process, now (VmRSS) or at most (VmHWM); Linux."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{what}:")[1].split()[0])
 
 
 def slope(sizes: list[float], values: list[float]) -> float:

@@ -154,10 +154,8 @@ def check_positions(positions: np.ndarray, n_atoms: int) -> None:
         )
 
 
-def find_bonds(
-    numbers: np.ndarray, pairs: np.ndarray, distances: np.ndarray, config: HypergraphConfig
-) -> BondState:
-    """Sort candidate pairs (P, 2) at their distances (P,) into sure and ambiguous bonds."""
+def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
+    """Distances between which the bond of each pair is ambiguous: (P, 2) Angstrom."""
     limits = bond_range(
         numbers,
         pairs,
@@ -166,6 +164,14 @@ def find_bonds(
     )
     if config.hard:
         limits = np.repeat(limits.mean(axis=1, keepdims=True), 2, axis=1)
+    return limits
+
+
+def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
+    """Sort candidate pairs (P, 2) at their distances (P,) into sure and ambiguous bonds.
+
+    ``limits`` : (P, 2) as :func:`bond_limits` gives them.
+    """
     sure = distances <= limits[:, 0]
     ambiguous = ~sure & (distances < limits[:, 1])
     return BondState(
@@ -216,9 +222,9 @@ def build_hypergraph(
             f"at a distance of {distances.min():.2g} Angstrom"
         )
     if bonds is None:
-        state = find_bonds(numbers, pairs, distances, config)
+        state = find_bonds(pairs, distances, bond_limits(numbers, pairs, config))
     else:
-        nothing = find_bonds(numbers, pairs[:0], distances[:0], config)
+        nothing = find_bonds(pairs[:0], distances[:0], np.empty((0, 2)))
         state = replace(nothing, sure=bonds)
     mixture = (mixer or FragmentMixer())(
         numbers, state.sure, state.ambiguous, state.ambiguous_weight

@@ -16,6 +16,7 @@ from se3set_ase.hypergraph import (
     BondState,
     Hypergraph,
     HypergraphConfig,
+    bond_limits,
     build_hypergraph,
     check_positions,
     find_bonds,
@@ -67,6 +68,7 @@ class Refragmenter:
         self._numbers = np.empty(0, dtype=np.int64)
         self._reference = np.empty((0, 3))
         self._pairs = np.empty((0, 2), dtype=np.int64)
+        self._limits = np.empty((0, 2))
         self._bonds: tuple[bytes, bytes] | None = None
         self._hypergraph: Hypergraph | None = None
 
@@ -77,7 +79,7 @@ class Refragmenter:
         if last is not None and not last.fleeting and self._still_listed(numbers, positions):
             vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
-            state = find_bonds(numbers, self._pairs, distances, self.config)
+            state = find_bonds(self._pairs, distances, self._limits)
             if state.key() == self._bonds and not (distances < COINCIDENT).any():
                 return last
             if self._frozen and not (distances < COINCIDENT).any():
@@ -98,7 +100,8 @@ class Refragmenter:
         self._hypergraph = None  # nothing stale is left behind if the build raises
         longest = longest_bond_of(numbers, self.config)
         self._pairs, distances = neighbour_pairs(positions, longest + self.skin)
-        state = find_bonds(numbers, self._pairs, distances, self.config)
+        self._limits = bond_limits(numbers, self._pairs, self.config)
+        state = find_bonds(self._pairs, distances, self._limits)
         first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
         if self._frozen and first is None:
             first = state.decided()
