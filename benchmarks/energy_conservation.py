@@ -29,6 +29,11 @@ ROOT = Path(__file__).parents[1]
 GFN2 = ROOT / "benchmarks" / "gfn2"
 COLOURS = {"smooth": "#0072B2", "hard": "#D55E00"}
 KINDS = ("reach", "fragments", "bond")
+STROKES = {
+    "reach": {"color": "#999999"},
+    "fragments": {"color": "#009E73", "lw": 2.5},
+    "bond": {"color": "#CC79A7", "linestyle": "--"},
+}
 #: Every so many steps of 0.5 fs a row of the kept energies: 0.1 ps.
 THINNING = 200
 
@@ -175,14 +180,18 @@ def draw(folder: Path, path: Path) -> None:
             drift = float(row["drift_meV_atom_ps"])
             label = f"{refragment}: {drift:+.2g} meV/atom/ps, {row['events']} events"
             energy.plot(time, total, color=COLOURS[refragment], lw=1.2, label=label)
-        for level, kind in enumerate(KINDS):  # of the smooth run, drawn last
-            there = [float(r["time_ps"]) for r in rows if int(r[f"{kind}_events"])]
-            events.plot(there, np.full(len(there), level), "|", color=COLOURS["smooth"], ms=6)
+        times = [float(r["time_ps"]) for r in rows]  # of the smooth run, drawn last
+        for kind in KINDS:
+            counts = [int(r[f"{kind}_events"]) for r in rows]
+            if any(counts):
+                per_ps, edges = np.histogram(times, np.arange(max(times) + 1), weights=counts)
+                events.stairs(per_ps, edges, baseline=None, label=kind, **STROKES[kind])
         energy.set_title(SYSTEMS[name].title, loc="left", fontsize="medium")
         energy.set_ylabel("total energy\nmeV/atom")
         energy.legend(frameon=False, fontsize="small")
-        events.set_yticks(range(3), ["reach", "fragments", "bonds"], fontsize="small")
-        events.set_ylim(-0.6, 2.6)
+        events.set_ylim(0, 1.5 * events.get_ylim()[1])
+        events.set_ylabel("events\nper ps")
+        events.legend(frameon=False, fontsize="small", ncols=3, loc="upper right")
     axes[-1].set_xlabel("time / ps")
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
