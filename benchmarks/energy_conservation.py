@@ -168,6 +168,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw(folder: Path, path: Path) -> None:
     """Total energy per atom over time, float64, with the events, for each system."""
     names = [name for name in SYSTEMS if (folder / f"{name}_smooth_float64.csv").exists()]
+    if not names:
+        return
     figure = Figure(figsize=(8, 2.6 * len(names)), layout="constrained")
     axes = figure.subplots(
         2 * len(names), 1, sharex=True, squeeze=False, height_ratios=[3, 1] * len(names)
