@@ -1,6 +1,7 @@
 """How smooth the energy is through every kind of refragmentation, beside hard membership.
 
-    python benchmarks/smoothness.py --output docs     # ten minutes on one core
+    python benchmarks/smoothness.py                   # ten minutes on one core
+    python benchmarks/smoothness.py "ring opening"    # one path; the other rows are kept
 
 The scans are those of tests/paths.py. At each event: the largest third difference of the energy
 and second difference of a force component in steps of 1e-4 Angstrom, float64. Writes
@@ -10,6 +11,7 @@ smoothness.csv.
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,17 +26,21 @@ from se3set_ase.nn.model import SE3Set
 from se3set_ase.registry import resolve_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from paths import CROWDED, PATHS
+from paths import CROWDED, FAR, PATHS
 from scans import Surface, roughness
 
 STEP = 1e-4  # Angstrom
+ALL = {**PATHS, **FAR, **CROWDED}
 
 
 def main() -> None:
     """Run, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(ALL), metavar="PATH")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(ALL):
+        parser.error(f"expected paths out of {', '.join(ALL)}, got {', '.join(unknown)}")
     torch.set_num_threads(1)
     torch.manual_seed(11)
     untrained = SE3Set(
@@ -45,13 +51,16 @@ def main() -> None:
         shifts=(-2.0, -5.0, -4.0, -4.0),
     ).double()
     acac, _ = load_checkpoint(resolve_model("acac"), dtype=torch.float64)
-    rows = [
-        scan(name, path, label, model)
-        for label, model in (("random weights", untrained), ("acac", acac))
-        for name, path in {**PATHS, **CROWDED}.items()
-        if set(path()[0].numbers.tolist()) <= set(model.elements)
-    ]
-    write_rows(arguments.output / "smoothness.csv", rows)
+    path = arguments.output / "smoothness.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = [row for row in rows if row["path"] not in arguments.names]
+    models = {"random weights": untrained, "acac": acac}
+    for label, model in models.items():
+        for name in arguments.names:
+            if set(ALL[name]()[0].numbers.tolist()) <= set(model.elements):
+                rows.append(scan(name, ALL[name], label, model))
+    order = [(label, name) for label in models for name in ALL]
+    write_rows(path, sorted(rows, key=lambda row: order.index((row["model"], row["path"]))))
 
 
 def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # type: ignore[no-untyped-def]

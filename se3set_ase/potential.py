@@ -29,8 +29,9 @@ from se3set_ase.registry import resolve_model
 
 Refragment = Literal["smooth", "hard"]
 
-#: What the cache of one core, and a GPU (some 4 GB), work on at a time.
-EDGES_AT_ONCE = (2_000, 50_000)
+#: Edges that the default network works on at a time: what the cache of a processor holds, or some
+#: 4 GB of another device.
+EDGES_IN_CACHE, EDGES_ON_DEVICE = 2_000, 50_000
 
 
 class UnsupportedSystem(ValueError):
@@ -99,7 +100,8 @@ class Potential:
             resolve_model(model), dtype=getattr(torch, dtype), device=device, backend=scatter
         )
         if isinstance(self.model.network, LightNetwork):
-            self.model.network.edges_at_once = EDGES_AT_ONCE[self.model.device.type != "cpu"]
+            on_cpu = self.model.device.type == "cpu"
+            self.model.network.edges_at_once = EDGES_IN_CACHE if on_cpu else EDGES_ON_DEVICE
         if refragment == "hard":
             self.model.hypergraph = replace(self.model.hypergraph, hard=True)
         self._mixer = FragmentMixer()

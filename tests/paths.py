@@ -223,6 +223,12 @@ PATHS: dict[str, Callable[[], Scan]] = {
 }
 
 
+#: Further from the hot geometries, where atoms hit each other at 20 to 100 eV/Angstrom.
+FAR: dict[str, Callable[[], Scan]] = {
+    f"far from hot {index}": lambda index=index: hot_cut(index, furthest=0.4) for index in (3, 6)
+}
+
+
 def breathing(atoms: Atoms, start: float, end: float) -> Scan:
     """All distances grow by the same factor, 1 + t over the molecule's radius."""
     atoms = atoms.copy()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from paths import CROWDED, PATHS, acetylacetone, hot_cut, proton_transfer
+from paths import CROWDED, FAR, PATHS, acetylacetone, proton_transfer
 from scans import Surface, roughness
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
@@ -115,11 +115,10 @@ def assert_steep_but_smooth(surface: Surface, events: list[float]) -> None:
     assert (np.array(falls)[rough] > (5.0, 2.8)).all()
 
 
-@pytest.mark.parametrize("index", [3, 6])
-def test_a_trained_surface_is_smooth_where_it_is_steep(index):
-    """Further from the hot geometries, at forces of 20 to 100 eV/Angstrom."""
+@pytest.mark.parametrize("name", FAR)
+def test_a_trained_surface_is_smooth_where_it_is_steep(name):
     model = load_checkpoint(resolve_model("acac"), dtype=torch.float64)[0]
-    atoms, path, (start, end) = hot_cut(index, furthest=0.4)
+    atoms, path, (start, end) = FAR[name]()
     surface = Surface(model, atoms.numbers, path)
     events = surface.events(start, end, n=160, most=6)
     assert max(np.abs(surface(t)[1]).max() for t in events) > 20.0
