@@ -239,7 +239,9 @@ def test_optimizer_that_is_none(model: Path, here: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
     """A real signal to a real process in the middle of its run."""
-    command = [sys.executable, "-c", "from se3set_ase.cli import app; app()", "md"]
+    # A shell that runs the tests in the background has its children ignore the signal.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from se3set_ase.cli import app; app()", "md"]
     options = ["ethanol.xyz", "--model", str(model), "--steps", "1000000", "--interval", "1"]
     process = subprocess.Popen(
         command + options,
@@ -259,6 +261,7 @@ def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == INTERRUPTED, (out, err)
     assert "Traceback" not in err
     assert "(interrupted)" in out
