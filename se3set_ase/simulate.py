@@ -281,7 +281,10 @@ def _frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Ato
         yield lambda atoms: None
     elif Path(path).suffix == ".traj":
         with Trajectory(os.fspath(path), "w") as trajectory:
-            yield trajectory.write
+            try:
+                yield trajectory.write
+            finally:
+                trajectory.backend.data = {}  # of a frame cut short, which closing would write
     else:
         Path(path).unlink(missing_ok=True)
         yield lambda atoms: write_atoms(path, atoms, append=True)
