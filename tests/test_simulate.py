@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.io import read
+from ase.io import read, ulm
 
 from se3set_ase.events import Event, EventLog
 from se3set_ase.records import write_events
@@ -208,6 +208,27 @@ def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
     result = md(ethane(LoggingEMT(stop_at=8)), steps=100, trajectory=tmp_path / "md.traj")
     assert result.interrupted
     assert len(result.time) == len(read(tmp_path / "md.traj", ":")) == 7
+
+
+def test_md_interrupted_while_it_writes_leaves_whole_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_array, frames = ulm.Writer.add_array, 0
+
+    def add_then_stop(self: ulm.Writer, name: str, *args: Any, **kwargs: Any) -> None:
+        nonlocal frames
+        add_array(self, name, *args, **kwargs)
+        frames += name.startswith("positions")
+        if frames == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ulm.Writer, "add_array", add_then_stop)
+    result = md(ethane(), steps=100, trajectory=tmp_path / "md.traj")
+    assert result.interrupted
+    assert frames == 3
+    monkeypatch.undo()
+    kept = read(tmp_path / "md.traj", ":")
+    assert [frame.get_potential_energy() for frame in kept] == result.potential[:2].tolist()
 
 
 @pytest.mark.parametrize(
