@@ -24,6 +24,7 @@ from se3set_ase.console import (
 )
 from se3set_ase.options import (
     Charge,
+    Compile,
     Device,
     Dtype,
     Ensemble,
@@ -110,6 +111,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
+    compile: Compile = False,
     charge: Charge = 0,
 ) -> None:
     """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
@@ -119,7 +121,7 @@ def evaluate(
     from se3set_ase.report import describe_errors
 
     check_readable(file)
-    potential = Potential(model, device=device, dtype=dtype.value)
+    potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
             potential, read_frames(file), charge=charge, batch_size=batch_size, progress=progress
@@ -148,6 +150,7 @@ def relax(
     optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
+    compile: Compile = False,
     charge: Charge = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -161,7 +164,7 @@ def relax(
     trajectory = trajectory or Path(f"{file.stem}-relax.traj")
     events = events or Path(f"{file.stem}-relax.events.jsonl")
     check_outputs(overwrite, output, trajectory, events)
-    atoms.calc = _calculator(model, device, dtype, charge)
+    atoms.calc = _calculator(model, device, dtype, charge, compile)
     with progress_bar("relax", None, "step") as progress:
         result = simulate.relax(
             atoms,
@@ -205,6 +208,7 @@ def md(
     events: Events = None,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
+    compile: Compile = False,
     charge: Charge = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -217,7 +221,7 @@ def md(
     table = table or Path(f"{file.stem}-md.csv")
     events = events or Path(f"{file.stem}-md.events.jsonl")
     check_outputs(overwrite, trajectory, plot, table, events)
-    atoms.calc = _calculator(model, device, dtype, charge, refragment)
+    atoms.calc = _calculator(model, device, dtype, charge, compile, refragment)
     with progress_bar(ensemble.value, steps, "step") as progress:
         result = simulate.md(
             atoms,
@@ -325,10 +329,16 @@ def _calculator(
     device: str,
     dtype: Precision,
     charge: int,
+    compile: bool,
     refragment: Membership = Membership.smooth,
 ) -> Any:
     from se3set_ase.calculator import SE3SetCalculator
 
     return SE3SetCalculator(
-        model, device=device, dtype=dtype.value, charge=charge, refragment=refragment.value
+        model,
+        device=device,
+        dtype=dtype.value,
+        charge=charge,
+        compile=compile,
+        refragment=refragment.value,
     )

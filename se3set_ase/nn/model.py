@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -281,3 +281,31 @@ def energy_and_forces(
     if not create_graph:
         energy, energies = energy.detach(), energies.detach()
     return energy, -gradient, energies
+
+
+class Outputs(NamedTuple):
+    """What a model says of M molecules of N atoms in all: energies, forces and smooth weights."""
+
+    energy: Tensor
+    """(M,) eV."""
+    forces: Tensor
+    """(N, 3) eV/Angstrom."""
+    energies: Tensor
+    """(N,) eV, of the atoms."""
+    bond: Tensor
+    """(A,), and those below, as in :class:`se3set_ase.nn.graph.Weights`."""
+    fragment: Tensor
+    hyperedge: Tensor
+    reach: Tensor
+
+
+def outputs(model: SE3Set, positions: Tensor, graph: Graph) -> Outputs:
+    """Energies, forces and the weights that they come from, in one pass."""
+    seen: list[Tensor] = []
+
+    def energies(positions: Tensor, graph: Graph) -> Tensor:
+        w = model.weigh(positions, graph)
+        seen.extend(t.detach() for t in (w.bond, w.fragment, w.hyperedge, w.reach))
+        return model.energies(graph, w)
+
+    return Outputs(*energy_and_forces(energies, positions, graph), *seen)
