@@ -97,6 +97,9 @@ class RunConfig(_Section):
     limits: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0)
     data: DataConfig
+    initial: Path | None = None
+    """A model whose weights the run begins with, and whose network, hypergraph and scale it takes:
+    fine-tuning. Its elements may be more than those of the data."""
     network: dict[str, Any] = {}
     """``preset`` and settings that differ from it; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
@@ -113,6 +116,8 @@ class RunConfig(_Section):
             HypergraphConfig.from_dict(self.hypergraph)
         except TypeError as error:
             raise ValueError(f"expected network and hypergraph settings, got {error}") from error
+        if self.initial is not None and (self.network or self.hypergraph):
+            raise ValueError("expected network and hypergraph to be those of the initial model")
         return self
 
 
@@ -147,4 +152,7 @@ def load_config(path: str | Path) -> RunConfig:
     if data.isolated_atoms is not None:
         paths["isolated_atoms"] = here / data.isolated_atoms
     paths["tests"] = {name: here / test for name, test in data.tests.items()}
-    return config.model_copy(update={"data": data.model_copy(update=paths)})
+    update: dict[str, Any] = {"data": data.model_copy(update=paths)}
+    if config.initial is not None:
+        update["initial"] = here / config.initial
+    return config.model_copy(update=update)

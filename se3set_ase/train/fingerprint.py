@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 import numpy as np
+from torch import nn
 
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.data import Frame
 from se3set_ase.train.normalisation import Normalisation
 
 
-def fingerprint(config: RunConfig, frames: Sequence[Frame]) -> str:
-    """Changes with whatever changes the weights: settings, seed, training data."""
+def fingerprint(
+    config: RunConfig, frames: Sequence[Frame], initial: nn.Module | None = None
+) -> str:
+    """Changes with whatever changes the weights: settings, seed, training data, initial weights."""
     digest = hashlib.sha256()
     settings = config.model_dump(mode="json", include={"seed", "network", "hypergraph", "training"})
     training = settings["training"]
@@ -23,6 +26,8 @@ def fingerprint(config: RunConfig, frames: Sequence[Frame]) -> str:
     training["devices"] = 1  # they share a batch: the result is the same
     digest.update(repr(sorted(settings.items())).encode())
     _add(digest, frames)
+    for parameter in initial.parameters() if initial is not None else ():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

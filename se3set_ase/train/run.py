@@ -88,6 +88,7 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
             "best_epoch": state.best_epoch,
             "seconds": round(state.seconds),
             "data_source": data.source,
+            **({"initial": trainer.initial[1].name} if trainer.initial else {}),
         },
     )
 

@@ -17,13 +17,13 @@ from torch._dynamo.exc import BackendCompilerFailed
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.graph import weigh
-from se3set_ase.nn.model import SE3Set, energy_and_forces, network_config, preset_values
-from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.nn.model import SE3Set, network_config, preset_values
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.config import RunConfig, TrainingConfig
-from se3set_ase.train.data import Frame, read_atomic_energies, split
+from se3set_ase.train.data import DataError, Frame, read_atomic_energies, split, symbols
+from se3set_ase.train.errors import energy_errors, errors
 from se3set_ase.train.fingerprint import conditions, fingerprint
 from se3set_ase.train.log import draw_learning_curve, write_row
 from se3set_ase.train.muon import MuonAdamW
@@ -60,13 +60,18 @@ class Trainer:
                 f"expected a fabric of {options.devices} launched processes, "
                 f"got {self.fabric.world_size}; train() launches them"
             )
+        self.initial = load_checkpoint(config.initial) if config.initial else None
         hypergraph = HypergraphConfig.from_dict(config.hypergraph)
+        if self.initial is not None:
+            hypergraph = self.initial[0].hypergraph
         self.train_frames, self.validation_frames = split(config.data, hypergraph, config.seed)
         atomic = config.data.isolated_atoms and read_atomic_energies(
             config.data.isolated_atoms, source=config.data.source
         )
         self.normalisation = normalise(self.train_frames, atomic or None)
-        self.model = build_model(config, hypergraph, self.normalisation).to(self.fabric.device)
+        self.model = build_model(
+            config, hypergraph, self.normalisation, self.initial and self.initial[0]
+        ).to(self.fabric.device)
         self.averaged = AveragedModel(
             self.model, multi_avg_fn=partial(average_weights, options.ema_decay)
         )
@@ -84,7 +89,9 @@ class Trainer:
         self.best = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.folder = config.output / config.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.progress = Progress(fingerprint=fingerprint(config, self.train_frames))
+        self.progress = Progress(
+            fingerprint=fingerprint(config, self.train_frames, self.initial and self.model)
+        )
         self._conditions = conditions(self.normalisation, self.validation_frames)
         restored = load_state(
             self.folder,
@@ -294,42 +301,42 @@ def make_fabric(options: TrainingConfig) -> Fabric:
 
 
 def build_model(
-    config: RunConfig, hypergraph: HypergraphConfig, normalisation: Normalisation
+    config: RunConfig,
+    hypergraph: HypergraphConfig,
+    normalisation: Normalisation,
+    initial: SE3Set | None = None,
 ) -> SE3Set:
-    """The model of a run with its initial weights, which depend on the seed alone."""
+    """The model of a run with its first weights, which depend on the seed or are the initial ones.
+
+    Raises
+    ------
+    DataError : an element that the initial model does not know.
+    """
+    network, scale = network_config(preset_values(config.network)), normalisation.scale
+    if initial is not None:
+        network, scale = initial.network_config, initial.scale
+        if foreign := sorted(set(normalisation.elements) - set(initial.elements)):
+            raise DataError(
+                f"expected elements of the initial model ({symbols(initial.elements)}), "
+                f"got {symbols(foreign)}"
+            )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return SE3Set(
+        model = SE3Set(
             elements=normalisation.elements,
             hypergraph=hypergraph,
-            network=network_config(preset_values(config.network)),
+            network=network,
             atomic_energies=normalisation.atomic_energies,
             shifts=normalisation.shifts,
-            scale=normalisation.scale,
+            scale=scale,
         )
-
-
-def energy_errors(model: SE3Set, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
-    """Energy minus reference of every frame, eV, and what of it a unit of each shift makes."""
-    errors, counts = [], []
-    with torch.no_grad():
-        for batch in batches.every_frame():
-            graph, n_frames = batch.graph, len(batch.energy)
-            energy = scatter_sum(model(batch.positions, graph), graph.molecule, n_frames)  # i -> m
-            errors.append((energy - batch.energy).cpu().numpy())
-            bonded = model.bonded(graph, weigh(batch.positions, graph, model.hypergraph)).double()
-            count = bonded.new_zeros(n_frames, len(model.elements))  # m, z
-            count.index_put_((graph.molecule, graph.species), bonded, accumulate=True)
-            counts.append(count.cpu().numpy())
-    return np.concatenate(errors), np.concatenate(counts)
-
-
-def errors(model: SE3Set, batches: Batches) -> tuple[float, float]:
-    """Root mean square errors of energies (eV) and force components (eV/Angstrom)."""
-    energy, forces, n_forces = [], 0.0, 0
-    for batch in batches.every_frame():
-        e, f, _ = energy_and_forces(model, batch.positions, batch.graph)
-        energy.append((e - batch.energy).detach().cpu().numpy())
-        forces += float(((f - batch.forces) ** 2).sum())
-        n_forces += 3 * int(batch.graph.n_atoms.sum())
-    return float(np.sqrt(np.mean(np.concatenate(energy) ** 2))), math.sqrt(forces / n_forces)
+    if initial is not None:
+        rows = [initial.elements.index(z) for z in model.elements]
+        own = model.state_dict()
+        model.load_state_dict(
+            {  # what is of another length has a row for each element
+                name: value if value.shape == own[name].shape else value[rows]
+                for name, value in initial.state_dict().items()
+            }
+        )
+    return model

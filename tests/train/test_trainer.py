@@ -23,11 +23,12 @@ from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import load_config
 from se3set_ase.train.data import DataError
+from se3set_ase.train.errors import energy_errors
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
 from se3set_ase.train.normalisation import fit_elements
 from se3set_ase.train.run import train
 from se3set_ase.train.state import STATE_FILE, StateError
-from se3set_ase.train.trainer import Trainer, energy_errors
+from se3set_ase.train.trainer import Trainer
 
 ROUNDING = 1e-6  # of float32 weights
 LEARNT = 0.2  # of the error before

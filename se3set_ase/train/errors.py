@@ -1,0 +1,39 @@
+"""Errors of a model on batches of labelled frames."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from se3set_ase.nn.graph import weigh
+from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.nn.scatter import scatter_sum
+from se3set_ase.train.batches import Batches
+
+
+def energy_errors(model: SE3Set, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+    """Energy minus reference of every frame, eV, and what of it a unit of each shift makes."""
+    errors, counts = [], []
+    with torch.no_grad():
+        for batch in batches.every_frame():
+            graph, n_frames = batch.graph, len(batch.energy)
+            energy = scatter_sum(model(batch.positions, graph), graph.molecule, n_frames)  # i -> m
+            errors.append((energy - batch.energy).cpu().numpy())
+            bonded = model.bonded(graph, weigh(batch.positions, graph, model.hypergraph)).double()
+            count = bonded.new_zeros(n_frames, len(model.elements))  # m, z
+            count.index_put_((graph.molecule, graph.species), bonded, accumulate=True)
+            counts.append(count.cpu().numpy())
+    return np.concatenate(errors), np.concatenate(counts)
+
+
+def errors(model: SE3Set, batches: Batches) -> tuple[float, float]:
+    """Root mean square errors of energies (eV) and force components (eV/Angstrom)."""
+    energy, forces, n_forces = [], 0.0, 0
+    for batch in batches.every_frame():
+        e, f, _ = energy_and_forces(model, batch.positions, batch.graph)
+        energy.append((e - batch.energy).detach().cpu().numpy())
+        forces += float(((f - batch.forces) ** 2).sum())
+        n_forces += 3 * int(batch.graph.n_atoms.sum())
+    return float(np.sqrt(np.mean(np.concatenate(energy) ** 2))), math.sqrt(forces / n_forces)

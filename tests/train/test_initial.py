@@ -1,0 +1,89 @@
+"""Fine-tuning: a run that begins with the weights of another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from made_up_data import HYDROXYL, TINY, WATER, frames, write_run
+
+from se3set_ase.checkpoint import load_metadata
+from se3set_ase.potential import Potential
+from se3set_ase.train.config import ConfigError, load_config
+from se3set_ase.train.data import DataError
+from se3set_ase.train.run import train
+from se3set_ase.train.state import StateError
+from se3set_ase.train.trainer import Trainer
+
+ROUNDING = 1e-5  # eV/Angstrom, float32
+METHANE_LIKE = Atoms("CH2", [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [-0.3, 1.0, 0.0]])
+
+
+@pytest.fixture(scope="module")
+def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of H, C and O."""
+    folder = tmp_path_factory.mktemp("initial")
+    atoms = frames(20, [WATER, HYDROXYL, METHANE_LIKE])
+    return train(load_config(write_run(folder, atoms, name="first")), progress=False)
+
+
+def fine_tuning(folder: Path, initial: Path, atoms: list[Atoms], **others: object) -> Path:
+    return write_run(folder, atoms, initial=str(initial), network={}, **others)
+
+
+def forces(model: Path) -> np.ndarray:
+    (found,) = Potential(model, dtype="float32").predict([WATER])
+    return found.forces
+
+
+def test_begins_with_the_weights_of_the_elements_that_it_has(tmp_path: Path, initial: Path) -> None:
+    water = frames(12, [WATER], seed=3)
+    still = {"epochs": 1, "validate_every": 1, "learning_rate": 1e-12, "final_learning_rate": 0.0}
+    path = fine_tuning(tmp_path, initial, water, training=still, seed=5)
+    tuned = train(load_config(path), progress=False)
+    assert Potential(tuned).metadata.elements == (1, 8)
+    assert Potential(initial).metadata.elements == (1, 6, 8)
+    np.testing.assert_allclose(forces(tuned), forces(initial), atol=ROUNDING)
+    assert load_metadata(tuned).training["initial"] == "first"
+
+    afresh = write_run(tmp_path / "afresh", water, training=still, seed=5)
+    other = train(load_config(afresh), progress=False)
+    assert np.abs(forces(other) - forces(initial)).max() > 1e3 * ROUNDING
+    assert "initial" not in load_metadata(other).training
+
+
+def test_learns_on(tmp_path: Path, initial: Path) -> None:
+    water = frames(12, [WATER], seed=3)
+    options = {"epochs": 10, "learning_rate": 2e-3, "ema_decay": 0.9}
+    tuned = train(
+        load_config(fine_tuning(tmp_path, initial, water, training=options)), progress=False
+    )
+    truth = frames(1, [WATER], seed=8)[0]
+
+    def error(model: Path) -> float:
+        (found,) = Potential(model).predict([Atoms(truth.numbers, truth.positions)])
+        return float(np.abs(found.forces - truth.get_forces()).mean())
+
+    assert error(tuned) < 0.8 * error(initial)
+
+
+def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
+    path = fine_tuning(tmp_path / "n", initial, frames(12, [Atoms("NH", HYDROXYL.positions)]))
+    with pytest.raises(DataError, match=r"expected elements of the initial model \(H, C, O\)"):
+        Trainer(load_config(path), progress=False)
+    path = write_run(tmp_path / "both", frames(12), initial=str(initial), network=TINY)
+    with pytest.raises(ConfigError, match="those of the initial model"):
+        load_config(path)
+    path = fine_tuning(tmp_path / "none", tmp_path / "nothing", frames(12))
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        Trainer(load_config(path), progress=False)
+
+
+def test_refuses_to_go_on_from_other_weights(tmp_path: Path, initial: Path) -> None:
+    path = fine_tuning(tmp_path, initial, frames(12))
+    tuned = train(load_config(path), progress=False)
+    fine_tuning(tmp_path, tuned, frames(12))
+    with pytest.raises(StateError, match="expected a run with this configuration"):
+        train(load_config(path), progress=False)
