@@ -1,0 +1,153 @@
+"""Errors of the bundled models on the published benchmarks that they were made for.
+
+    python benchmarks/accuracy.py --data ../shared/data --prepare   # splits, in eV, into runs/data
+    python benchmarks/accuracy.py --data ../shared/data             # all models
+    python benchmarks/accuracy.py --data ../shared/data acac
+
+The folder of data has `acac`, `ethanol` and `3bpa` of the BOTNet datasets
+(https://github.com/davkovacs/BOTNet-datasets) and `rmd17` (https://doi.org/10.6084/m9.figshare.12672038)
+as extended XYZ. Writes accuracy.csv: root mean square and mean absolute errors, and along paths the
+largest difference of energies relative to the lowest one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from machine import about, write_rows
+
+from se3set_ase.evaluate import evaluate
+from se3set_ase.potential import Potential
+from se3set_ase.registry import list_models
+
+ROOT = Path(__file__).parents[1]
+PREPARED = ROOT / "runs" / "data"
+#: The split of 3BPA, and the frames of aspirin that are trained on.
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Test:
+    """Frames, and whether they are a path whose relative energies count."""
+
+    name: str
+    file: str
+    path: bool = False
+
+
+TESTS = {
+    "acac": (
+        Test("300 K", "acac/test_MD_300K.xyz"),
+        Test("600 K", "acac/test_MD_600K.xyz"),
+        Test("dihedral angle", "acac/test_dihedral.xyz", path=True),
+        Test("proton transfer", "acac/test_H_transfer.xyz", path=True),
+    ),
+    "ethanol": (
+        Test("MD", "ethanol/test_MD.xyz"),
+        Test("removal of H", "ethanol/test_H_removal.xyz", path=True),
+    ),
+    "3bpa": (Test("held out, 300 K", "prepared/3bpa_held_out.xyz"),),
+    "rmd17-ethanol": (Test("second set", "prepared/rmd17_ethanol_test.xyz"),),
+    "rmd17-ethanol-50": (Test("second set", "prepared/rmd17_ethanol_test.xyz"),),
+    "rmd17-aspirin-50": (Test("all others", "prepared/rmd17_aspirin_test.xyz"),),
+}
+
+
+def main() -> None:
+    """Prepare, or measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    arguments = parser.parse_args()
+    if arguments.prepare:
+        prepare(arguments.data)
+        return
+    bundled = [info.name for info in list_models() if info.name in TESTS]
+    path = arguments.output / "accuracy.csv"
+    rows: list[dict[str, object]] = []
+    for name in arguments.models or bundled:
+        potential = Potential(name, device="cpu")
+        for test in TESTS[name]:
+            rows.append(
+                {"model": name, "test": test.name, **measure(potential, test, arguments.data)}
+            )
+            print(rows[-1], flush=True)
+    kept = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    measured = {row["model"] for row in rows}
+    write_rows(
+        path,
+        [row for row in kept if row["model"] not in measured]
+        + [{**row, **about()} for row in rows],
+    )
+
+
+def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
+    """meV and meV/Angstrom."""
+    folder, name = test.file.split("/")
+    file = PREPARED / name if folder == "prepared" else data / folder / name
+    frames = read(file, ":", format="extxyz", do_not_split_by_at_sign=True)
+    row = {
+        key: round(value, 3) if isinstance(value, float) else value
+        for key, value in evaluate(potential, frames).items()
+        if value is not None
+    }
+    if test.path:
+        reference = np.array([frame.get_potential_energy() for frame in frames])
+        bare = [Atoms(frame.numbers, frame.positions) for frame in frames]
+        energies = np.array([found.energy for found in potential.predict(bare)])
+        lowest = reference.argmin()
+        apart = (energies - energies[lowest]) - (reference - reference[lowest])
+        row["largest_along_path_meV"] = round(1000 * float(np.abs(apart).max()), 2)
+        barrier = (reference.max() - reference[lowest], energies.max() - energies[lowest])
+        row["reference_barrier_meV"], row["barrier_meV"] = (round(1000 * b, 2) for b in barrier)
+    return row
+
+
+def prepare(data: Path) -> None:
+    """Splits as extended XYZ in eV and Angstrom."""
+    PREPARED.mkdir(parents=True, exist_ok=True)
+
+    def put(name: str, frames: list[Atoms], unit: float = 1.0) -> None:
+        """``unit`` in eV."""
+        bare = []
+        for frame in frames:
+            bare.append(Atoms(frame.numbers, frame.positions))
+            bare[-1].calc = SinglePointCalculator(
+                bare[-1],
+                energy=unit * frame.get_potential_energy(),
+                forces=unit * frame.get_forces(),
+            )
+        write(PREPARED / name, bare, format="extxyz")
+        print(f"{PREPARED / name}: {len(bare)} frames")
+
+    rng = np.random.default_rng(SEED)
+    frames = read(data / "3bpa" / "train_300K.xyz", ":")
+    order = rng.permutation(len(frames))
+    put("3bpa_train.xyz", [frames[i] for i in order[:450]])
+    put("3bpa_held_out.xyz", [frames[i] for i in order[450:]])
+
+    first, second = (read(data / "rmd17" / f"ethanol_train_{k}.xyz", ":") for k in (0, 1))
+    known = {round(frame.get_potential_energy(), 6) for frame in first}
+    new = [frame for frame in second if round(frame.get_potential_energy(), 6) not in known]
+    order = rng.permutation(len(first))
+    put("rmd17_ethanol_train.xyz", first)
+    put("rmd17_ethanol_train_50.xyz", [first[i] for i in order[:50]])
+    put("rmd17_ethanol_test.xyz", new)
+
+    frames = read(data / "rmd17" / "aspirin.xyz", ":")
+    order = rng.permutation(len(frames))
+    put("rmd17_aspirin_train_50.xyz", [frames[i] for i in order[:50]], unit=1e-3)
+    put("rmd17_aspirin_test.xyz", [frames[i] for i in order[50:]], unit=1e-3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Accuracy and cost of variants of the network, all trained under one protocol.
+
+    pip install ".[train]"
+    python benchmarks/front.py --data ../shared/data/acac                  # two hours on one core
+    python benchmarks/front.py --data ../shared/data/acac "32 channels" "3 blocks"
+    python benchmarks/front.py --data ../shared/data/acac --draw
+
+Each is trained on acetylacetone at 300 K (450 geometries and 50 for validation, of the BOTNet
+datasets) for the same number of epochs, and tested at 300 and 600 K; its force call is timed
+eagerly on 3-BPA and on a peptide of 102 atoms, float32, one thread. A variant is one change of the
+default. Writes front.csv and front.png; rows of other variants are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from ase import Atoms
+from machine import about, write_rows
+from matplotlib.figure import Figure
+from speed import molecules
+
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.nn.graph import collate
+from se3set_ase.nn.model import SE3Set, network_config, outputs, preset_values
+from se3set_ase.potential import Potential
+from se3set_ase.train.config import load_config
+from se3set_ase.train.run import train
+
+ROOT = Path(__file__).parents[1]
+#: All atoms bonded to each other: one fragment, and each atom has one hyperedge, its neighbourhood.
+ONE_FRAGMENT = {"bond_on": 8.0, "bond_off": 9.0, "hydrogen_bond_on": 8.0, "hydrogen_bond_off": 9.0}
+#: No bonds: each neighbour is a hyperedge of its own, as in a plain graph.
+NO_BONDS = {"bond_on": 0.3, "bond_off": 0.4, "hydrogen_bond_on": 0.3, "hydrogen_bond_off": 0.4}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no fragments, neighbourhoods": {"hypergraph": {**ONE_FRAGMENT, "reach": 5.0}},
+    "no fragments, pairs": {"hypergraph": {**NO_BONDS, "reach": 5.0}},
+    "32 channels": {"network": {"channels": 32}},
+    "96 channels": {"network": {"channels": 96}},
+    "1 block": {"network": {"blocks": 1}},
+    "3 blocks": {"network": {"blocks": 3}},
+    "cutoff 4 A": {"hypergraph": {"cutoff": 4.0, "reach": 3.5}},
+    "cutoff 6 A": {"hypergraph": {"cutoff": 6.0}},
+    "16 radial functions": {"network": {"radial_functions": 16}},
+    "radial network of 32": {"network": {"radial_hidden": 32}},
+    "1 head": {"network": {"heads": 1}},
+    "no saturation": {"network": {"saturation": 1e6}},
+    "batches of 2": {"training": {"batch_size": 2}},
+    "batches of 10": {"training": {"batch_size": 10}},
+    "energies weigh 100 times more": {"training": {"energy_weight": [0.1, 10.0]}},
+    "no average of weights": {"training": {"ema_decay": 0.0}},
+    "mean absolute errors": {"training": {"loss": "l2mae"}},
+    "begun from gfn2": {"initial": True},
+}
+
+
+def main() -> None:
+    """Train, time, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all")
+    parser.add_argument("--data", type=Path, required=True, help="the folder dataset_acac")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "front")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--draw", action="store_true", help="no runs")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.variants) - set(VARIANTS):
+        parser.error(f"expected variants out of {list(VARIANTS)}, got {sorted(unknown)}")
+    torch.set_num_threads(1)
+    path = arguments.output / "front.csv"
+    for name in [] if arguments.draw else arguments.variants or VARIANTS:
+        row = {"variant": name, **measure(name, arguments), **about()}
+        print(row, flush=True)
+        kept = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+        write_rows(path, [old for old in kept if old["variant"] != name] + [row])
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    draw(rows, arguments.output / "front.png")
+
+
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """One variant: trained, tested, timed."""
+    changes = VARIANTS[name]
+    label = "".join(c if c.isalnum() else "-" for c in name)
+    data = arguments.data.resolve()
+    config: dict[str, Any] = {
+        "name": f"{label}-{arguments.epochs}-{arguments.seed}",
+        "seed": arguments.seed,
+        "data": {
+            "train": str(data / "train_300K.xyz"),
+            "validation": 50,
+            "isolated_atoms": str(data / "isolated_atoms.xyz"),
+            "tests": {t: str(data / f"test_MD_{t}K.xyz") for t in ("300", "600")},
+            "level_of_theory": "PBE-D3/def2-SVP",
+        },
+        "training": {
+            "epochs": arguments.epochs,
+            "batch_size": 5,
+            "learning_rate": 4.0e-3,
+            "energy_weight": [0.001, 0.1],
+            "threads": 1,
+            **changes.get("training", {}),
+        },
+        "output": str(arguments.runs.resolve()),
+    }
+    if "initial" in changes:
+        config["initial"] = str(ROOT / "models" / "gfn2")
+        config["training"]["learning_rate"] = 2.0e-3
+    else:
+        config["network"] = {"preset": "light", **changes.get("network", {})}
+        config["hypergraph"] = changes.get("hypergraph", {})
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    file = arguments.runs / f"{config['name']}.yaml"
+    file.write_text(yaml.safe_dump(config))
+    model = train(load_config(file))
+    potential = Potential(model, device="cpu", dtype="float32")
+    log = list(csv.DictReader((model.parent / "log.csv").read_text().splitlines()))
+    tests = {t.data.file: t for t in potential.metadata.measured}
+    n_frames = arguments.epochs * 450
+    row: dict[str, object] = {
+        "parameters": sum(p.numel() for p in potential.model.parameters()),
+        "epochs": arguments.epochs,
+        "training_geometries_per_s": round(n_frames / float(log[-1]["seconds"]), 1),
+        "training_forces_rmse_meV_A": round(float(log[-1]["train_forces_rmse_meV_A"]), 2),
+    }
+    for kelvin in ("300", "600"):
+        errors = tests[f"test_MD_{kelvin}K.xyz"]
+        row[f"energy_rmse_{kelvin}K_meV"] = round(errors.energy_rmse_meV or np.nan, 2)
+        row[f"forces_rmse_{kelvin}K_meV_A"] = round(errors.forces_rmse_meV_A or np.nan, 2)
+    for atoms in (molecules()[2], molecules()[4]):
+        row[f"ms_{len(atoms)}_atoms"] = round(call_ms(atoms, changes), 1)
+    return row
+
+
+def call_ms(atoms: Atoms, changes: dict[str, Any]) -> float:
+    """Of the variant with random weights and all the elements that it takes; processor time."""
+    model = SE3Set(
+        elements=sorted(set(atoms.numbers.tolist())),
+        hypergraph=HypergraphConfig.from_dict(changes.get("hypergraph", {})),
+        network=network_config(preset_values(changes.get("network", {}))),
+        atomic_energies=[0.0] * len(set(atoms.numbers)),
+    )
+    model.requires_grad_(False)
+    hypergraph = build_hypergraph(atoms.numbers, atoms.positions, model.hypergraph)
+    graph = collate([hypergraph], model.species_of, model.hypergraph, dtype=torch.float32)
+    positions = torch.as_tensor(atoms.positions)
+    times = []
+    for _ in range(12):
+        began = time.process_time()
+        outputs(model, positions, graph)
+        times.append(time.process_time() - began)
+    return 1e3 * statistics.median(times[2:])
+
+
+def draw(rows: list[dict[str, str]], path: Path) -> None:
+    """Force error at 300 K and 600 K over the time of a call."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for axes, kelvin in zip(figure.subplots(1, 2), ("300", "600"), strict=True):
+        for row in rows:
+            x, y = float(row["ms_27_atoms"]), float(row[f"forces_rmse_{kelvin}K_meV_A"])
+            chosen = row["variant"] == "default"
+            axes.plot(x, y, "o", color="#0072B2" if chosen else "#999999", ms=8 if chosen else 5)
+            axes.annotate(row["variant"], (x, y), (4, 3), textcoords="offset points", fontsize=7)
+        axes.set_title(f"{kelvin} K, {rows[0]['epochs']} epochs", fontsize=10)
+        axes.set_xlabel("ms per call, 27 atoms, eager")
+        axes.set_ylabel("force RMSE, meV/Å")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
