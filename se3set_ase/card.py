@@ -78,6 +78,11 @@ def _use(metadata: ModelMetadata) -> str:
 
 def _training(metadata: ModelMetadata) -> str:
     lines = [f"Level of theory of the labels: {metadata.level_of_theory}."]
+    if "initial" in metadata.training:
+        lines.append(
+            f"Fine-tuned: the training began with the weights of the model "
+            f"`{metadata.training['initial']}`, which were learnt from other labels."
+        )
     if metadata.training_data:
         rows = [
             f"| {d.file} | {d.role} | {d.n_frames} | `{d.sha256}` |" for d in metadata.training_data

@@ -199,9 +199,10 @@ def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend) -> 
     """A model of the described shape; its weights are random still."""
     import torch
 
-    from se3set_ase.nn.model import SE3Set
+    from se3set_ase.nn.model import SE3Set, upgraded
 
     config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
+    config["network"] = upgraded(config["network"])
     try:
         with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
             model = SE3Set.from_config(config, backend=backend)

@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +37,46 @@ KEPT = 32
 #: Factors of a term; terms of more ambiguous bonds than this are for the model itself.
 FACTORS = EXACT_BONDS
 
-Compiled = Callable[[Tensor, Graph], Outputs]
+
+class CompiledModel:
+    """A function of positions (N, 3), float64, and a :func:`padded` graph of these atoms, any one.
+
+    What it returns is padded as the graph is, but for energies and forces.
+
+    Parameters
+    ----------
+    path : of a library that :func:`compiled` made. A copy, or a pickle, loads it again.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._run = torch._inductor.aoti_load_package(str(path)).loader.run
+
+    def __call__(self, positions: Tensor, graph: Graph) -> Outputs:
+        n_atoms, n_molecules = len(positions), len(graph.n_atoms)
+        more = len(graph.species) - n_atoms
+        # One more molecule, of no atoms: sizes 0 and 1 are special to the compiler.
+        graph = graph._replace(n_atoms=pad(graph.n_atoms, (0, 1)))
+        found = Outputs(*self._run([pad(positions, (0, 0, 0, more)), *graph]))
+        return found._replace(
+            energy=found.energy[:n_molecules],
+            forces=found.forces[:n_atoms],
+            energies=found.energies[:n_atoms],
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return CompiledModel, (self.path,)
 
 
 class CompilationError(ValueError):
     """``compile=True`` cannot be had here, or not with this model; the text says why."""
 
 
-def compiled(model: SE3Set) -> Compiled:
+def compiled(model: SE3Set) -> CompiledModel:
     """:func:`se3set_ase.nn.model.outputs` of this model, compiled for its device and dtype.
 
     From the cache folder if it was compiled before, in any process: for the same weights,
     version of torch, kind of processor and number of threads. Minutes otherwise, once.
-
-    Returns
-    -------
-    A function of positions (N, 3), float64, and any graph of these atoms that :func:`padded` fits;
-    what it returns is padded as the graph is, but for the forces and energies.
 
     Raises
     ------
@@ -70,7 +92,7 @@ def compiled(model: SE3Set) -> Compiled:
     with FileLock(path.with_suffix(".lock")):  # others who want the same wait for it
         if path.exists():
             try:
-                return _load(path)
+                return CompiledModel(path)
             except (RuntimeError, OSError, ValueError) as error:
                 _LOGGER.warning("%s cannot be loaded (%s): compiling anew", path, error)
                 path.unlink()
@@ -79,7 +101,7 @@ def compiled(model: SE3Set) -> Compiled:
         for old in sorted(folder.glob("*.pt2"), key=os.path.getmtime)[:-KEPT]:
             old.unlink(missing_ok=True)
             old.with_suffix(".lock").unlink(missing_ok=True)
-        return _load(path)
+        return CompiledModel(path)
 
 
 def cache_folder() -> Path:
@@ -96,29 +118,11 @@ def padded(sizes: Sizes) -> Sizes | None:
     return Sizes(**{**least, "bonds": max(sizes.bonds + 1, 2), "factors": FACTORS})
 
 
-def _load(path: Path) -> Compiled:
-    run = torch._inductor.aoti_load_package(str(path)).loader.run
-
-    def call(positions: Tensor, graph: Graph) -> Outputs:
-        n_atoms, n_molecules = len(positions), len(graph.n_atoms)
-        more = len(graph.species) - n_atoms
-        # One more molecule, of no atoms: sizes 0 and 1 are special to the compiler.
-        graph = graph._replace(n_atoms=pad(graph.n_atoms, (0, 1)))
-        found = Outputs(*run([pad(positions, (0, 0, 0, more)), *graph]))
-        return found._replace(
-            energy=found.energy[:n_molecules],
-            forces=found.forces[:n_atoms],
-            energies=found.energies[:n_atoms],
-        )
-
-    return call
-
-
 def _digest(model: SE3Set) -> str:
     """Of all that the machine code depends on, beside the weights its own source."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
-    device = model.device
+    here, device = Path(__file__).parent, model.device
     about: dict[str, Any] = {
         "model": model.to_config(),
         "dtype": str(model.dtype),
@@ -126,7 +130,7 @@ def _digest(model: SE3Set) -> str:
         "machine": [platform.system(), platform.machine(), str(pick_vec_isa())],
         "threads": torch.get_num_threads(),
         "device": device.type,
-        "source": [sha256_of(p) for p in sorted(Path(__file__).parent.glob("nn/*.py"))],
+        "source": [sha256_of(p) for p in (Path(__file__), *sorted(here.glob("nn/*.py")))],
     }
     if device.type == "cuda":
         about["gpu"] = [torch.cuda.get_device_name(device), torch.version.cuda]
@@ -168,6 +172,10 @@ def _compile(model: SE3Set, path: Path) -> None:
         raise CompilationError(
             "expected a C++ compiler to compile the model, found none (set CXX, or install g++ "
             "or clang++): use compile=False"
+        ) from error
+    except RuntimeError as error:
+        raise CompilationError(
+            f"the model cannot be compiled here, use compile=False: {error}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -18,17 +18,18 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import load_checkpoint
-from se3set_ase.compiled import Compiled, compiled, padded
+from se3set_ase.compiled import compiled, padded
 from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.metadata import ModelMetadata
 from se3set_ase.mixing import FragmentMixer
 from se3set_ase.nn.graph import Graph, collate, sizes_of
 from se3set_ase.nn.light import LightNetwork
-from se3set_ase.nn.model import SE3Set, outputs
+from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import resolve_model
 
+Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
 
 #: Edges that the default network works on at a time: what the cache of a processor holds, or some
@@ -115,7 +116,7 @@ class Potential:
             self.model.network.edges_at_once = EDGES_IN_CACHE if on_cpu else EDGES_ON_DEVICE
         self._mixer = FragmentMixer()
         self._listed: Sequence[Hypergraph] = ()
-        self._collection: tuple[Compiled, Graph] | None = None
+        self._collection: tuple[Evaluate, Graph] | None = None
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model was made for such a system."""
@@ -219,7 +220,7 @@ class Potential:
             )
         ]
 
-    def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Compiled, Graph]:
+    def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
         """The function to call, and its graph."""
         same = len(hypergraphs) == len(self._listed) and all(
             a is b for a, b in zip(hypergraphs, self._listed, strict=True)

@@ -12,6 +12,7 @@ from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.potential import Potential
 
 Path = Callable[[float], np.ndarray]
 
@@ -58,6 +59,18 @@ class Surface:
                 low, high = (middle, high) if self.state(middle) == state else (low, middle)
             found.append(high)
         return found
+
+
+class CompiledSurface(Surface):
+    """The same, by compiled code."""
+
+    def __init__(self, potential: Potential, numbers: np.ndarray, path: Path):
+        super().__init__(potential.model, numbers, path)
+        self.potential = potential
+
+    def __call__(self, t: float) -> tuple[float, np.ndarray]:
+        (found,) = self.potential.evaluate([self.hypergraph(t)], [self.path(t)])
+        return found.energy, found.forces
 
 
 @dataclass(frozen=True, kw_only=True)

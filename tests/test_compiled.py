@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculatorSetupError
-from ase.io import read
-from paths import CROWDED, PATHS
-from scans import Surface, roughness
-from test_contract import MOST_ENERGY, MOST_FORCES, STEP
+from ase.io import read, write
+from paths import CROWDED
 from torch._dynamo.utils import counters
+from typer.testing import CliRunner
 from untrained import Make, tiny_model
 
-from se3set_ase import SE3SetCalculator, compiled
+from se3set_ase import compiled
+from se3set_ase.cli import app
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.graph import sizes_of
 from se3set_ase.nn.model import SE3Set
@@ -112,6 +114,7 @@ def test_another_process_finds_it(make: Make, saved: Path) -> None:
     code = f"""
 from ase.build import molecule
 from se3set_ase import SE3SetCalculator, compiled
+from se3set_ase.cli import app
 compiled._compile = None
 atoms = molecule("CH3CH2OH")
 atoms.calc = SE3SetCalculator({str(saved)!r}, device="cpu", compile=True)
@@ -133,6 +136,45 @@ def test_more_bonds_than_can_be_mixed_are_left_to_the_model(make: Make) -> None:
             assert slow.hypergraph is not None
             factors.append(sizes_of([slow.hypergraph.structure]).factors)
     assert min(factors) <= compiled.FACTORS < max(factors)
+
+
+@pytest.mark.parametrize("command", ["relax", "md", "evaluate"])
+def test_the_commands_compile(
+    make: Make, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    make(compile=True)  # so that it is there
+    monkeypatch.setattr(compiled, "_compile", forbid)
+    loaded: list[Path] = []
+
+    class Watched(compiled.CompiledModel):
+        def __init__(self, path: Path):
+            loaded.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(compiled, "CompiledModel", Watched)
+    monkeypatch.chdir(tmp_path)
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = make()
+    atoms.get_forces()
+    write("ethanol.xyz", atoms, format="extxyz")
+    arguments = {
+        "relax": ["ethanol.xyz", "--model", saved, "--steps", 3],
+        "md": ["ethanol.xyz", "--model", saved, "--steps", 3],
+        "evaluate": [saved, "ethanol.xyz"],
+    }[command]
+    for options in ([], ["--compile"]):
+        line = [command, *arguments, *options, *(["--overwrite"] if command != "evaluate" else [])]
+        result = CliRunner().invoke(app, [str(word) for word in line])
+        assert result.exit_code in (0, 1), result.output  # 1: not converged after three steps
+        assert len(loaded) == bool(options)
+
+
+def test_a_copy_and_a_pickle_give_the_same(make: Make) -> None:
+    calculator = make(compile=True)
+    expected = calculator.get_property("energy", molecule("H2O"))
+    for copy in (deepcopy(calculator), pickle.loads(pickle.dumps(calculator))):
+        copy.reset()
+        assert copy.get_property("energy", molecule("H2O")) == expected
 
 
 def fake_compile(content: bytes) -> Callable[[SE3Set, Path], None]:
@@ -199,47 +241,3 @@ def test_refused_where_it_cannot_be_done(
     with pytest.raises(CalculatorSetupError, match="expected a C\\+\\+ compiler"):
         make(compile=True)
     assert not list(tmp_path.glob("*.pt2"))
-
-
-class CompiledSurface(Surface):
-    """The same, by compiled code."""
-
-    def __init__(self, potential: Potential, numbers: np.ndarray, path: Callable):
-        super().__init__(potential.model, numbers, path)
-        self.potential = potential
-
-    def __call__(self, t: float) -> tuple[float, np.ndarray]:
-        (found,) = self.potential.evaluate([self.hypergraph(t)], [self.path(t)])
-        return found.energy, found.forces
-
-
-@pytest.fixture(scope="module")
-def acac(folder: Path) -> Potential:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(compiled.CACHE_VARIABLE, str(folder))
-        return Potential("acac", device="cpu", compile=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in PATHS if not n.startswith("hot")])
-def test_a_trained_model_is_smooth_when_compiled(acac: Potential, name: str) -> None:
-    atoms, path, (start, end) = PATHS[name]()
-    if not set(atoms.numbers) <= set(acac.model.elements):
-        pytest.skip("elements that the model does not know")
-    surface = CompiledSurface(acac, atoms.numbers, path)
-    worst = [roughness(surface, t, STEP) for t in surface.events(start, end, n=160, most=6)]
-    assert max(r.energy for r in worst) < MOST_ENERGY
-    assert max(r.forces for r in worst) < MOST_FORCES
-    eager = Surface(acac.model, atoms.numbers, path)
-    for t in np.linspace(start, end, 5):
-        assert surface(t)[0] == pytest.approx(eager(t)[0], abs=TOLERANCE["float64"])
-        np.testing.assert_allclose(surface(t)[1], eager(t)[1], atol=TOLERANCE["float64"])
-
-
-@pytest.mark.slow
-def test_a_trained_model_conserves_energy_when_compiled() -> None:
-    atoms = read(ACETYLACETONE)
-    atoms.calc = SE3SetCalculator("acac", device="cpu", compile=True)
-    result = md(atoms, ensemble="nve", temperature_K=500, timestep=0.5, steps=4000, interval=4)
-    assert len(result.events) > 100
-    assert abs(result.drift) < DRIFT

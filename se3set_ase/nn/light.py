@@ -20,6 +20,7 @@ from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
 from se3set_ase.nn.cartesian import (
+    ALL_EDGE_PATHS,
     EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
@@ -53,6 +54,8 @@ class LightConfig:
     radial_functions : Bessel functions of each edge length.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
+    edge_paths : couplings of a member's features with the edge, 9 or 14, see
+        :func:`se3set_ase.nn.cartesian.edge_product`.
     saturation : size that what an atom gathers does not exceed before it is multiplied; without
         it the energy is a polynomial of high degree and runs away outside the training data.
     mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
@@ -65,11 +68,16 @@ class LightConfig:
     radial_functions: int = 8
     radial_hidden: int = 64
     readout_hidden: int = 32
+    edge_paths: int = EDGE_PATHS
     saturation: float = 3.0
     mean_members: float = 4.0
     mean_hyperedges: float = 4.0
 
     def __post_init__(self) -> None:
+        if self.edge_paths not in (EDGE_PATHS, ALL_EDGE_PATHS):
+            raise ValueError(
+                f"expected edge_paths {EDGE_PATHS} or {ALL_EDGE_PATHS}, got {self.edge_paths}"
+            )
         if self.channels % self.heads:
             raise ValueError(
                 f"expected channels to be a multiple of heads, got {self.channels}, {self.heads}"
@@ -116,7 +124,7 @@ class VertexToHyperedge(nn.Module):
         self.backend = backend
         self.first = first
         self.heads = config.heads
-        self.paths = FIRST_EDGE_PATHS if first else EDGE_PATHS
+        self.paths = FIRST_EDGE_PATHS if first else config.edge_paths
         self.members = nn.Linear(channels, channels) if first else FeatureLinear(channels)
         self.radial = nn.Sequential(
             nn.Linear(config.radial_functions, hidden),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from se3set_ase.bonds import COVALENT_RADII
 from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.cartesian import ALL_EDGE_PATHS
 from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
 from se3set_ase.nn.light import LightConfig, LightNetwork
 from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
@@ -70,6 +71,12 @@ def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"expected preset to be one of {sorted(PRESETS)}, got {name!r}")
     preset = PRESETS[name]
     return {"architecture": architecture_of(preset), **asdict(preset), **changes}
+
+
+def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored values of a network, with what was no choice yet when an old model was saved."""
+    old = {"edge_paths": ALL_EDGE_PATHS} if values.get("architecture") == "light" else {}
+    return {**old, **values}
 
 
 def architecture_of(config: NetworkConfig) -> str:

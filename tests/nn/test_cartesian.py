@@ -10,6 +10,7 @@ from e3nn import o3
 from torch import Tensor
 
 from se3set_ase.nn.cartesian import (
+    ALL_EDGE_PATHS,
     EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
@@ -31,8 +32,10 @@ CONTROL = 1e-2
 N, C = 40, 3
 
 #: (l of the member, l of the output) of each weight of edge_product.
-EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (1, 1), (2, 1),
-          (0, 2), (1, 2), (2, 2), (1, 2), (2, 2), (2, 2)]  # fmt: skip
+EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]
+#: The same with all harmonics.
+ALL_EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (1, 1), (2, 1),
+              (0, 2), (1, 2), (2, 2), (1, 2), (2, 2), (2, 2)]  # fmt: skip
 #: (first l, second l, l of the output) of each weight of product.
 PRODUCT_L = [(0, 0, 0), (1, 1, 0), (2, 2, 0), (0, 1, 1), (1, 0, 1), (2, 1, 1), (1, 2, 1),
              (0, 2, 2), (2, 0, 2), (1, 1, 2), (2, 2, 2)]  # fmt: skip
@@ -108,14 +111,32 @@ def test_the_change_of_basis_is_orthogonal_and_turns_with_e3nn() -> None:
     )
 
 
-@pytest.mark.parametrize("pair", sorted(set(EDGE_L)))
-def test_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> None:
+@pytest.mark.parametrize("path", range(EDGE_PATHS))
+def test_edge_product_is_that_of_e3nn_with_the_lowest_harmonic(path: int) -> None:
+    l_in, l_out = EDGE_L[path]
+    f, unit = features(), units()
+    ours = spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))[l_out]
+
+    def theirs(degree: int) -> Tensor:
+        harmonics = o3.spherical_harmonics(degree, unit, normalize=True)[:, None]
+        return coupled(spherical(f)[l_in], harmonics, l_out)
+
+    lowest = abs(l_in - l_out)
+    assert outside([ours], [theirs(lowest)]) < TOLERANCE
+    assert outside([theirs(lowest)], [ours]) < TOLERANCE
+    for degree in range(lowest + 1, l_in + l_out + 1):  # of either parity
+        assert outside([ours], [theirs(degree)]) > CONTROL
+    assert len(set(EDGE_L)) == EDGE_PATHS == 9
+
+
+@pytest.mark.parametrize("pair", sorted(set(ALL_EDGE_L)))
+def test_all_of_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> None:
     """Every l of the edge that keeps natural parity, no path missing and none twice."""
     l_in, l_out = pair
     f, unit = features(), units()
     ours = [
-        spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))[l_out]
-        for path, ls in enumerate(EDGE_L)
+        spherical(traceless(edge_product(f, unit, only(ALL_EDGE_PATHS, path))))[l_out]
+        for path, ls in enumerate(ALL_EDGE_L)
         if ls == pair
     ]
     degrees = range(abs(l_in - l_out), l_in + l_out + 1, 2)
@@ -168,7 +189,7 @@ def test_product_is_that_of_e3nn_path_by_path() -> None:
 
 def test_products_are_linear_in_their_weights() -> None:
     f, g, unit = features(), features(seed=10), units()
-    weight = random(N, EDGE_PATHS, C, seed=7)
+    weight = random(N, PRODUCT_PATHS, C, seed=7)
     for paths, call in (
         (EDGE_PATHS, lambda w: edge_product(f, unit, w)),
         (PRODUCT_PATHS, lambda w: product(f, g, w)),
@@ -183,7 +204,7 @@ def test_first_edge_product_is_the_case_of_scalars_alone() -> None:
     alone = Features(f.scalar, torch.zeros_like(f.vector), torch.zeros_like(f.tensor))
     weight = random(N, FIRST_EDGE_PATHS, C, seed=7)
     full = torch.zeros(N, EDGE_PATHS, C, dtype=torch.float64)
-    for index, path in enumerate((0, 3, 8)):
+    for index, path in enumerate((0, 3, 6)):
         full[:, path] = weight[:, index]
     for a, b in zip(
         first_edge_product(f.scalar, unit, weight), edge_product(alone, unit, full), strict=True

@@ -220,7 +220,7 @@ def test_atoms_that_approach_meet_a_wall(pair: tuple[int, int], seed: int) -> No
         ).double()
     # From where the repulsion outweighs what a network of order one (scale 1 eV) can do.
     bond = float(covalent_radii[list(pair)].sum())
-    distances = np.linspace(0.75 * bond, 0.1, 40)
+    distances = np.linspace(0.7 * bond, 0.1, 40)
     geometries = [np.array([[0.0, 0.0, 0.0], [d, 0.0, 0.0]]) for d in distances]
     hypergraphs = [build_hypergraph(np.array(pair), g, CONFIG) for g in geometries]
     graph = collate(hypergraphs, made.species_of, CONFIG, dtype=torch.float64)
