@@ -46,7 +46,7 @@ class SE3SetCalculator(Calculator):
         replace the perceived ones where such a bond exists.
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), how sums over members are taken.
-    compile : compile the model: about four times faster. Takes a minute or two, once on a computer;
+    compile : compile the model: three to four times faster. A minute or two, once on a computer;
         then never again, whatever the molecule. Needs a C++ compiler.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 

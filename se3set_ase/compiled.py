@@ -162,7 +162,7 @@ def _compile(model: SE3Set, path: Path) -> None:
                 inputs,
                 options={
                     "aot_inductor.package": True,
-                    # The wrapper only calls kernels: optimising it takes a minute for nothing.
+                    # The wrapper only calls kernels: optimising it gains nothing.
                     "aot_inductor.compile_wrapper_opt_level": "O0",
                 },
             )

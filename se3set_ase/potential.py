@@ -71,8 +71,8 @@ class Potential:
         published method does. Hard energies jump: for comparison only.
     scatter : ``"native"``, or ``"torch_scatter"`` to sum over members by torch-scatter (extra
         ``scatter``). Changes speed, not energies.
-    compile : work with machine code, see :func:`se3set_ase.compiled.compiled`: about four times
-        faster, the same numbers to rounding. Takes a minute or two, once on a computer.
+    compile : work with machine code, see :func:`se3set_ase.compiled.compiled`: three to four
+        times faster, the same numbers to rounding. Takes a minute or two, once on a computer.
 
     Raises
     ------

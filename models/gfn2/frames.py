@@ -1,7 +1,7 @@
 """The frames that the model `gfn2` is trained on: dynamics of six systems with GFN2-xTB.
 
     pip install tblite
-    python models/gfn2/frames.py --processes 2      # a quarter of an hour; writes frames.xyz
+    python models/gfn2/frames.py --processes 2      # half an hour; writes frames.xyz
 
 Langevin dynamics in steps of 1 fs at several temperatures, a frame each 8 fs, and short runs from
 random rotamers; the seeds are fixed.
