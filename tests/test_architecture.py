@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"train"}),
     frozenset({"console", "options"}),
     frozenset({"cli"}),
+    frozenset({"__main__"}),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 

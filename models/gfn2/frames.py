@@ -1,7 +1,9 @@
-"""The frames that the model `gfn2` is trained on: dynamics of six systems with GFN2-xTB.
+"""The frames that models are pre-trained on: dynamics of six systems with GFN2-xTB.
 
     pip install tblite
-    python models/gfn2/frames.py --processes 2      # half an hour; writes frames.xyz
+    python models/gfn2/frames.py --processes 2      # half an hour; writes frames.xyz, for `gfn2`
+    python models/gfn2/frames.py --system acetylacetone --frames 3000 --rotamers 3000 \
+        --output models/acac/frames.xyz             # of one system, for a model of its own
 
 Langevin dynamics in steps of 1 fs at several temperatures, a frame each 8 fs, and short runs from
 random rotamers; the seeds are fixed.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,7 @@ class System:
     ``start`` is a SMILES string, a file of this repository, or ``"ethanol dimer"``.
     """
 
+    name: str
     start: str
     smiles: str
     temperatures_K: tuple[float, ...]
@@ -49,12 +52,21 @@ class System:
 
 
 SYSTEMS = (
-    System("examples/acetylacetone.xyz", r"CC(=O)/C=C(/C)O", (300, 600, 1000), 2000, 2000),
-    System("CCO", "CCO", (300, 600, 1000), 1500, 500),
-    System("Nc1ncccc1OCc1ccccc1", "Nc1ncccc1OCc1ccccc1", (300, 600, 1200), 1300, 800),
-    System("CC(=O)Oc1ccccc1C(=O)O", "CC(=O)Oc1ccccc1C(=O)O", (300, 600, 1000), 1300, 600),
-    System(PEPTIDE, PEPTIDE, (300, 500), 600, 300),
-    System("ethanol dimer", "", (200, 400), 600, 0),
+    System(
+        "acetylacetone",
+        "examples/acetylacetone.xyz",
+        r"CC(=O)/C=C(/C)O",
+        (300, 600, 1000),
+        2000,
+        2000,
+    ),
+    System("ethanol", "CCO", "CCO", (300, 600, 1000), 1500, 500),
+    System("3bpa", "Nc1ncccc1OCc1ccccc1", "Nc1ncccc1OCc1ccccc1", (300, 600, 1200), 1300, 800),
+    System(
+        "aspirin", "CC(=O)Oc1ccccc1C(=O)O", "CC(=O)Oc1ccccc1C(=O)O", (300, 600, 1000), 1300, 600
+    ),
+    System("Ac-Ala3-NHMe", PEPTIDE, PEPTIDE, (300, 500), 600, 300),
+    System("ethanol dimer", "ethanol dimer", "", (200, 400), 600, 0),
 )
 #: Around a single bond between heavy atoms, not of a ring.
 TORSION = Chem.MolFromSmarts("*~[!#1]-!@[!#1]~*")
@@ -66,14 +78,26 @@ def main() -> None:
     """Run and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("frames.xyz"))
+    parser.add_argument("--system", choices=[system.name for system in SYSTEMS])
+    parser.add_argument("--frames", type=int, help="at each temperature")
+    parser.add_argument("--rotamers", type=int, help="frames from random rotamers")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
+    systems = dict(enumerate(SYSTEMS))
+    if arguments.system:
+        systems = {k: s for k, s in systems.items() if s.name == arguments.system}
+    for number, system in systems.items():
+        systems[number] = replace(
+            system,
+            frames=system.frames if arguments.frames is None else arguments.frames,
+            rotamers=system.rotamers if arguments.rotamers is None else arguments.rotamers,
+        )
     runs = [
         (system, temperature_K, 100 * number + k)
-        for number, system in enumerate(SYSTEMS)
+        for number, system in systems.items()
         for k, temperature_K in enumerate(system.temperatures_K)
     ]
-    scrambled = [(system, 100 * number + 50) for number, system in enumerate(SYSTEMS)]
+    scrambled = [(system, 100 * number + 50) for number, system in systems.items()]
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = [pool.submit(run, *each) for each in runs]
         jobs += [pool.submit(run_rotamers, *each) for each in scrambled]

@@ -1,0 +1,72 @@
+"""Make a bundled model again, from nothing: data, pre-training, training.
+
+    pip install 'se3set-ase[train]' tblite
+    python models/reproduce.py acac --data ../shared/data
+
+Each step leaves a file, and is passed over where that file is; a training that was stopped goes on
+where it was. Afterwards runs/NAME/model is what models/NAME has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+#: The molecule whose GFN2-xTB surface comes first: name in gfn2/frames.py, frames at each of three
+#: temperatures, frames of rotamers.
+OWN_FRAMES = {
+    "acac": ("acetylacetone", 3000, 3000),
+    "3bpa": ("3bpa", 2000, 2000),
+    "ethanol": ("ethanol", 3000, 1000),
+}
+#: What each model begins with.
+BEGINS_WITH = {
+    "acac": "acac-gfn2",
+    "3bpa": "3bpa-gfn2",
+    "ethanol": "ethanol-gfn2",
+    "rmd17-ethanol": "ethanol-gfn2",
+}
+
+
+def main() -> None:
+    """Step by step."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=sorted(p.parent.name for p in ROOT.glob("models/*/*.yaml")))
+    parser.add_argument("--data", type=Path, required=True, help="as of benchmarks/accuracy.py")
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.name == "gfn2":
+        make_frames(ROOT / "models" / "gfn2", "--processes", arguments.processes)
+    if first := BEGINS_WITH.get(arguments.name):
+        folder = ROOT / "models" / first.removesuffix("-gfn2")
+        system, frames, rotamers = OWN_FRAMES[folder.name]
+        options = ("--system", system, "--frames", frames, "--rotamers", rotamers)
+        make_frames(folder, *options, "--processes", arguments.processes)
+        if not (ROOT / "runs" / first / "model" / "model.json").exists():
+            train(folder / "pretrain.yaml")
+    if not (ROOT / "runs" / "data").exists():
+        run("benchmarks/accuracy.py", "--data", arguments.data.resolve(), "--prepare")
+    train(ROOT / "models" / arguments.name / "train.yaml")
+
+
+def make_frames(folder: Path, *options: object) -> None:
+    """Unless they are there."""
+    if not (folder / "frames.xyz").exists():
+        run("models/gfn2/frames.py", *options, "--output", folder / "frames.xyz")
+
+
+def train(config: Path) -> None:
+    """As ``se3set-ase train`` does."""
+    run("-m", "se3set_ase", "train", config)
+
+
+def run(*arguments: object) -> None:
+    """A command of this Python, from the repository."""
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()
