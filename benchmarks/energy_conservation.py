@@ -2,6 +2,7 @@
 
     python benchmarks/energy_conservation.py                     # everything: hours on one core
     python benchmarks/energy_conservation.py acac --dtype float64
+    python benchmarks/energy_conservation.py acac --compile      # the smooth runs by compiled code
     python benchmarks/energy_conservation.py --draw              # only the table and the figure
 
 Each run leaves its row and its energies in docs/energy_conservation/; the table of all rows and the
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--refragment", nargs="+", default=["smooth", "hard"])
     parser.add_argument("--picoseconds", type=float, default=50.0)
     parser.add_argument("--hard-picoseconds", type=float, default=1.0)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "energy_conservation")
     parser.add_argument("--draw", action="store_true", help="no runs")
     arguments = parser.parse_args()
@@ -83,26 +85,30 @@ def main() -> None:
     for name in [] if arguments.draw else arguments.systems or SYSTEMS:
         for dtype in arguments.dtype:
             for refragment in arguments.refragment:
-                result = run(SYSTEMS[name], refragment, dtype, round(lengths[refragment] * 2000))
-                row = describe(name, refragment, dtype, result)
+                compiled = arguments.compile and refragment == "smooth"
+                steps = round(lengths[refragment] * 2000)
+                result = run(SYSTEMS[name], refragment, dtype, compiled, steps)
+                row = describe(name, refragment, dtype, compiled, result)
                 path = arguments.output / f"{name}_{refragment}_{dtype}"
                 write_rows(path.with_suffix(".row.csv"), [row])
                 write_rows(path.with_suffix(".csv"), trace(result))
-                print({k: row[k] for k in list(row)[:9]}, flush=True)
+                print({k: row[k] for k in list(row)[:10]}, flush=True)
     rows = [read_rows(path)[0] for path in sorted(arguments.output.glob("*.row.csv"))]
     if rows:
         write_rows(arguments.output.with_suffix(".csv"), rows)
         draw(arguments.output, arguments.output.with_suffix(".png"))
 
 
-def run(system: System, refragment: str, dtype: str, steps: int) -> DynamicsResult:
+def run(system: System, refragment: str, dtype: str, compiled: bool, steps: int) -> DynamicsResult:
     """Relax, then NVE from a Boltzmann distribution, 0.5 fs."""
     atoms = read(system.file)
     atoms.calc = SE3SetCalculator(system.model, dtype="float64")
     relax(atoms, fmax=0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that hard membership is for comparison only
-        atoms.calc = SE3SetCalculator(system.model, dtype=dtype, refragment=refragment)
+        atoms.calc = SE3SetCalculator(
+            system.model, dtype=dtype, refragment=refragment, compile=compiled
+        )
     with tqdm(desc=f"{refragment}, {dtype}", total=steps, disable=None) as bar:
         return md(
             atoms,
@@ -116,7 +122,9 @@ def run(system: System, refragment: str, dtype: str, steps: int) -> DynamicsResu
         )
 
 
-def describe(name: str, refragment: str, dtype: str, result: DynamicsResult) -> dict[str, object]:
+def describe(
+    name: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
+) -> dict[str, object]:
     """One row of the table."""
     kinds = [e.kind for e in result.events]
     return {
@@ -124,6 +132,7 @@ def describe(name: str, refragment: str, dtype: str, result: DynamicsResult) -> 
         "model": SYSTEMS[name].model.removeprefix(f"{ROOT}/"),
         "refragment": refragment,
         "dtype": dtype,
+        "compiled": compiled,
         "picoseconds": round(float(result.time[-1]), 3),
         "mean_temperature_K": round(float(result.temperature.mean()), 1),
         "drift_meV_atom_ps": result.drift(),

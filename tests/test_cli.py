@@ -60,6 +60,13 @@ def refused(*arguments: object) -> str:
 
 def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == f"se3set-ase {__version__}"
+    module = subprocess.run(
+        [sys.executable, "-m", "se3set_ase", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert module.stdout.strip() == f"se3set-ase {__version__}"
     told = run("--help").stdout
     for command in ("models", "evaluate", "relax", "md", "train", "fragments"):
         assert command in told
