@@ -32,10 +32,6 @@ from se3set_ase.registry import resolve_model
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
 
-#: Edges that the default network works on at a time: what the cache of a processor holds, or some
-#: 4 GB of another device.
-EDGES_IN_CACHE, EDGES_ON_DEVICE = 2_000, 50_000
-
 
 class UnsupportedSystem(ValueError):
     """A system that the model knows nothing about; the text says what it covers."""
@@ -112,8 +108,7 @@ class Potential:
             self.model.hypergraph = replace(self.model.hypergraph, hard=True)
         self._compiled = compiled(self.model) if compile else None
         if isinstance(self.model.network, LightNetwork):
-            on_cpu = self.model.device.type == "cpu"
-            self.model.network.edges_at_once = EDGES_IN_CACHE if on_cpu else EDGES_ON_DEVICE
+            self.model.network.by_hand = scatter == "native"
         self._mixer = FragmentMixer()
         self._listed: Sequence[Hypergraph] = ()
         self._collection: tuple[Evaluate, Graph] | None = None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 EDGE_PATHS, FIRST_EDGE_PATHS = 9, 3
 #: With all harmonics up to l = 4, as in models of the first days.
 ALL_EDGE_PATHS = 14
-#: Weights per channel of :func:`product`.
+#: Weights per channel of :func:`square`.
 PRODUCT_PATHS = 11
 
 
@@ -29,7 +29,7 @@ class Features(NamedTuple):
 
     def at(self, index: Tensor) -> Features:
         """Gather items."""
-        return Features(self.scalar[index], self.vector[index], self.tensor[index])
+        return Features(*(x.index_select(0, index) for x in self))
 
     def plus(self, other: Features) -> Features:
         """Sum, item by item."""
@@ -48,10 +48,14 @@ class Features(NamedTuple):
 
 def symmetric_traceless(tensor: Tensor) -> Tensor:
     """Symmetric traceless part of (n, x, y, c)."""
-    symmetric = 0.5 * (tensor + tensor.transpose(1, 2))
+    return traceless(0.5 * (tensor + tensor.transpose(1, 2)))
+
+
+def traceless(tensor: Tensor) -> Tensor:
+    """Traceless part of a symmetric (n, x, y, c)."""
     trace = (tensor[:, 0, 0] + tensor[:, 1, 1] + tensor[:, 2, 2]) / 3.0  # n, c
     identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)[..., None]  # x, y, 1
-    return symmetric - identity * trace[:, None, None]
+    return tensor - identity * trace[:, None, None]
 
 
 def times(tensor: Tensor, vector: Tensor) -> Tensor:
@@ -123,22 +127,24 @@ def first_edge_product(scalar: Tensor, unit: Tensor, weight: Tensor) -> Features
     return Features(w[:, 0], vector, outer(r.expand_as(vector), r * w[:, 2][:, None]))
 
 
-def product(first: Features, second: Features, weight: Tensor) -> Features:
-    """Channel-wise product of two sets of features; weight is (n or 1, 11, c)."""
+def weighed(radial: Tensor, attention: Tensor) -> Tensor:
+    """radial[e, p, c] attention[e, head of c] -> (e, p, c)."""
+    each = radial.shape[2] // attention.shape[1]
+    return radial * attention.repeat_interleave(each, dim=1)[:, None]
+
+
+def square(features: Features, weight: Tensor) -> Features:
+    """Channel-wise product of features with themselves; weight is (n or 1, 11, c).
+
+    One weight per path of e3nn's product of two sets of features. Those of s v and v s add up, and
+    those of v t and t v, s t and t s.
+    """
     w = weight.unbind(1)
-    (s1, v1, t1), (s2, v2, t2) = first, second
-    scalar = w[0] * s1 * s2 + w[1] * dot(v1, v2) + w[2] * contract(t1, t2)
-    vector = (
-        (w[3] * s1)[:, None] * v2
-        + (w[4] * s2)[:, None] * v1
-        + w[5][:, None] * times(t1, v2)
-        + w[6][:, None] * times(t2, v1)
-    )
-    tensor = (
-        (w[7] * s1)[:, None, None] * t2
-        + (w[8] * s2)[:, None, None] * t1
-        + symmetric_traceless(outer(w[9][:, None] * v1, v2) + matmul(w[10][:, None, None] * t1, t2))
-    )
+    s, v, t = features
+    scalar = w[0] * s * s + w[1] * dot(v, v) + w[2] * contract(t, t)
+    vector = ((w[3] + w[4]) * s)[:, None] * v + (w[5] + w[6])[:, None] * times(t, v)
+    both = outer(w[9][:, None] * v, v) + w[10][:, None, None] * matmul(t, t)
+    tensor = ((w[7] + w[8]) * s)[:, None, None] * t + traceless(both)
     return Features(scalar, vector, tensor)
 
 

@@ -10,15 +10,13 @@ order from channel-wise products instead of wide feed-forward layers on every hy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.utils.checkpoint import checkpoint
 
+from se3set_ase.nn.by_hand import GAIN, Gather, square_by_hand
 from se3set_ase.nn.cartesian import (
     ALL_EDGE_PATHS,
     EDGE_PATHS,
@@ -28,9 +26,10 @@ from se3set_ase.nn.cartesian import (
     Features,
     edge_product,
     first_edge_product,
-    product,
     saturate,
+    square,
     symmetric_traceless,
+    weighed,
 )
 from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.radial import BesselBasis
@@ -89,22 +88,22 @@ class ScaledSiLU(nn.SiLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Element by element."""
-        return 1.68 * super().forward(input)
+        return GAIN * super().forward(input)
 
 
-class Part(NamedTuple):
-    """Some of the atoms, with all their hyperedges and edges: n, h, e of them."""
+class Incidence(NamedTuple):
+    """What the network sees of a hypergraph: n atoms, h hyperedges, e edges."""
 
     species: Tensor
     """(n,)"""
     hyper_atom: Tensor
-    """(h,) owner, counted from the part's first atom."""
+    """(h,) owner."""
     edge_hyper: Tensor
-    """(e,) hyperedge, counted from the part's first one."""
+    """(e,) hyperedge."""
     owner: Tensor
-    """(e,) owner, counted from the part's first atom."""
+    """(e,) owner of the hyperedge."""
     edge_atom: Tensor
-    """(e,) member, among all atoms."""
+    """(e,) member."""
     hyperedge: Tensor
     """(h,) weight u_if of each hyperedge."""
     edge: Tensor
@@ -121,9 +120,9 @@ class VertexToHyperedge(nn.Module):
     def __init__(self, config: LightConfig, first: bool, backend: Backend):
         super().__init__()
         channels, hidden = config.channels, config.radial_hidden
+        self.channels = channels
         self.backend = backend
         self.first = first
-        self.heads = config.heads
         self.paths = FIRST_EDGE_PATHS if first else config.edge_paths
         self.members = nn.Linear(channels, channels) if first else FeatureLinear(channels)
         self.radial = nn.Sequential(
@@ -139,30 +138,43 @@ class VertexToHyperedge(nn.Module):
         self.gate = nn.Sequential(ScaledSiLU(), nn.Linear(hidden, config.heads))
         self.norm = config.mean_members**-0.5
 
-    def prepare(self, features: Features) -> tuple[Features | Tensor, Tensor]:
-        """What hyperedges see of every atom as a member: features, and its part of the gates."""
-        members = self.members(features.scalar) if self.first else self.members(features)
-        return members, self.member(features.scalar)
-
-    def forward(
-        self, own: Tensor, members: Features | Tensor, hidden: Tensor, part: Part
-    ) -> Features:
-        """Scalars of the part (n, c), and all atoms as members -> hyperedges (h, ...)."""
-        member, n_hyper, channels = part.edge_atom, part.hyper_atom.shape[0], own.shape[1]
-        logit = self.gate(self.distance(part.basis) + self.owner(own)[part.owner] + hidden[member])
-        attention = torch.sigmoid(logit) * (self.norm * part.edge)[:, None]
-        attention = attention.repeat_interleave(channels // self.heads, dim=1)  # e, c
-        radial = self.radial(part.basis).view(-1, self.paths, channels)  # e, p, c
-        weight = radial * attention[:, None]
-        if isinstance(members, Tensor):
-            message = first_edge_product(members[member], part.unit, weight)
-        else:
-            message = edge_product(members.at(member), part.unit, weight)
-        scalar, vector, tensor = (
-            gain * scatter_sum(m, part.edge_hyper, n_hyper, self.backend)  # e -> h
-            for gain, m in zip(MEMBER_GAIN, message, strict=True)
-        )
+    def forward(self, atoms: Features, incidence: Incidence, by_hand: bool) -> Features:
+        """Atoms (n, ...) -> hyperedges (h, ...)."""
+        members = (self.members(atoms.scalar),) if self.first else self.members(atoms)
+        inputs = (
+            self.owner(atoms.scalar), self.member(atoms.scalar),
+            incidence.basis, incidence.edge, incidence.unit, *members,
+        )  # fmt: skip
+        by_hand = by_hand and self.paths != ALL_EDGE_PATHS
+        sums = Gather.apply(self, incidence, *inputs) if by_hand else self.plain(incidence, *inputs)
+        scalar, vector, tensor = (gain * x for gain, x in zip(MEMBER_GAIN, sums, strict=True))
         return Features(scalar, vector, symmetric_traceless(tensor))
+
+    def plain(
+        self,
+        incidence: Incidence,
+        owner: Tensor,
+        member: Tensor,
+        basis: Tensor,
+        edge: Tensor,
+        unit: Tensor,
+        *members: Tensor,
+    ) -> Features:
+        """Sums over edges; owner and member are the atoms' parts of the gates (n, hidden)."""
+        there = incidence.edge_atom
+        hidden = self.distance(basis) + owner[incidence.owner] + member[there]
+        attention = torch.sigmoid(self.gate(hidden)) * (self.norm * edge)[:, None]  # e, head
+        radial = self.radial(basis).view(-1, self.paths, self.channels)
+        weight = weighed(radial, attention)  # e, p, c
+        if self.first:
+            message = first_edge_product(members[0].index_select(0, there), unit, weight)
+        else:
+            message = edge_product(Features(*members).at(there), unit, weight)
+        n_hyper = incidence.hyper_atom.shape[0]
+        # e -> h
+        return Features(
+            *(scatter_sum(m, incidence.edge_hyper, n_hyper, self.backend) for m in message)
+        )
 
 
 class HyperedgeToVertex(nn.Module):
@@ -186,18 +198,22 @@ class HyperedgeToVertex(nn.Module):
         self.logit = nn.Parameter(torch.randn(channels) * (config.heads / channels) ** 0.5)
         self.norm = config.mean_hyperedges**-0.5
 
-    def forward(self, own: Tensor, hyperedges: Features, part: Part) -> Features:
-        """Scalars of the part's atoms (n, c), and its hyperedges (h, ...) -> atoms (n, ...)."""
+    def forward(
+        self, own: Tensor, hyperedges: Features, incidence: Incidence, by_hand: bool
+    ) -> Features:
+        """Scalars of the atoms (n, c), and hyperedges (h, ...) -> atoms (n, ...)."""
         members = self.mix(hyperedges)
-        together = product(members, members, self.square)
+        together = (square_by_hand if by_hand else square)(members, self.square)
         n_atoms, n_channels = own.shape
-        hidden = silu(self.query(own)[part.hyper_atom] + self.key(members.scalar))
+        hidden = silu(self.query(own)[incidence.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
         attention = torch.sigmoid(logit).repeat_interleave(n_channels // self.heads, dim=1)  # h, c
-        weight = (self.norm * part.hyperedge)[:, None]  # h, 1
+        weight = (self.norm * incidence.hyperedge)[:, None]  # h, 1
         message = members.plus(together.scaled(attention)).scaled(weight)
         # h -> i
-        return Features(*(scatter_sum(m, part.hyper_atom, n_atoms, self.backend) for m in message))
+        return Features(
+            *(scatter_sum(m, incidence.hyper_atom, n_atoms, self.backend) for m in message)
+        )
 
 
 class Block(nn.Module):
@@ -224,57 +240,20 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, own: Features, members: Features | Tensor, hidden: Tensor, part: Part
+        self, own: Features, incidence: Incidence, by_hand: bool
     ) -> tuple[Features, Tensor]:
-        """New features of the part's atoms and their part of the energy (n,)."""
-        hyperedges = self.gather(own.scalar, members, hidden, part)
-        gathered = self.scatter(own.scalar, hyperedges, part)
+        """New features of the atoms and their part of the energy (n,)."""
+        hyperedges = self.gather(own, incidence, by_hand)
+        gathered = self.scatter(own.scalar, hyperedges, incidence, by_hand)
         message = saturate(self.mix(gathered), self.saturation)
-        square = product(message, message, self.second[part.species])
-        change = self.update[0](message).plus(self.update[1](square))
+        squared = (square_by_hand if by_hand else square)(message, self.second[incidence.species])
+        change = self.update[0](message).plus(self.update[1](squared))
         if self.first:
             features = change._replace(scalar=own.scalar + change.scalar)
         else:
             features = own.plus(change)
         scalar = features.scalar + self.dense(features.scalar)
         return features._replace(scalar=scalar), self.readout(scalar).squeeze(-1)
-
-
-def parts_of(
-    species: Tensor, graph: Graph, weights: Weights, basis: Tensor, largest: int | None
-) -> list[Part]:
-    """The atoms in order, in parts of about ``largest`` edges; None: all in one."""
-    owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
-    unit = weights.vector / weights.distance[:, None]
-    n_edges = owner.shape[0]
-    if largest is None or n_edges <= 1.5 * largest:
-        edge_hyper, edge_atom = graph.edge_hyper, graph.edge_atom
-        return [
-            Part(
-                species, graph.hyper_atom, edge_hyper, owner, edge_atom,
-                weights.hyperedge, weights.edge, unit, basis,
-            )
-        ]  # fmt: skip
-    first_atom = torch.unique_consecutive(owner[::largest])
-    first_atom[0] = 0
-    first_hyper = torch.searchsorted(graph.hyper_atom, first_atom)
-    first_edge = torch.searchsorted(graph.edge_hyper, first_hyper)
-
-    def cut(first: Tensor, *arrays: Tensor) -> list[list[Tensor]]:
-        bounds = [*first.tolist(), arrays[0].shape[0]]
-        sizes = [end - start for start, end in pairwise(bounds)]
-        # Not slices: the gradient of each of those is as long as the whole.
-        return [list(torch.split(array, sizes)) for array in arrays]
-
-    (atoms,) = cut(first_atom, species)
-    hypers = cut(first_hyper, graph.hyper_atom, weights.hyperedge)
-    edges = cut(first_edge, graph.edge_hyper, owner, graph.edge_atom, weights.edge, unit, basis)
-    return [
-        Part(kinds, hyper_atom - i, edge_hyper - h, own - i, edge_atom, hyperedge, edge, to, radial)
-        for kinds, hyper_atom, hyperedge, edge_hyper, own, edge_atom, edge, to, radial, i, h in zip(
-            atoms, *hypers, *edges, first_atom, first_hyper, strict=True
-        )
-    ]
 
 
 class LightNetwork(nn.Module):
@@ -287,9 +266,8 @@ class LightNetwork(nn.Module):
 
     Attributes
     ----------
-    edges_at_once : larger graphs are worked on in parts of about so many edges, each computed once
-        more for the gradient instead of being kept: memory is that of one part, which the
-        processor's cache can hold. Not for padded graphs. None: all at once.
+    by_hand : take gradients as in :mod:`se3set_ase.nn.by_hand`: the same numbers, faster and in
+        less memory. Not where gradients of the weights or a trace are wanted.
     """
 
     def __init__(
@@ -299,7 +277,7 @@ class LightNetwork(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(n_species, config.channels)
         self.cutoff = cutoff
-        self.edges_at_once: int | None = None
+        self.by_hand = False
         self.basis = BesselBasis(config.radial_functions, cutoff)
         self.blocks = nn.ModuleList(
             Block(config, n_species, first=index == 0, backend=backend)
@@ -314,25 +292,22 @@ class LightNetwork(nn.Module):
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
         basis = self.cutoff * self.basis(weights.distance)  # of order one
-        parts = parts_of(species, graph, weights, basis, self.edges_at_once)
+        incidence = Incidence(
+            species=species,
+            hyper_atom=graph.hyper_atom,
+            edge_hyper=graph.edge_hyper,
+            owner=graph.hyper_atom[graph.edge_hyper],  # e -> i
+            edge_atom=graph.edge_atom,
+            hyperedge=weights.hyperedge,
+            edge=weights.edge,
+            unit=weights.vector / weights.distance[:, None],
+            basis=basis,
+        )
         scalar = self.embedding(species)
         n, c = scalar.shape
         features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 3, 3, c))
         output = scalar.new_zeros(n)
         for block in self.blocks:
-            assert isinstance(block, Block)
-            members, hidden = block.gather.prepare(features)
-            if len(parts) == 1:
-                features, energy = block(features, members, hidden, parts[0])
-            else:
-                sizes = [len(part.species) for part in parts]
-                own = zip(*(torch.split(f, sizes) for f in features), strict=True)
-                again = partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
-                done = [
-                    again(Features(*f), members, hidden, part)
-                    for f, part in zip(own, parts, strict=True)
-                ]
-                features = Features(*map(torch.cat, zip(*(f for f, _ in done), strict=True)))
-                energy = torch.cat([e for _, e in done])
+            features, energy = block(features, incidence, self.by_hand)
             output = output + energy
         return output

@@ -22,7 +22,7 @@ from se3set_ase.nn.cartesian import (
     first_edge_product,
     matmul,
     outer,
-    product,
+    square,
     symmetric_traceless,
     times,
 )
@@ -36,7 +36,7 @@ EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)
 #: The same with all harmonics.
 ALL_EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (1, 1), (2, 1),
               (0, 2), (1, 2), (2, 2), (1, 2), (2, 2), (2, 2)]  # fmt: skip
-#: (first l, second l, l of the output) of each weight of product.
+#: (first l, second l, l of the output) of each weight of square.
 PRODUCT_L = [(0, 0, 0), (1, 1, 0), (2, 2, 0), (0, 1, 1), (1, 0, 1), (2, 1, 1), (1, 2, 1),
              (0, 2, 2), (2, 0, 2), (1, 1, 2), (2, 2, 2)]  # fmt: skip
 
@@ -175,24 +175,24 @@ def test_each_weight_of_edge_product_is_seen_in_one_l_alone() -> None:
         assert all(o.abs().max() == 0 for o in out)
 
 
-def test_product_is_that_of_e3nn_path_by_path() -> None:
-    first, second = features(), features(seed=10)
-    a, b = spherical(first), spherical(second)
+def test_square_is_the_product_of_e3nn_path_by_path() -> None:
+    f = features()
+    a = spherical(f)
     for path, (l1, l2, l_out) in enumerate(PRODUCT_L):
-        out = spherical(product(first, second, only(PRODUCT_PATHS, path)))
+        out = spherical(square(f, only(PRODUCT_PATHS, path)))
         assert [bool(o.abs().max() > 0) for o in out] == [degree == l_out for degree in range(3)]
-        expected = coupled(a[l1], b[l2], l_out)
+        expected = coupled(a[l1], a[l2], l_out)
         factor = (out[l_out] * expected).sum() / expected.square().sum()
         torch.testing.assert_close(out[l_out], factor * expected, rtol=0, atol=TOLERANCE)
         assert factor.abs() > 0.1
 
 
 def test_products_are_linear_in_their_weights() -> None:
-    f, g, unit = features(), features(seed=10), units()
+    f, unit = features(), units()
     weight = random(N, PRODUCT_PATHS, C, seed=7)
     for paths, call in (
         (EDGE_PATHS, lambda w: edge_product(f, unit, w)),
-        (PRODUCT_PATHS, lambda w: product(f, g, w)),
+        (PRODUCT_PATHS, lambda w: square(f, w)),
     ):
         parts = [call(weight[:, :paths] * only(paths, p)) for p in range(paths)]
         for whole, *each in zip(call(weight[:, :paths]), *parts, strict=True):
@@ -227,7 +227,7 @@ def applied(f: Features, unit: Tensor) -> Features:
     linear = FeatureLinear(C).double()
     linear.weight.data = linear_weight
     out = traceless(edge_product(linear(f), unit, random(N, EDGE_PATHS, C, seed=5)))
-    return product(out, f, random(N, PRODUCT_PATHS, C, seed=6))
+    return square(out, random(N, PRODUCT_PATHS, C, seed=6))
 
 
 @pytest.mark.parametrize("determinant", [1.0, -1.0])

@@ -164,32 +164,3 @@ def test_float32_is_float64_to_single_precision() -> None:
 def test_refuses_channels_that_heads_do_not_divide() -> None:
     with pytest.raises(ValueError, match="channels to be a multiple of heads, got 6, 4"):
         LightConfig(channels=6, heads=4)
-
-
-@pytest.mark.parametrize("largest_part", [1, 4, 9])
-def test_the_same_in_parts(largest_part: int) -> None:
-    """Outputs, gradients and second derivatives; and the parts are really worked on alone."""
-    made, g = network(), graph()
-    lone = torch.cat([g.species, torch.arange(3)])  # owners beyond the last edge
-    g = g._replace(hyper_atom=torch.cat([g.hyper_atom, torch.arange(6, 9)]))
-
-    def derivatives() -> tuple[Tensor, Tensor, Tensor]:
-        points = positions().requires_grad_(True)
-        weights = weigh(points, g._replace(hyper_atom=g.hyper_atom[:-3]))
-        weights = weights._replace(
-            hyperedge=torch.cat([weights.hyperedge, torch.ones(3, dtype=torch.float64)])
-        )
-        output = made(lone, g, weights)
-        (first,) = torch.autograd.grad(output.square().sum(), points, create_graph=True)
-        (second,) = torch.autograd.grad(first.square().sum(), points)
-        return output, first, second
-
-    whole = derivatives()
-    calls: list[int] = []
-    made.blocks[0].register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0].scalar)))
-    made.edges_at_once = largest_part
-    for one, other in zip(derivatives(), whole, strict=True):
-        assert largest(one - other) < INVARIANCE * max(1.0, largest(other))
-        assert largest(other) > CONTROL
-    assert sum(calls) == 9
-    assert max(calls) < 9
