@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from se3set_ase.nn.by_hand import GAIN, Gather, square_by_hand
+from se3set_ase.nn.by_hand import Deliver, square_by_hand
 from se3set_ase.nn.cartesian import (
     ALL_EDGE_PATHS,
     EDGE_PATHS,
@@ -31,13 +31,13 @@ from se3set_ase.nn.cartesian import (
     symmetric_traceless,
     weighed,
 )
+from se3set_ase.nn.gather_by_hand import GAIN, MEMBER_GAIN, Gather
 from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.radial import BesselBasis
 from se3set_ase.nn.scatter import Backend, scatter_sum
 
-#: Bring l = 0, 1, 2 of a sum over members, and the activations, to order one with fresh weights,
-#: so that products of sums (the many-body terms) are alive from the first step.
-MEMBER_GAIN = (1.0, 3**0.5, 7.5**0.5)
+#: Brings activations to order one with fresh weights, so that products of sums (the many-body
+#: terms) are alive from the first step.
 PRODUCT_STD = 0.2
 
 
@@ -147,8 +147,7 @@ class VertexToHyperedge(nn.Module):
         )  # fmt: skip
         by_hand = by_hand and self.paths != ALL_EDGE_PATHS
         sums = Gather.apply(self, incidence, *inputs) if by_hand else self.plain(incidence, *inputs)
-        scalar, vector, tensor = (gain * x for gain, x in zip(MEMBER_GAIN, sums, strict=True))
-        return Features(scalar, vector, symmetric_traceless(tensor))
+        return Features(*sums)
 
     def plain(
         self,
@@ -171,10 +170,11 @@ class VertexToHyperedge(nn.Module):
         else:
             message = edge_product(Features(*members).at(there), unit, weight)
         n_hyper = incidence.hyper_atom.shape[0]
-        # e -> h
-        return Features(
-            *(scatter_sum(m, incidence.edge_hyper, n_hyper, self.backend) for m in message)
+        scalar, vector, tensor = (
+            gain * scatter_sum(m, incidence.edge_hyper, n_hyper, self.backend)  # e -> h
+            for gain, m in zip(MEMBER_GAIN, message, strict=True)
         )
+        return Features(scalar, vector, symmetric_traceless(tensor))
 
 
 class HyperedgeToVertex(nn.Module):
@@ -208,8 +208,18 @@ class HyperedgeToVertex(nn.Module):
         hidden = silu(self.query(own)[incidence.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
         attention = torch.sigmoid(logit).repeat_interleave(n_channels // self.heads, dim=1)  # h, c
-        weight = (self.norm * incidence.hyperedge)[:, None]  # h, 1
-        message = members.plus(together.scaled(attention)).scaled(weight)
+        weight = self.norm * incidence.hyperedge  # h
+        inputs = (attention, weight, *members, *together)
+        if by_hand:
+            return Features(*Deliver.apply(self, incidence, n_atoms, *inputs))
+        return self.plain(incidence, n_atoms, *inputs)
+
+    def plain(
+        self, incidence: Incidence, n_atoms: int, attention: Tensor, weight: Tensor, *parts: Tensor
+    ) -> Features:
+        """Sums over hyperedges; what is linear and what is a product in one list."""
+        members, together = Features(*parts[:3]), Features(*parts[3:])
+        message = members.plus(together.scaled(attention)).scaled(weight[:, None])
         # h -> i
         return Features(
             *(scatter_sum(m, incidence.hyper_atom, n_atoms, self.backend) for m in message)

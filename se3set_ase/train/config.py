@@ -58,6 +58,9 @@ class TrainingConfig(_Section):
     energy_weight: tuple[Weight, Weight] = (1.0, 1.0)
     """Weight of the energy's part at the start and, reached geometrically, at the end."""
     forces_weight: Weight = 1.0
+    excess_weight: Weight = 0.3
+    """Weight, in units of the loss, of messages beyond the network's saturation, see
+    :func:`se3set_ase.train.step.make_step`."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_norm: float = Field(default=10.0, gt=0)
     """Longest gradient of the weights; longer ones are shortened to it."""

@@ -7,7 +7,8 @@ one graph of plain operations, which is then compiled whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from se3set_ase.nn.cartesian import Features, contract, dot
+from se3set_ase.nn.light import Block, LightNetwork
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.train.batches import Batch
 
@@ -34,7 +37,9 @@ Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
 Loss = Literal["mse", "l2mae"]
 
 
-def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
+def make_step(
+    model: SE3Set, forces_weight: float, kind: Loss = "mse", excess_weight: float = 0.0
+) -> Step:
     """The step as a function of weights, batch and energy weight; nothing is changed in place.
 
     Parameters
@@ -42,6 +47,9 @@ def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
     kind : ``"mse"``, mean of (energy error)^2 / atoms and mean square of the force components;
         ``"l2mae"``, mean absolute energy error and mean length of each atom's force error, as
         SE3Set was published with (arXiv:2405.16511).
+    excess_weight : of :func:`excess`, in units of the loss. What lies far beyond the saturation
+        is a direction only, which costs nothing in training and makes the surface rough where
+        fragments of a kind that training lacks come and go.
     """
     names = [name for name, p in model.named_parameters() if p.requires_grad]
 
@@ -51,7 +59,10 @@ def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
         def call(positions: Tensor, graph: object) -> Tensor:
             return functional_call(model, weights, (positions, graph))
 
-        energy, forces, _ = energy_and_forces(call, batch.positions, batch.graph, create_graph=True)
+        with seen_by(model) as messages:
+            energy, forces, _ = energy_and_forces(
+                call, batch.positions, batch.graph, create_graph=True
+            )
         energy_error = energy - batch.energy
         forces_error = forces - batch.forces
         # Padding has no error, so sums may run over it; the mean is over the real atoms.
@@ -65,7 +76,11 @@ def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
             loss_energy = energy_error.abs().mean()
             loss_forces = length(forces_error).sum() / n_atoms
         loss = energy_weight * loss_energy + forces_weight * loss_forces
-        gradients = torch.autograd.grad(loss, list(parameters), materialize_grads=True)
+        total = loss
+        if excess_weight and isinstance(model.network, LightNetwork):
+            beyond = excess(messages, model.network.config.saturation) / n_atoms
+            total = loss + excess_weight * loss.detach() * beyond
+        gradients = torch.autograd.grad(total, list(parameters), materialize_grads=True)
         return StepResult(
             loss=loss.detach(),
             energy_squared=energy_squared.detach(),
@@ -74,6 +89,32 @@ def make_step(model: SE3Set, forces_weight: float, kind: Loss = "mse") -> Step:
         )
 
     return step
+
+
+@contextmanager
+def seen_by(model: SE3Set) -> Iterator[list[Features]]:
+    """What a call of the default network multiplies or saturates, of hyperedges and atoms."""
+    messages: list[Features] = []
+    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    layers = [layer for block in blocks for layer in (block.scatter.mix, block.mix)]
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output: messages.append(output))
+        for layer in layers
+    ]
+    try:
+        yield messages
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def excess(messages: Sequence[Features], size: float) -> Tensor:
+    """Sum over items, mean over layers and channels of log(1 + |f|^2 / size^2)."""
+    each = [
+        torch.log1p((s * s + dot(v, v) + contract(t, t)) / size**2).mean(1).sum()
+        for s, v, t in messages
+    ]
+    return torch.stack(each).mean()
 
 
 def length(vectors: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ class Trainer:
 
     def _make_step(self) -> Step:
         options = self.config.training
-        step = make_step(self.model, options.forces_weight, options.loss)
+        step = make_step(self.model, options.forces_weight, options.loss, options.excess_weight)
         if not options.compile:
             return step
         first = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))

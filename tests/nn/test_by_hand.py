@@ -8,7 +8,7 @@ from made_up_graph import CUTOFF, graph, positions, weigh
 from torch import Tensor
 
 from se3set_ase.nn import by_hand
-from se3set_ase.nn.by_hand import Gather, Square, square_by_hand
+from se3set_ase.nn.by_hand import Deliver, Square, square_by_hand
 from se3set_ase.nn.cartesian import (
     ALL_EDGE_PATHS,
     PRODUCT_PATHS,
@@ -16,6 +16,7 @@ from se3set_ase.nn.cartesian import (
     square,
     symmetric_traceless,
 )
+from se3set_ase.nn.gather_by_hand import Gather
 from se3set_ase.nn.light import Incidence, LightConfig, LightNetwork
 
 SAME = 1e-11
@@ -104,17 +105,30 @@ def test_gather_against_finite_differences(first: bool) -> None:
     inputs += [] if first else [random(n, 3, c), random(n, 3, 3, c)]
 
     def sums(*inputs: Tensor) -> tuple[Tensor, ...]:
-        # As in the network, tensors of atoms are symmetric and only that part of the sum counts.
         if not first:
+            # As in the network.
             inputs = (*inputs[:-1], symmetric_traceless(inputs[-1]))
-        scalar, vector, tensor = Gather.apply(gather, seen, *inputs)
-        return scalar, vector, symmetric_traceless(tensor)
+        return tuple(Gather.apply(gather, seen, *inputs))
 
     assert torch.autograd.gradcheck(sums, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(sums, inputs, fast_mode=True)
     wrong = [inputs[0].detach().requires_grad_(True), *(x.detach() for x in inputs[1:])]
     with pytest.raises(RuntimeError, match="Jacobian"):  # a gradient that is forgotten
         torch.autograd.gradcheck(lambda x, *rest: sums(x, *rest)[0] + x.detach().sum(), wrong)
+
+
+def test_deliver_against_finite_differences() -> None:
+    seen = incidence()
+    n, h, c = len(seen.species), len(seen.hyper_atom), SMALL.channels
+    torch.manual_seed(0)
+    shapes = [(h, c), (h,), *2 * [(h, c), (h, 3, c), (h, 3, 3, c)]]
+    inputs = [random(*shape) for shape in shapes]
+
+    def sums(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(Deliver.apply(network().blocks[0].scatter, seen, n, *inputs))
+
+    assert torch.autograd.gradcheck(sums, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(sums, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("weights", [1, 5])

@@ -102,6 +102,52 @@ def test_loss_is_its_formula_over_single_frames(made: list[Frame], kind: Loss) -
 
 
 @pytest.mark.parametrize("kind", LOSSES)
+def test_excess_pulls_on_what_lies_beyond_the_saturation(made: list[Frame], kind: Loss) -> None:
+    """Its part of the gradients, against differences of its formula with float numbers."""
+    network = model()
+    saturation, heaviest = network.network.config.saturation, 0.4
+    batch = next(batches(made, 1).every_frame())  # nothing padded
+    parameters = list(network.parameters())
+    without = make_step(network, FORCES_WEIGHT, kind)(parameters, batch, weight())
+    found = make_step(network, FORCES_WEIGHT, kind, heaviest)(parameters, batch, weight())
+    assert float(found.loss) == float(without.loss)
+
+    def beyond() -> float:
+        sizes: list[np.ndarray] = []
+        hooks = [
+            layer.register_forward_hook(
+                lambda _, __, f: sizes.append(
+                    sum(
+                        (x.detach().numpy().reshape(len(x), -1, x.shape[-1]) ** 2).sum(1) for x in f
+                    )
+                )
+            )
+            for block in network.network.blocks
+            for layer in (block.scatter.mix, block.mix)
+        ]
+        network(batch.positions, batch.graph)
+        for hook in hooks:
+            hook.remove()
+        n_atoms, n_channels = float(batch.graph.n_atoms), sizes[0].shape[1]
+        each = [np.log(1 + s / saturation**2).sum() / n_channels / n_atoms for s in sizes]
+        return float(np.mean(each))
+
+    mixing = dict(network.named_parameters())["network.blocks.1.mix.weight"]
+    index = [name for name, _ in network.named_parameters()].index("network.blocks.1.mix.weight")
+    pull = found.gradients[index] - without.gradients[index]
+    direction = torch.randn(mixing.shape, dtype=torch.float64)
+    slope = float((pull * direction).sum())
+    with torch.no_grad():
+        mixing += DIFFERENCE_STEP * direction
+        more = beyond()
+        mixing -= 2 * DIFFERENCE_STEP * direction
+        less = beyond()
+    numeric = heaviest * float(without.loss) * (more - less) / (2 * DIFFERENCE_STEP)
+    assert numeric == pytest.approx(slope, rel=1e-5)
+    assert abs(slope) > 1e-4
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_gradients_are_differences_of_the_loss(made: list[Frame], kind: Loss) -> None:
     network = model()
     step = make_step(network, FORCES_WEIGHT, kind)
