@@ -57,6 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batches of 2": {"training": {"batch_size": 2}},
     "batches of 10": {"training": {"batch_size": 10}},
     "energies weigh 100 times more": {"training": {"energy_weight": [0.1, 10.0]}},
+    "messages of any size": {"training": {"excess_weight": 0.0}},
     "no average of weights": {"training": {"ema_decay": 0.0}},
     "mean absolute errors": {"training": {"loss": "l2mae"}},
     "begun from gfn2": {"initial": True},

@@ -35,10 +35,8 @@ def chunks(items: Tensor) -> Iterator[slice]:
 
 def inner(first: Tensor, second: Tensor) -> Tensor:
     """Sum over the axes between the first and the last: a[e, ..., c] b[e, ..., c] -> (e, c)."""
-    if first.ndim == 2:
-        return first * second
-    n, c = first.shape[0], first.shape[-1]
-    return (first * second).view(n, -1, c).sum(1)
+    product = first * second
+    return product if product.ndim == 2 else product.flatten(1, -2).sum(1)
 
 
 def gradients_of(

@@ -203,6 +203,6 @@ def along(unit: Tensor, tensor: Tensor) -> Tensor:
     """sum_x r[e, x] T[e, x, ...] -> (e, ...)."""
     if tensor.ndim == 4:  # faster; with few columns, slower
         n = unit.shape[0]
-        return torch.bmm(unit[:, None], tensor.view(n, 3, -1)).view(n, *tensor.shape[2:])
+        return torch.bmm(unit[:, None], tensor.reshape(n, 3, -1)).view(n, *tensor.shape[2:])
     x, y, z = unit[:, :, None].unbind(1)  # e, 1
     return (x * tensor[:, 0]).addcmul_(y, tensor[:, 1]).addcmul_(z, tensor[:, 2])
