@@ -1,7 +1,7 @@
 """Make a bundled model again, from nothing: data, pre-training, training.
 
     pip install 'se3set-ase[train]' tblite
-    python models/reproduce.py acac --data ../shared/data
+    python models/reproduce.py 3bpa --data ../shared/data
 
 Each step leaves a file, and is passed over where that file is; a training that was stopped goes on
 where it was. Afterwards runs/NAME/model is what models/NAME has.
@@ -18,13 +18,11 @@ ROOT = Path(__file__).parents[1]
 #: The molecule whose GFN2-xTB surface comes first: name in gfn2/frames.py, frames at each of three
 #: temperatures, frames of rotamers.
 OWN_FRAMES = {
-    "acac": ("acetylacetone", 3000, 3000),
     "3bpa": ("3bpa", 2000, 2000),
     "ethanol": ("ethanol", 3000, 1000),
 }
 #: What each model begins with.
 BEGINS_WITH = {
-    "acac": "acac-gfn2",
     "3bpa": "3bpa-gfn2",
     "ethanol": "ethanol-gfn2",
     "rmd17-ethanol": "ethanol-gfn2",

@@ -59,7 +59,7 @@ class TrainingConfig(_Section):
     """Weight of the energy's part at the start and, reached geometrically, at the end."""
     forces_weight: Weight = 1.0
     excess_weight: Weight = 0.3
-    """Weight, in units of the loss, of messages beyond the network's saturation, see
+    """Weight, in units of the last epoch's loss, of messages beyond the network's saturation, see
     :func:`se3set_ase.train.step.make_step`."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_norm: float = Field(default=10.0, gt=0)

@@ -32,6 +32,8 @@ class Progress:
     best_score: float = float("inf")
     since_best: int = 0
     seconds: float = 0.0
+    loss: float = 0.0
+    """Mean of the last epoch."""
 
 
 def save_state(

@@ -31,33 +31,41 @@ class StepResult(NamedTuple):
     gradients: tuple[Tensor, ...]
 
 
-Step = Callable[[Sequence[Tensor], Batch, Tensor], StepResult]
+class LossWeights(NamedTuple):
+    """What may change from step to step, () each."""
+
+    energy: Tensor
+    excess: Tensor
+    """Of :func:`excess`."""
+
+
+Step = Callable[[Sequence[Tensor], Batch, LossWeights], StepResult]
 
 
 Loss = Literal["mse", "l2mae"]
 
 
 def make_step(
-    model: SE3Set, forces_weight: float, kind: Loss = "mse", excess_weight: float = 0.0
+    model: SE3Set, forces_weight: float, kind: Loss = "mse", *, hold_back: bool = False
 ) -> Step:
-    """The step as a function of weights, batch and energy weight; nothing is changed in place.
+    """The step as a function of parameters, batch and weights; nothing is changed in place.
 
     Parameters
     ----------
     kind : ``"mse"``, mean of (energy error)^2 / atoms and mean square of the force components;
         ``"l2mae"``, mean absolute energy error and mean length of each atom's force error, as
         SE3Set was published with (arXiv:2405.16511).
-    excess_weight : of :func:`excess`, in units of the loss. What lies far beyond the saturation
-        is a direction only, which costs nothing in training and makes the surface rough where
-        fragments of a kind that training lacks come and go.
+    hold_back : add the weight of :func:`excess`. What lies far beyond the saturation is a direction
+        only, which costs nothing in training and makes the surface rough where fragments of a kind
+        that training lacks come and go.
     """
     names = [name for name, p in model.named_parameters() if p.requires_grad]
 
-    def step(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
-        weights = dict(zip(names, parameters, strict=True))
+    def step(parameters: Sequence[Tensor], batch: Batch, weights: LossWeights) -> StepResult:
+        named = dict(zip(names, parameters, strict=True))
 
         def call(positions: Tensor, graph: object) -> Tensor:
-            return functional_call(model, weights, (positions, graph))
+            return functional_call(model, named, (positions, graph))
 
         with seen_by(model) as messages:
             energy, forces, _ = energy_and_forces(
@@ -75,11 +83,11 @@ def make_step(
         else:
             loss_energy = energy_error.abs().mean()
             loss_forces = length(forces_error).sum() / n_atoms
-        loss = energy_weight * loss_energy + forces_weight * loss_forces
+        loss = weights.energy * loss_energy + forces_weight * loss_forces
         total = loss
-        if excess_weight and isinstance(model.network, LightNetwork):
+        if hold_back and isinstance(model.network, LightNetwork):
             beyond = excess(messages, model.network.config.saturation) / n_atoms
-            total = loss + excess_weight * loss.detach() * beyond
+            total = loss + weights.excess * beyond
         gradients = torch.autograd.grad(total, list(parameters), materialize_grads=True)
         return StepResult(
             loss=loss.detach(),
@@ -125,34 +133,32 @@ def length(vectors: Tensor) -> Tensor:
 
 
 def compile_step(
-    step: Step, parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor
+    step: Step, parameters: Sequence[Tensor], batch: Batch, weights: LossWeights
 ) -> Step:
     """The same step, traced on one batch and compiled for its shapes."""
     from torch._inductor.compile_fx import compile_fx
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    def arguments(parameters: Sequence[Tensor], batch: Batch, weight: Tensor) -> list[Tensor]:
-        return [*(p.detach() for p in parameters), *batch_tensors(batch), weight]
+    def arguments(parameters: Sequence[Tensor], batch: Batch, weights: LossWeights) -> list[Tensor]:
+        return [*(p.detach() for p in parameters), *batch_tensors(batch), *weights]
 
-    flat = arguments(parameters, batch, energy_weight)
+    flat = arguments(parameters, batch, weights)
     n_parameters = len(parameters)
     _, batch_spec = pytree.tree_flatten(batch)
 
     def flat_step(*values: Tensor) -> tuple[Tensor, ...]:
-        weights = [p.requires_grad_(True) for p in values[:n_parameters]]
-        rebuilt = pytree.tree_unflatten(list(values[n_parameters:-1]), batch_spec)
-        result = step(weights, rebuilt, values[-1])
+        learnt = [p.requires_grad_(True) for p in values[:n_parameters]]
+        rebuilt = pytree.tree_unflatten(list(values[n_parameters:-2]), batch_spec)
+        result = step(learnt, rebuilt, LossWeights(*values[-2:]))
         return (*result[:3], *result.gradients)
 
     traced = make_fx(flat_step)(*[v.clone() for v in flat])
     with torch.no_grad():
         compiled: Any = compile_fx(traced, list(flat))
 
-    def run(parameters: Sequence[Tensor], batch: Batch, energy_weight: Tensor) -> StepResult:
+    def run(parameters: Sequence[Tensor], batch: Batch, weights: LossWeights) -> StepResult:
         with torch.no_grad():
-            loss, energy, forces, *gradients = compiled(
-                *arguments(parameters, batch, energy_weight)
-            )
+            loss, energy, forces, *gradients = compiled(*arguments(parameters, batch, weights))
         return StepResult(loss, energy, forces, tuple(gradients))
 
     return run

@@ -30,7 +30,7 @@ from se3set_ase.train.muon import MuonAdamW
 from se3set_ase.train.normalisation import Normalisation, fit_elements, normalise
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
-from se3set_ase.train.step import Step, StepResult, compile_step, make_step
+from se3set_ase.train.step import LossWeights, Step, StepResult, compile_step, make_step
 
 #: Training frames that the shifts of the validated weights are fitted to; at the end, all are.
 SHIFT_FRAMES = 256
@@ -136,12 +136,14 @@ class Trainer:
 
     def _make_step(self) -> Step:
         options = self.config.training
-        step = make_step(self.model, options.forces_weight, options.loss, options.excess_weight)
+        step = make_step(
+            self.model, options.forces_weight, options.loss, hold_back=options.excess_weight > 0
+        )
         if not options.compile:
             return step
         first = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))
         try:
-            return compile_step(step, list(self.model.parameters()), first, self._number(1.0))
+            return compile_step(step, list(self.model.parameters()), first, self._weights(0.0))
         except BackendCompilerFailed as error:  # no C++ compiler, as a rule
             warnings.warn(
                 f"the training step is not compiled, which makes it about three times slower: "
@@ -156,7 +158,7 @@ class Trainer:
         options, progress, n_steps = self.config.training, self.progress, len(self.batches)
         parameters = list(self.model.parameters())
         started = time.perf_counter()
-        sums = np.zeros(2)
+        sums = np.zeros(3)
         for index, batch in enumerate(
             self.batches.epoch(self.config.seed, progress.epoch, self.fabric.global_rank)
         ):
@@ -164,14 +166,14 @@ class Trainer:
             rate = learning_rate(options, done, progress.epoch * n_steps + index)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            result = step(parameters, batch, self._number(energy_weight(options, done)))
-            gradients, squared = self._mean_over_processes(result)
+            result = step(parameters, batch, self._weights(done))
+            gradients, measured = self._mean_over_processes(result)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             torch.nn.utils.clip_grad_norm_(parameters, options.clip_norm)
             self.optimizer.step()
             self.averaged.update_parameters(self.model)
-            sums += squared
+            sums += measured
         if not np.isfinite(sums).all():
             raise FloatingPointError(
                 f"training diverged in epoch {progress.epoch}: expected a finite loss, "
@@ -181,21 +183,29 @@ class Trainer:
             progress,
             epoch=progress.epoch + 1,
             seconds=progress.seconds + time.perf_counter() - started,
+            loss=float(sums[0]) / n_steps,
         )
-        return np.sqrt(sums / n_steps)
+        return np.sqrt(sums[1:] / n_steps)
+
+    def _weights(self, done: float) -> LossWeights:
+        """After so many epochs. The excess is weighed with a loss that all processes know."""
+        options = self.config.training
+        values = energy_weight(options, done), options.excess_weight * self.progress.loss
+        numbers = torch.tensor(values, dtype=torch.float64, device=self.model.device)
+        return LossWeights(*numbers.unbind())
 
     def _mean_over_processes(self, result: StepResult) -> tuple[list[Tensor], np.ndarray]:
-        """Gradients and squared errors of the whole batch, in one exchange."""
+        """Gradients, loss and squared errors of the whole batch, in one exchange."""
         gradients = list(result.gradients)
-        squared = torch.stack([result.energy_squared, result.forces_squared])
+        measured = torch.stack([result.loss, result.energy_squared, result.forces_squared])
         if self.fabric.world_size > 1:
             flat = torch.cat([g.flatten() for g in gradients])
-            mean = self.fabric.all_reduce(torch.cat([squared, flat.double()]), reduce_op="mean")
+            mean = self.fabric.all_reduce(torch.cat([measured, flat.double()]), reduce_op="mean")
             assert isinstance(mean, Tensor)
-            squared, flat = mean[:2], mean[2:].to(flat.dtype)
+            measured, flat = mean[:3], mean[3:].to(flat.dtype)
             parts = flat.split([g.numel() for g in gradients])
             gradients = [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
-        return gradients, squared.cpu().numpy()
+        return gradients, measured.cpu().numpy()
 
     def _validate(self, train_error: np.ndarray) -> str:
         """Measure the averaged weights, log, remember the best and save the state."""
@@ -274,9 +284,6 @@ class Trainer:
         average = self.averaged.module
         assert isinstance(average, SE3Set)
         return average
-
-    def _number(self, value: float) -> Tensor:
-        return torch.tensor(value, dtype=torch.float64, device=self.model.device)
 
     def _done(self) -> bool:
         options = self.config.training

@@ -21,7 +21,7 @@ from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.batches import Batch, Batches
 from se3set_ase.train.data import Frame, read_frames
-from se3set_ase.train.step import Loss, compile_step, length, make_step
+from se3set_ase.train.step import Loss, LossWeights, compile_step, length, make_step
 
 CONFIG = HypergraphConfig()
 LOSSES: tuple[Loss, ...] = ("mse", "l2mae")
@@ -63,8 +63,8 @@ def batches(made: list[Frame], size: int, world: int = 1) -> Batches:
     )
 
 
-def weight() -> Tensor:
-    return torch.tensor(ENERGY_WEIGHT, dtype=torch.float64)
+def weight(excess: float = 0.0) -> LossWeights:
+    return LossWeights(*(torch.tensor(w, dtype=torch.float64) for w in (ENERGY_WEIGHT, excess)))
 
 
 def first(made: list[Frame], size: int = 4) -> Batch:
@@ -109,7 +109,8 @@ def test_excess_pulls_on_what_lies_beyond_the_saturation(made: list[Frame], kind
     batch = next(batches(made, 1).every_frame())  # nothing padded
     parameters = list(network.parameters())
     without = make_step(network, FORCES_WEIGHT, kind)(parameters, batch, weight())
-    found = make_step(network, FORCES_WEIGHT, kind, heaviest)(parameters, batch, weight())
+    step = make_step(network, FORCES_WEIGHT, kind, hold_back=True)
+    found = step(parameters, batch, weight(heaviest))
     assert float(found.loss) == float(without.loss)
 
     def beyond() -> float:
@@ -142,7 +143,7 @@ def test_excess_pulls_on_what_lies_beyond_the_saturation(made: list[Frame], kind
         more = beyond()
         mixing -= 2 * DIFFERENCE_STEP * direction
         less = beyond()
-    numeric = heaviest * float(without.loss) * (more - less) / (2 * DIFFERENCE_STEP)
+    numeric = heaviest * (more - less) / (2 * DIFFERENCE_STEP)
     assert numeric == pytest.approx(slope, rel=1e-5)
     assert abs(slope) > 1e-4
 
@@ -271,8 +272,8 @@ def test_compiled_step_is_the_eager_step_on_other_batches_and_weights(
     others = [(p * 1.1 + 0.01).detach().requires_grad_(True) for p in parameters]
     for weights in (parameters, others):
         for batch in several.epoch(1, 1):
-            expected = step(weights, batch, 2 * weight())
-            got = compiled(weights, batch, 2 * weight())
+            other = LossWeights(2 * weight().energy, weight().excess)
+            expected, got = (call(weights, batch, other) for call in (step, compiled))
             scale = float(torch.cat([g.flatten() for g in expected.gradients]).norm())
             torch.testing.assert_close(got[:3], expected[:3], rtol=COMPILED_TOLERANCE, atol=0)
             torch.testing.assert_close(
