@@ -164,6 +164,8 @@ def _compile(model: SE3Set, path: Path) -> None:
                     "aot_inductor.package": True,
                     # The wrapper only calls kernels: optimising it gains nothing.
                     "aot_inductor.compile_wrapper_opt_level": "O0",
+                    # Graphs are this package's own: their indices lie within.
+                    "assert_indirect_indexing": False,
                 },
             )
         package_aoti(str(temporary), {"model": files})  # type: ignore[dict-item]

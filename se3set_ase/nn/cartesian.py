@@ -53,7 +53,8 @@ def symmetric_traceless(tensor: Tensor) -> Tensor:
 
 def traceless(tensor: Tensor) -> Tensor:
     """Traceless part of a symmetric (n, x, y, c)."""
-    trace = (tensor[:, 0, 0] + tensor[:, 1, 1] + tensor[:, 2, 2]) / 3.0  # n, c
+    # One slice: the gradients of three selections make compiled code a fifth slower.
+    trace = tensor.flatten(1, 2)[:, ::4].sum(1) / 3.0  # n, c
     identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)[..., None]  # x, y, 1
     return tensor - identity * trace[:, None, None]
 

@@ -62,8 +62,8 @@ class TrainingConfig(_Section):
     """Weight, in units of the last epoch's loss, of messages beyond the network's saturation, see
     :func:`se3set_ase.train.step.make_step`."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    clip_norm: float = Field(default=10.0, gt=0)
-    """Longest gradient of the weights; longer ones are shortened to it."""
+    clip_gradients: float = Field(default=3.0, gt=1)
+    """Longest gradient of the weights, in units of its running mean; longer ones are shortened."""
     validate_every: int = Field(default=10, gt=0)
     """Epochs between validations, which are also the points that a run resumes from."""
     patience: int | None = Field(default=None, gt=0)

@@ -34,6 +34,8 @@ class Progress:
     seconds: float = 0.0
     loss: float = 0.0
     """Mean of the last epoch."""
+    gradient: float = 0.0
+    """Running mean of the gradients' lengths."""
 
 
 def save_state(

@@ -21,6 +21,7 @@ from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, network_config, preset_values
 from se3set_ase.train.batches import Batches
+from se3set_ase.train.clip import clip_unusual
 from se3set_ase.train.config import RunConfig, TrainingConfig
 from se3set_ase.train.data import DataError, Frame, read_atomic_energies, split, symbols
 from se3set_ase.train.errors import energy_errors, errors
@@ -141,9 +142,9 @@ class Trainer:
         )
         if not options.compile:
             return step
-        first = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))
+        batch = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))
         try:
-            return compile_step(step, list(self.model.parameters()), first, self._weights(0.0))
+            return compile_step(step, list(self.model.parameters()), batch, self._weights(0.0))
         except BackendCompilerFailed as error:  # no C++ compiler, as a rule
             warnings.warn(
                 f"the training step is not compiled, which makes it about three times slower: "
@@ -158,7 +159,7 @@ class Trainer:
         options, progress, n_steps = self.config.training, self.progress, len(self.batches)
         parameters = list(self.model.parameters())
         started = time.perf_counter()
-        sums = np.zeros(3)
+        sums, usual = np.zeros(3), progress.gradient
         for index, batch in enumerate(
             self.batches.epoch(self.config.seed, progress.epoch, self.fabric.global_rank)
         ):
@@ -170,7 +171,7 @@ class Trainer:
             gradients, measured = self._mean_over_processes(result)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
-            torch.nn.utils.clip_grad_norm_(parameters, options.clip_norm)
+            usual = clip_unusual(parameters, usual, options.clip_gradients)
             self.optimizer.step()
             self.averaged.update_parameters(self.model)
             sums += measured
@@ -184,6 +185,7 @@ class Trainer:
             epoch=progress.epoch + 1,
             seconds=progress.seconds + time.perf_counter() - started,
             loss=float(sums[0]) / n_steps,
+            gradient=usual,
         )
         return np.sqrt(sums[1:] / n_steps)
 
@@ -287,10 +289,8 @@ class Trainer:
 
     def _done(self) -> bool:
         options = self.config.training
-        out_of_patience = (
-            options.patience is not None and self.progress.since_best >= options.patience
-        )
-        return self.progress.epoch >= options.epochs or out_of_patience
+        impatient = options.patience is not None and self.progress.since_best >= options.patience
+        return self.progress.epoch >= options.epochs or impatient
 
 
 def make_fabric(options: TrainingConfig) -> Fabric:
