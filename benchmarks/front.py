@@ -151,6 +151,7 @@ def call_ms(atoms: Atoms, changes: dict[str, Any]) -> float:
         atomic_energies=[0.0] * len(set(atoms.numbers)),
     )
     model.requires_grad_(False)
+    model.network.by_hand = True  # as a potential does
     hypergraph = build_hypergraph(atoms.numbers, atoms.positions, model.hypergraph)
     graph = collate([hypergraph], model.species_of, model.hypergraph, dtype=torch.float32)
     positions = torch.as_tensor(atoms.positions)

@@ -212,6 +212,27 @@ class SE3SetCalculator(Calculator):
             "forces": prediction.forces,
         }
 
+    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Second derivatives of the energy, by autograd: no displacements, no step to choose.
+
+        Parameters
+        ----------
+        atoms : the last ones by default.
+
+        Returns
+        -------
+        (3N, 3N) eV/Angstrom^2, x y z of the first atom, then of the second, ...; as
+        :meth:`ase.vibrations.VibrationsData.from_2d` takes it.
+
+        Raises
+        ------
+        InputError : as on calculation.
+        """
+        self.get_potential_energy(atoms)
+        assert self.atoms is not None
+        assert self._hypergraph is not None
+        return self.potential.hessian(self._hypergraph.structure, self.atoms.positions)
+
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [
             " ".join("-".join(f"{atoms[k].symbol}{k}" for k in bond) for bond in sorted(bonds))

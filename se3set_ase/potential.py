@@ -19,10 +19,11 @@ from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.compiled import compiled, padded
+from se3set_ase.hessian import differentiable, hessian
 from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.metadata import ModelMetadata
 from se3set_ase.mixing import FragmentMixer
-from se3set_ase.nn.graph import Graph, collate, sizes_of
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.nn.light import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
@@ -215,6 +216,13 @@ class Potential:
             )
         ]
 
+    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
+        """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.hessian.hessian`."""
+        graph = self._collate([hypergraph], None)
+        where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+        found: np.ndarray = hessian(differentiable(self.model), where, graph).cpu().numpy()
+        return found
+
     def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
         """The function to call, and its graph."""
         same = len(hypergraphs) == len(self._listed) and all(
@@ -222,18 +230,21 @@ class Potential:
         )
         if self._collection is None or not same:
             sizes = padded(sizes_of(hypergraphs)) if self._compiled else None
-            graph = collate(
-                hypergraphs,
-                self.model.species_of,
-                self.model.hypergraph,
-                dtype=self.model.dtype,
-                device=self.model.device,
-                pad_to=sizes,
-            )
+            graph = self._collate(hypergraphs, sizes)
             function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
             self._collection = function, graph
             self._listed = tuple(hypergraphs)
         return self._collection
+
+    def _collate(self, hypergraphs: Sequence[Hypergraph], sizes: Sizes | None) -> Graph:
+        return collate(
+            hypergraphs,
+            self.model.species_of,
+            self.model.hypergraph,
+            dtype=self.model.dtype,
+            device=self.model.device,
+            pad_to=sizes,
+        )
 
 
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
     frozenset({"nn", "refragment"}),
-    frozenset({"checkpoint", "compiled", "events"}),
+    frozenset({"checkpoint", "compiled", "events", "hessian"}),
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),
