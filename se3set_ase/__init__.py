@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se3set_ase.calculator import SE3SetCalculator
+    from se3set_ase.many import relax_many
     from se3set_ase.observe import EventObserver
     from se3set_ase.potential import Potential
 
-__all__ = ["EventObserver", "Potential", "SE3SetCalculator", "__version__"]
+__all__ = ["EventObserver", "Potential", "SE3SetCalculator", "__version__", "relax_many"]
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ _HOMES = {
     "EventObserver": "se3set_ase.observe",
     "Potential": "se3set_ase.potential",
     "SE3SetCalculator": "se3set_ase.calculator",
+    "relax_many": "se3set_ase.many",
 }
 
 

@@ -32,9 +32,7 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
     """
     positions = positions.detach().requires_grad_(True)
     energy = model(positions, graph).sum()
-    (gradient,) = torch.autograd.grad(
-        energy, positions, create_graph=True, materialize_grads=True
-    )
+    (gradient,) = torch.autograd.grad(energy, positions, create_graph=True, materialize_grads=True)
     components = gradient.flatten()  # k
     seeds = torch.eye(len(components), dtype=components.dtype, device=components.device)
     rows = []  # k, i, x

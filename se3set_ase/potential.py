@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -29,6 +30,9 @@ from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import resolve_model
+
+#: Edges of the molecules that are taken together: some 500 MB, or three gigabytes of a device.
+EDGES, EDGES_ON_DEVICE = 2**14, 2**18
 
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
@@ -140,6 +144,11 @@ class Potential:
                     f"{self.metadata.name!r} was trained on, got {value}"
                 )
 
+    def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
+        """As :meth:`check`, with the charge or spin that the molecule itself declares first."""
+        wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+        self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
+
     def predict(
         self, molecules: Sequence[Atoms], *, charge: int = 0, spin_multiplicity: int = 1
     ) -> list[Prediction]:
@@ -153,20 +162,14 @@ class Potential:
         UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
             text starts with the number of the molecule where there are several.
         """
+        config, wanted = self.model.hypergraph, (charge, spin_multiplicity)
         hypergraphs = []
         for index, atoms in enumerate(molecules):
-            try:
-                wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
-                self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
+            with numbered(index, len(molecules)):
+                self.check_declared(atoms, *wanted)
                 hypergraphs.append(
-                    build_hypergraph(
-                        atoms.numbers, atoms.positions, self.model.hypergraph, mixer=self._mixer
-                    )
+                    build_hypergraph(atoms.numbers, atoms.positions, config, mixer=self._mixer)
                 )
-            except ValueError as error:
-                if len(molecules) == 1:
-                    raise
-                raise type(error)(f"molecule {index}: {error}") from error
         return self.evaluate(hypergraphs, [atoms.positions for atoms in molecules])
 
     def evaluate(
@@ -174,10 +177,23 @@ class Potential:
     ) -> list[Prediction]:
         """Results for hypergraphs that are listed already, at positions (N, 3) each.
 
-        The tensors of the last call are reused where the hypergraphs are the same objects.
+        As many in one pass as fit the memory. The tensors of the last pass are reused where the
+        hypergraphs are the same objects.
         """
         if not hypergraphs:
             return []
+        most = EDGES if self.model.device.type == "cpu" else EDGES_ON_DEVICE
+        before = np.cumsum([0] + [len(h.edge_atom) for h in hypergraphs[:-1]]) // most
+        found = []
+        for batch in np.unique(before):
+            at = slice(*np.searchsorted(before, (batch, batch + 1)))
+            found += self._evaluate(hypergraphs[at], positions[at])
+        return found
+
+    def _evaluate(
+        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+    ) -> list[Prediction]:
+        """In one pass."""
         model, graph = self._collated(hypergraphs)
         where = torch.as_tensor(
             np.concatenate(positions), dtype=torch.float64, device=self.model.device
@@ -245,6 +261,17 @@ class Potential:
             device=self.model.device,
             pad_to=sizes,
         )
+
+
+@contextlib.contextmanager
+def numbered(index: int, count: int) -> Iterator[None]:
+    """Errors about one molecule of several start with its number."""
+    try:
+        yield
+    except ValueError as error:
+        if count == 1:
+            raise
+        raise type(error)(f"molecule {index}: {error}") from error
 
 
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase import Atoms, units
@@ -18,6 +18,9 @@ from ase.io import Trajectory
 from ase.io import write as write_atoms
 
 from se3set_ase.observe import EventObserver
+
+if TYPE_CHECKING:
+    from ase.optimize.optimize import Optimizer
 
 __all__ = ["OPTIMIZERS", "DynamicsResult", "RelaxResult", "md", "relax"]
 
@@ -121,17 +124,12 @@ def relax(
     ------
     ValueError : an argument is out of its range.
     """
-    import ase.optimize
-
     _check_atoms(atoms)
-    _check_positive(fmax=fmax)
-    _require(steps >= 0, f"a number of steps of at least 0, got {steps}")
-    known = ", ".join(OPTIMIZERS)
-    _require(optimizer in OPTIMIZERS, f"an optimizer out of {known}, got {optimizer!r}")
+    optimizer_class = checked_optimizer(optimizer, fmax, steps)
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
     with _frame_writer(trajectory) as write:
-        dynamics = getattr(ase.optimize, optimizer)(atoms, logfile=None)
+        dynamics = optimizer_class(atoms, logfile=None)
         observer = EventObserver(dynamics, atoms)
 
         def record() -> None:
@@ -158,6 +156,18 @@ def relax(
         events=tuple(observer.events),
         event_steps=tuple(event.step for event in observer.events),
     )
+
+
+def checked_optimizer(name: str, fmax: float, steps: int) -> type[Optimizer]:
+    """The class of that name, if the other arguments of a relaxation are in range too."""
+    import ase.optimize
+
+    _check_positive(fmax=fmax)
+    _require(steps >= 0, f"a number of steps of at least 0, got {steps}")
+    known = ", ".join(OPTIMIZERS)
+    _require(name in OPTIMIZERS, f"an optimizer out of {known}, got {name!r}")
+    found: type[Optimizer] = getattr(ase.optimize, name)
+    return found
 
 
 def md(

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"calculator"}),
     frozenset({"observe"}),
     frozenset({"evaluate", "simulate"}),
-    frozenset({"records", "report"}),
+    frozenset({"many", "records", "report"}),
     frozenset({"plots"}),
     frozenset({"train"}),
     frozenset({"console", "options"}),
