@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from se3set_ase.nn import cartesian
-from se3set_ase.nn.cartesian import Features, symmetric_traceless, traceless
+from se3set_ase.nn.cartesian import Features, contracted, coupled, dot, multiplied
 
 if TYPE_CHECKING:
     from se3set_ase.nn.light import HyperedgeToVertex, Incidence
@@ -34,9 +34,8 @@ def chunks(items: Tensor) -> Iterator[slice]:
 
 
 def inner(first: Tensor, second: Tensor) -> Tensor:
-    """Sum over the axes between the first and the last: a[e, ..., c] b[e, ..., c] -> (e, c)."""
-    product = first * second
-    return product if product.ndim == 2 else product.flatten(1, -2).sum(1)
+    """Sum over components, if there are any: a[n, ..., c] b[n, ..., c] -> (n, c)."""
+    return first * second if first.ndim == 2 else dot(first, second)
 
 
 def gradients_of(
@@ -72,12 +71,11 @@ class Square(torch.autograd.Function):
         for at in chunks(scalar):
             s, v, t = scalar[at], vector[at], tensor[at]
             w = of_paths(weight, at)
-            out[0][at] = (w[0] * s * s).addcmul_(w[1], inner(v, v)).addcmul_(w[2], inner(t, t))
-            tv = contracted(t, v)
-            out[1][at] = ((w[3] * s)[:, None] * v).addcmul_(w[4][:, None], tv)
-            vv = (w[6][:, None] * v)[:, :, None] * v[:, None]
-            both = vv.addcmul_(w[7][:, None, None], rows_times(t, t))
-            out[2][at] = traceless(both).addcmul_((w[5] * s)[:, None, None], t)
+            out[0][at] = (w[0] * s * s).addcmul_(w[1], dot(v, v)).addcmul_(w[2], dot(t, t))
+            out[1][at] = ((w[3] * s)[:, None] * v).addcmul_(w[4][:, None], contracted(t, v))
+            both = (w[5] * s)[:, None] * t
+            both.addcmul_(w[6][:, None], coupled(v, v))
+            out[2][at] = both.addcmul_(w[7][:, None], multiplied(t, t))
         return out[0], out[1], out[2]
 
     @staticmethod
@@ -96,19 +94,14 @@ class Square(torch.autograd.Function):
             s, v, t = scalar[at], vector[at], tensor[at]
             gs, gv, gt = (g[at] for g in grads)
             w = of_paths(weight, at)
-            g = symmetric_traceless(gt)
-            w3s, w5s = w[3] * s, w[5] * s
-            out[0][at] = (
-                (2.0 * w[0] * s * gs).addcmul_(w[3], inner(v, gv)).addcmul_(w[5], inner(t, gt))
-            )
-            w4g = w[4][:, None] * gv
+            w3s, w4g, w5s = w[3] * s, w[4][:, None] * gv, w[5] * s
+            out[0][at] = (2.0 * w[0] * s * gs).addcmul_(w[3], dot(v, gv)).addcmul_(w[5], dot(t, gt))
             g_v = (2.0 * w[1] * gs)[:, None] * v
             g_v.addcmul_(w3s[:, None], gv).add_(contracted(t, w4g))
-            out[1][at] = g_v.addcmul_(2.0 * w[6][:, None], contracted(g, v))
-            g_t = ((2.0 * w[2] * gs)[:, None, None] * t).addcmul_(w5s[:, None, None], gt)
-            g_t.addcmul_(w4g[:, :, None], v[:, None])
-            gt_t = rows_times(g, t)
-            out[2][at] = g_t.addcmul_(w[7][:, None, None], gt_t.add_(gt_t.transpose(1, 2).clone()))
+            out[1][at] = g_v.addcmul_(2.0 * w[6][:, None], contracted(gt, v))
+            g_t = (2.0 * w[2] * gs)[:, None] * t
+            g_t.addcmul_(w5s[:, None], gt).add_(coupled(w4g, v))
+            out[2][at] = g_t.addcmul_(2.0 * w[7][:, None], multiplied(gt, t))
         return *out, None
 
 
@@ -159,27 +152,11 @@ class Deliver(torch.autograd.Function):
 
 
 def like(factor: Tensor, other: Tensor) -> Tensor:
-    """(n, c), with axes of length one before the last, for a product with (n, ..., c)."""
-    return factor.view(len(factor), *[1] * (other.ndim - 2), -1)
+    """(n, c), with an axis more if there are components, for a product with (n, ..., c)."""
+    return factor if other.ndim == 2 else factor[:, None]
 
 
 def of_paths(weight: Tensor, at: slice) -> list[Tensor]:
     """Weights of the eight different products of a thing with itself, see ``square``."""
     w = (weight if len(weight) == 1 else weight[at]).unbind(1)
     return [w[0], w[1], w[2], w[3] + w[4], w[5] + w[6], w[7] + w[8], w[9], w[10]]
-
-
-def contracted(tensor: Tensor, vector: Tensor) -> Tensor:
-    """sum_y T[n, x, y, c] v[n, y, c] -> (n, x, c)."""
-    out = tensor[:, :, 0] * vector[:, 0, None]
-    for y in (1, 2):
-        out.addcmul_(tensor[:, :, y], vector[:, y, None])
-    return out
-
-
-def rows_times(first: Tensor, second: Tensor) -> Tensor:
-    """sum_y A[n, x, y, c] B[n, y, z, c] -> (n, x, z, c)."""
-    out = first[:, :, 0, None] * second[:, 0, None]
-    for y in (1, 2):
-        out.addcmul_(first[:, :, y, None], second[:, y, None])
-    return out

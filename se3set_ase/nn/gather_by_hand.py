@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from se3set_ase.nn.by_hand import chunks, gradients_of, inner
-from se3set_ase.nn.cartesian import symmetric_traceless, weighed
+from se3set_ase.nn.by_hand import chunks, gradients_of
+from se3set_ase.nn.cartesian import Direction, dot, weighed
 
 if TYPE_CHECKING:
     from se3set_ase.nn.light import Incidence, VertexToHyperedge
@@ -33,14 +33,15 @@ class Gather(torch.autograd.Function):
     def forward(ctx: Any, gather: VertexToHyperedge, incidence: Incidence, *inputs: Tensor) -> Any:
         ctx.gather, ctx.incidence = gather, incidence
         ctx.save_for_backward(*inputs)
-        members = inputs[5:]
+        members = inputs[6:]
         n_hyper, channels = incidence.hyper_atom.shape[0], members[0].shape[1]
-        sums = [members[0].new_zeros(n_hyper, *x, channels) for x in ((), (3,), (3, 3))]
+        sums = [members[0].new_zeros(n_hyper, *x, channels) for x in ((), (3,), (5,))]
         for at in chunks(incidence.owner):
             weight = EdgeWeight.of(gather, incidence, at, *inputs[:4]).weight
             seen = [x.index_select(0, incidence.edge_atom[at]) for x in members]
             product = first_products if gather.first else products
-            for total, each in zip(sums, product(weight, inputs[4][at], *seen), strict=True):
+            direction = Direction(*(x[at] for x in inputs[4:6]))
+            for total, each in zip(sums, product(weight, direction, *seen), strict=True):
                 total.index_add_(0, incidence.edge_hyper[at], each)
         return with_gain(*sums)
 
@@ -54,26 +55,32 @@ class Gather(torch.autograd.Function):
             )
             return None, None, *plain
         grads = with_gain(*grads)
-        to_owner, to_member, to_basis, to_edge, to_unit, *to_members = map(torch.zeros_like, inputs)
+        to_owner, to_member, to_basis, to_edge, to_unit, to_slope, *to_members = map(
+            torch.zeros_like, inputs
+        )
         for at in chunks(incidence.owner):
             owner, member = incidence.owner[at], incidence.edge_atom[at]
             edge = EdgeWeight.of(gather, incidence, at, *inputs[:4])
-            seen = [x.index_select(0, member) for x in inputs[5:]]
+            direction = Direction(*(x[at] for x in inputs[4:6]))
+            seen = [x.index_select(0, member) for x in inputs[6:]]
             given = [g.index_select(0, incidence.edge_hyper[at]) for g in grads]
             backward = first_products_backward if gather.first else products_backward
-            to_weight, to_unit[at], *to_seen = backward(edge.weight, inputs[4][at], seen, given)
+            to_weight, to_unit[at], to_slope[at], *to_seen = backward(
+                edge.weight, direction, seen, given
+            )
             for total, each in zip(to_members, to_seen, strict=True):
                 total.index_add_(0, member, each)
             to_hidden, to_basis[at], to_edge[at] = edge.backward(gather, inputs[3][at], to_weight)
             to_owner.index_add_(0, owner, to_hidden)
             to_member.index_add_(0, member, to_hidden)
-        return None, None, to_owner, to_member, to_basis, to_edge, to_unit, *to_members
+        found = to_owner, to_member, to_basis, to_edge, to_unit, to_slope, *to_members
+        return None, None, *found
 
 
 def with_gain(scalar: Tensor, vector: Tensor, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What is done to a finished sum, and, as it is its own transpose, to its gradient."""
     s, v, t = MEMBER_GAIN
-    return s * scalar, v * vector, symmetric_traceless(tensor).mul_(t)
+    return s * scalar, v * vector, t * tensor
 
 
 class EdgeWeight(NamedTuple):
@@ -116,7 +123,7 @@ class EdgeWeight(NamedTuple):
         first, second, hidden = self.arguments
         n, _, channels = self.radial.shape
         heads = self.gate.shape[1]
-        by_head = inner(to_weight, self.radial).view(n, heads, -1).sum(2)
+        by_head = dot(to_weight, self.radial).view(n, heads, -1).sum(2)
         to_edge = gather.norm * (by_head * self.gate).sum(1)
         to_gate = by_head * (gather.norm * edge)[:, None]
         to_logit = to_gate * self.gate * (1.0 - self.gate)
@@ -137,72 +144,76 @@ def weight_of(layers: nn.Sequential, index: int) -> Tensor:
     return layer.weight
 
 
-def first_products(weight: Tensor, r: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def first_products(weight: Tensor, edge: Direction, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`se3set_ase.nn.cartesian.first_edge_product`."""
     w = (weight * s[:, None]).unbind(1)
-    rx = r[..., None]
-    return w[0], rx * w[1][:, None], rx[..., None] * (rx * w[2][:, None])[:, None]
+    harmonic = torch.bmm(edge.slope, edge.unit[..., None])
+    return w[0], edge.unit[..., None] * w[1][:, None], harmonic * w[2][:, None]
 
 
 def first_products_backward(
-    weight: Tensor, r: Tensor, seen: Sequence[Tensor], given: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of weight, direction and scalars; of tensors it is symmetric, as they are."""
+    weight: Tensor, edge: Direction, seen: Sequence[Tensor], given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Gradients of weight, direction and scalars."""
     (s,) = seen
     gs, gv, gt = given
-    row = along(r, gt)
-    to_products = torch.stack([gs, along(r, gv), along(r, row)], dim=1)
+    r = edge.unit[..., None]
+    harmonic = torch.bmm(edge.slope, r)
+    to_products = torch.stack([gs, along(r, gv), along(harmonic, gt)], dim=1)
     w = (weight * s[:, None]).unbind(1)
-    to_r = (gv * w[1][:, None]).addcmul_(row, 2.0 * w[2][:, None]).sum(2)
-    return to_products * s[:, None], to_r, inner(to_products, weight)
+    to_harmonic = (gt * w[2][:, None]).sum(2, keepdim=True)  # e, m, 1
+    to_r = (gv * w[1][:, None]).sum(2) + (edge.slope * to_harmonic).sum(1)
+    return to_products * s[:, None], to_r, to_harmonic * r.mT, dot(to_products, weight)
 
 
 def products(
-    weight: Tensor, r: Tensor, s: Tensor, v: Tensor, t: Tensor
+    weight: Tensor, edge: Direction, s: Tensor, v: Tensor, t: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`se3set_ase.nn.cartesian.edge_product`."""
     w = weight.unbind(1)
-    b, rx = along(r, t), r[..., None]
+    r = edge.unit[..., None]
+    b = torch.bmm(edge.slope.mT, t)
     scalar = (w[0] * s).addcmul_(w[1], along(r, v)).addcmul_(w[2], along(r, b))
-    vector = (rx * (w[3] * s)[:, None]).addcmul_(w[4][:, None], v).addcmul_(w[5][:, None], b)
-    row = (rx * (w[6] * s)[:, None]).addcmul_(w[7][:, None], v)
-    return scalar, vector, (rx[..., None] * row[:, None]).addcmul_(w[8][:, None, None], t)
+    vector = (r * (w[3] * s)[:, None]).addcmul_(w[4][:, None], v).addcmul_(w[5][:, None], b)
+    row = (r * (w[6] * s)[:, None]).addcmul_(w[7][:, None], v)
+    return scalar, vector, torch.baddbmm(w[8][:, None] * t, edge.slope, row)
 
 
 def products_backward(
-    weight: Tensor, r: Tensor, seen: Sequence[Tensor], given: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    weight: Tensor, edge: Direction, seen: Sequence[Tensor], given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
     """Gradients of weight, direction and members."""
     w = weight.unbind(1)
     (s, v, t), (gs, gv, gt) = seen, given
-    b, rx = along(r, t), r[..., None]
+    r = edge.unit[..., None]
+    b = torch.bmm(edge.slope.mT, t)
     w1g, w2g, w3s, w6s = w[1] * gs, w[2] * gs, w[3] * s, w[6] * s
-    row = (rx * w6s[:, None]).addcmul_(w[7][:, None], v)
-    to_row = along(r, gt)
+    row = (r * w6s[:, None]).addcmul_(w[7][:, None], v)
+    to_row = torch.bmm(edge.slope.mT, gt)
     to_w3s, to_w6s = along(r, gv), along(r, to_row)
-    to_b = (w[5][:, None] * gv).addcmul_(rx, w2g[:, None])
+    to_b = (w[5][:, None] * gv).addcmul_(r, w2g[:, None])
     to_weight = torch.stack(
         [
             gs * s, gs * along(r, v), gs * along(r, b),
-            to_w3s * s, inner(gv, v), inner(gv, b),
-            to_w6s * s, inner(to_row, v), inner(gt, t),
+            to_w3s * s, dot(gv, v), dot(gv, b),
+            to_w6s * s, dot(to_row, v), dot(gt, t),
         ],
         dim=1,
     )  # fmt: skip
     to_s = (w[0] * gs).addcmul_(w[3], to_w3s).addcmul_(w[6], to_w6s)
-    to_v = (w[4][:, None] * gv).addcmul_(w[7][:, None], to_row).addcmul_(rx, w1g[:, None])
-    to_t = (w[8][:, None, None] * gt).addcmul_(rx[..., None], to_b[:, None])
+    to_v = (w[4][:, None] * gv).addcmul_(w[7][:, None], to_row).addcmul_(r, w1g[:, None])
+    to_t = torch.baddbmm(w[8][:, None] * gt, edge.slope, to_b)
     # What each axis of the direction was multiplied with, summed over channels.
     to_r = (gv * w3s[:, None]).addcmul_(to_row, w6s[:, None])
     to_r = to_r.addcmul_(v, w1g[:, None]).addcmul_(b, w2g[:, None]).sum(2)
-    to_r += (gt * row[:, None]).addcmul_(t, to_b[:, None]).sum((2, 3))
-    return to_weight, to_r, to_s, to_v, to_t
+    to_slope = torch.bmm(gt, row.mT).baddbmm_(t, to_b.mT)  # e, m, x
+    return to_weight, to_r, to_slope, to_s, to_v, to_t
 
 
-def along(unit: Tensor, tensor: Tensor) -> Tensor:
-    """sum_x r[e, x] T[e, x, ...] -> (e, ...)."""
-    if tensor.ndim == 4:  # faster; with few columns, slower
-        n = unit.shape[0]
-        return torch.bmm(unit[:, None], tensor.reshape(n, 3, -1)).view(n, *tensor.shape[2:])
-    x, y, z = unit[:, :, None].unbind(1)  # e, 1
-    return (x * tensor[:, 0]).addcmul_(y, tensor[:, 1]).addcmul_(z, tensor[:, 2])
+def along(components: Tensor, features: Tensor) -> Tensor:
+    """sum_x r[e, x, 1] f[e, x, c] -> (e, c), for any number of components."""
+    first, *others = zip(components.unbind(1), features.unbind(1), strict=True)
+    total = first[0] * first[1]
+    for r, f in others:
+        total.addcmul_(r, f)
+    return total

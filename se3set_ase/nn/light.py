@@ -22,13 +22,13 @@ from se3set_ase.nn.cartesian import (
     EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
+    Direction,
     FeatureLinear,
     Features,
     edge_product,
     first_edge_product,
     saturate,
     square,
-    symmetric_traceless,
     weighed,
 )
 from se3set_ase.nn.gather_by_hand import GAIN, MEMBER_GAIN, Gather
@@ -108,8 +108,8 @@ class Incidence(NamedTuple):
     """(h,) weight u_if of each hyperedge."""
     edge: Tensor
     """(e,) weight omega of each edge."""
-    unit: Tensor
-    """(e, x) direction of each edge."""
+    direction: Direction
+    """Of each edge."""
     basis: Tensor
     """(e, k) radial basis at its length."""
 
@@ -143,7 +143,7 @@ class VertexToHyperedge(nn.Module):
         members = (self.members(atoms.scalar),) if self.first else self.members(atoms)
         inputs = (
             self.owner(atoms.scalar), self.member(atoms.scalar),
-            incidence.basis, incidence.edge, incidence.unit, *members,
+            incidence.basis, incidence.edge, *incidence.direction, *members,
         )  # fmt: skip
         by_hand = by_hand and self.paths != ALL_EDGE_PATHS
         sums = Gather.apply(self, incidence, *inputs) if by_hand else self.plain(incidence, *inputs)
@@ -157,24 +157,26 @@ class VertexToHyperedge(nn.Module):
         basis: Tensor,
         edge: Tensor,
         unit: Tensor,
+        slope: Tensor,
         *members: Tensor,
     ) -> Features:
         """Sums over edges; owner and member are the atoms' parts of the gates (n, hidden)."""
-        there = incidence.edge_atom
+        there, direction = incidence.edge_atom, Direction(unit, slope)
         hidden = self.distance(basis) + owner[incidence.owner] + member[there]
         attention = torch.sigmoid(self.gate(hidden)) * (self.norm * edge)[:, None]  # e, head
         radial = self.radial(basis).view(-1, self.paths, self.channels)
         weight = weighed(radial, attention)  # e, p, c
         if self.first:
-            message = first_edge_product(members[0].index_select(0, there), unit, weight)
+            message = first_edge_product(members[0].index_select(0, there), direction, weight)
         else:
-            message = edge_product(Features(*members).at(there), unit, weight)
+            message = edge_product(Features(*members).at(there), direction, weight)
         n_hyper = incidence.hyper_atom.shape[0]
-        scalar, vector, tensor = (
-            gain * scatter_sum(m, incidence.edge_hyper, n_hyper, self.backend)  # e -> h
-            for gain, m in zip(MEMBER_GAIN, message, strict=True)
+        return Features(
+            *(
+                gain * scatter_sum(m, incidence.edge_hyper, n_hyper, self.backend)  # e -> h
+                for gain, m in zip(MEMBER_GAIN, message, strict=True)
+            )
         )
-        return Features(scalar, vector, symmetric_traceless(tensor))
 
 
 class HyperedgeToVertex(nn.Module):
@@ -302,7 +304,6 @@ class LightNetwork(nn.Module):
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
         basis = self.cutoff * self.basis(weights.distance)  # of order one
-        unit = weights.vector / weights.distance[:, None]
         incidence = Incidence(
             species=species,
             hyper_atom=graph.hyper_atom,
@@ -311,13 +312,12 @@ class LightNetwork(nn.Module):
             edge_atom=graph.edge_atom,
             hyperedge=weights.hyperedge,
             edge=weights.edge,
-            # The product keeps a compiler from dividing anew for every channel.
-            unit=unit @ torch.eye(3, dtype=unit.dtype, device=unit.device),
+            direction=Direction.of(weights.vector / weights.distance[:, None]),
             basis=basis,
         )
         scalar = self.embedding(species)
         n, c = scalar.shape
-        features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 3, 3, c))
+        features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 5, c))
         output = scalar.new_zeros(n)
         for block in self.blocks:
             features, energy = block(features, incidence, self.by_hand)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from se3set_ase.nn.cartesian import Features, contract, dot
+from se3set_ase.nn.cartesian import Features, square_norm
 from se3set_ase.nn.light import Block, LightNetwork
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.train.batches import Batch
@@ -118,10 +118,7 @@ def seen_by(model: SE3Set) -> Iterator[list[Features]]:
 
 def excess(messages: Sequence[Features], size: float) -> Tensor:
     """Sum over items, mean over layers and channels of log(1 + |f|^2 / size^2)."""
-    each = [
-        torch.log1p((s * s + dot(v, v) + contract(t, t)) / size**2).mean(1).sum()
-        for s, v, t in messages
-    ]
+    each = [torch.log1p(square_norm(f) / size**2).mean(1).sum() for f in messages]
     return torch.stack(each).mean()
 
 

@@ -14,16 +14,18 @@ from se3set_ase.nn.cartesian import (
     EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
+    Direction,
     FeatureLinear,
     Features,
-    contract,
+    contracted,
+    coupled,
     dot,
     edge_product,
     first_edge_product,
-    matmul,
-    outer,
+    multiplied,
+    saturate,
+    spread,
     square,
-    symmetric_traceless,
     times,
 )
 
@@ -49,8 +51,32 @@ def features(seed: int = 0) -> Features:
     return Features(
         random(N, C, seed=seed),
         random(N, 3, C, seed=seed + 1),
-        symmetric_traceless(random(N, 3, 3, C, seed=seed + 2)),
+        random(N, 5, C, seed=seed + 2),
     )
+
+
+R2, R6 = 0.5**0.5, 6.0**-0.5
+#: (m, x, y) orthonormal symmetric traceless matrices.
+BASIS = torch.tensor(
+    [
+        [[0.0, R2, 0.0], [R2, 0.0, 0.0], [0.0, 0.0, 0.0]],
+        [[0.0, 0.0, 0.0], [0.0, 0.0, R2], [0.0, R2, 0.0]],
+        [[0.0, 0.0, R2], [0.0, 0.0, 0.0], [R2, 0.0, 0.0]],
+        [[R2, 0.0, 0.0], [0.0, -R2, 0.0], [0.0, 0.0, 0.0]],
+        [[-R6, 0.0, 0.0], [0.0, -R6, 0.0], [0.0, 0.0, 2.0 * R6]],
+    ],
+    dtype=torch.float64,
+)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """As matrices (n, x, y, c)."""
+    return torch.einsum("nmc,mxy->nxyc", tensor, BASIS)
+
+
+def projected(matrices: Tensor) -> Tensor:
+    """Components (n, m, c) of the symmetric traceless part of matrices (n, x, y, c)."""
+    return torch.einsum("nxyc,mxy->nmc", matrices, BASIS)
 
 
 def units(seed: int = 3) -> Tensor:
@@ -69,10 +95,6 @@ def only(paths: int, path: int) -> Tensor:
     return weight
 
 
-def traceless(f: Features) -> Features:
-    return f._replace(tensor=symmetric_traceless(f.tensor))
-
-
 def spherical(f: Features) -> list[Tensor]:
     """As e3nn has them: (n, c, 1), (n, c, 3), (n, c, 5)."""
     # e3nn's coupling of two vectors to l = 2 is an orthogonal basis of symmetric traceless tensors.
@@ -80,11 +102,11 @@ def spherical(f: Features) -> list[Tensor]:
     return [
         f.scalar[..., None],
         f.vector.transpose(1, 2),
-        torch.einsum("nxyc,xym->ncm", f.tensor, basis),
+        torch.einsum("nxyc,xym->ncm", full(f.tensor), basis),
     ]
 
 
-def coupled(first: Tensor, second: Tensor, l_out: int) -> Tensor:
+def by_e3nn(first: Tensor, second: Tensor, l_out: int) -> Tensor:
     """e3nn's product of (n, c, 2 l1 + 1) and (n, c or 1, 2 l2 + 1)."""
     l1, l2 = (first.shape[-1] - 1) // 2, (second.shape[-1] - 1) // 2
     w3j = o3.wigner_3j(l1, l2, l_out, dtype=torch.float64)
@@ -107,7 +129,7 @@ def test_the_change_of_basis_is_orthogonal_and_turns_with_e3nn() -> None:
         wigner = o3.Irrep(degree, (-1) ** degree).D_from_matrix(rotation.float()).double()
         torch.testing.assert_close(b, a @ wigner.T, rtol=0, atol=1e-4)
     torch.testing.assert_close(
-        before[2].square().sum(-1), f.tensor.square().sum((1, 2)), rtol=0, atol=TOLERANCE
+        before[2].square().sum(-1), f.tensor.square().sum(1), rtol=0, atol=TOLERANCE
     )
 
 
@@ -115,11 +137,11 @@ def test_the_change_of_basis_is_orthogonal_and_turns_with_e3nn() -> None:
 def test_edge_product_is_that_of_e3nn_with_the_lowest_harmonic(path: int) -> None:
     l_in, l_out = EDGE_L[path]
     f, unit = features(), units()
-    ours = spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))[l_out]
+    ours = spherical(edge_product(f, Direction.of(unit), only(EDGE_PATHS, path)))[l_out]
 
     def theirs(degree: int) -> Tensor:
         harmonics = o3.spherical_harmonics(degree, unit, normalize=True)[:, None]
-        return coupled(spherical(f)[l_in], harmonics, l_out)
+        return by_e3nn(spherical(f)[l_in], harmonics, l_out)
 
     lowest = abs(l_in - l_out)
     assert outside([ours], [theirs(lowest)]) < TOLERANCE
@@ -135,13 +157,13 @@ def test_all_of_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> N
     l_in, l_out = pair
     f, unit = features(), units()
     ours = [
-        spherical(traceless(edge_product(f, unit, only(ALL_EDGE_PATHS, path))))[l_out]
+        spherical(edge_product(f, Direction.of(unit), only(ALL_EDGE_PATHS, path)))[l_out]
         for path, ls in enumerate(ALL_EDGE_L)
         if ls == pair
     ]
     degrees = range(abs(l_in - l_out), l_in + l_out + 1, 2)
     theirs = [
-        coupled(
+        by_e3nn(
             spherical(f)[l_in],
             o3.spherical_harmonics(degree, unit, normalize=True)[:, None],
             l_out,
@@ -156,7 +178,7 @@ def test_all_of_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> N
         fewer = ours[:left_out] + ours[left_out + 1 :]
         assert not fewer or outside(theirs, fewer) > CONTROL
     if l_in and l_out:  # the product of the other parity is not among them
-        odd = coupled(
+        odd = by_e3nn(
             spherical(f)[l_in],
             o3.spherical_harmonics(abs(l_in - l_out) + 1, unit, normalize=True)[:, None],
             l_out,
@@ -167,11 +189,11 @@ def test_all_of_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> N
 def test_each_weight_of_edge_product_is_seen_in_one_l_alone() -> None:
     f, unit = features(), units()
     for path, (l_in, l_out) in enumerate(EDGE_L):
-        out = spherical(traceless(edge_product(f, unit, only(EDGE_PATHS, path))))
+        out = spherical(edge_product(f, Direction.of(unit), only(EDGE_PATHS, path)))
         assert [bool(o.abs().max() > 0) for o in out] == [degree == l_out for degree in range(3)]
         parts = list(f)
         parts[l_in] = torch.zeros_like(parts[l_in])
-        out = spherical(traceless(edge_product(Features(*parts), unit, only(EDGE_PATHS, path))))
+        out = spherical(edge_product(Features(*parts), Direction.of(unit), only(EDGE_PATHS, path)))
         assert all(o.abs().max() == 0 for o in out)
 
 
@@ -181,7 +203,7 @@ def test_square_is_the_product_of_e3nn_path_by_path() -> None:
     for path, (l1, l2, l_out) in enumerate(PRODUCT_L):
         out = spherical(square(f, only(PRODUCT_PATHS, path)))
         assert [bool(o.abs().max() > 0) for o in out] == [degree == l_out for degree in range(3)]
-        expected = coupled(a[l1], a[l2], l_out)
+        expected = by_e3nn(a[l1], a[l2], l_out)
         factor = (out[l_out] * expected).sum() / expected.square().sum()
         torch.testing.assert_close(out[l_out], factor * expected, rtol=0, atol=TOLERANCE)
         assert factor.abs() > 0.1
@@ -191,7 +213,7 @@ def test_products_are_linear_in_their_weights() -> None:
     f, unit = features(), units()
     weight = random(N, PRODUCT_PATHS, C, seed=7)
     for paths, call in (
-        (EDGE_PATHS, lambda w: edge_product(f, unit, w)),
+        (EDGE_PATHS, lambda w: edge_product(f, Direction.of(unit), w)),
         (PRODUCT_PATHS, lambda w: square(f, w)),
     ):
         parts = [call(weight[:, :paths] * only(paths, p)) for p in range(paths)]
@@ -200,14 +222,16 @@ def test_products_are_linear_in_their_weights() -> None:
 
 
 def test_first_edge_product_is_the_case_of_scalars_alone() -> None:
-    f, unit = features(), units()
+    f, direction = features(), Direction.of(units())
     alone = Features(f.scalar, torch.zeros_like(f.vector), torch.zeros_like(f.tensor))
     weight = random(N, FIRST_EDGE_PATHS, C, seed=7)
-    full = torch.zeros(N, EDGE_PATHS, C, dtype=torch.float64)
+    every = torch.zeros(N, EDGE_PATHS, C, dtype=torch.float64)
     for index, path in enumerate((0, 3, 6)):
-        full[:, path] = weight[:, index]
+        every[:, path] = weight[:, index]
     for a, b in zip(
-        first_edge_product(f.scalar, unit, weight), edge_product(alone, unit, full), strict=True
+        first_edge_product(f.scalar, direction, weight),
+        edge_product(alone, direction, every),
+        strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE)
         assert a.abs().max() > CONTROL
@@ -218,7 +242,7 @@ def turned(f: Features, rotation: Tensor) -> Features:
     return Features(
         f.scalar,
         torch.einsum("xy,nyc->nxc", rotation, f.vector),
-        torch.einsum("xy,zw,nywc->nxzc", rotation, rotation, f.tensor),
+        projected(torch.einsum("xy,zw,nywc->nxzc", rotation, rotation, full(f.tensor))),
     )
 
 
@@ -226,7 +250,7 @@ def applied(f: Features, unit: Tensor) -> Features:
     linear_weight = random(3, C, C, seed=8)
     linear = FeatureLinear(C).double()
     linear.weight.data = linear_weight
-    out = traceless(edge_product(linear(f), unit, random(N, EDGE_PATHS, C, seed=5)))
+    out = edge_product(linear(f), Direction.of(unit), random(N, EDGE_PATHS, C, seed=5))
     return square(out, random(N, PRODUCT_PATHS, C, seed=6))
 
 
@@ -242,35 +266,72 @@ def test_equivariance_and_a_control_that_breaks_it(determinant: float) -> None:
     assert all((a - b).abs().max() > CONTROL for a, b in zip(broken, expected, strict=True))
 
 
-def test_symmetric_traceless_is_the_orthogonal_projection() -> None:
-    tensor = random(N, 3, 3, C)
-    part = symmetric_traceless(tensor)
-    torch.testing.assert_close(part, part.transpose(1, 2), rtol=0, atol=0)
-    trace = torch.einsum("nxxc->nc", part)
-    torch.testing.assert_close(trace, torch.zeros_like(trace), rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(symmetric_traceless(part), part, rtol=0, atol=TOLERANCE)
-    left = contract(tensor - part, symmetric_traceless(random(N, 3, 3, C, seed=1)))
-    torch.testing.assert_close(left, torch.zeros_like(left), rtol=0, atol=TOLERANCE)
-    assert (tensor - part).abs().max() > CONTROL
+def test_the_basis_is_orthonormal_symmetric_and_traceless() -> None:
+    torch.testing.assert_close(
+        torch.einsum("mxy,nxy->mn", BASIS, BASIS), torch.eye(5).double(), rtol=0, atol=TOLERANCE
+    )
+    assert torch.equal(BASIS, BASIS.transpose(1, 2))
+    assert torch.einsum("mxx->m", BASIS).abs().max() == 0.0
+
+
+def test_what_a_direction_holds_is_its_formula() -> None:
+    unit = units()
+    expected = torch.einsum("mxy,ny->nmx", BASIS, unit)
+    direction = Direction.of(unit)
+    torch.testing.assert_close(direction.slope, expected, rtol=0, atol=TOLERANCE)
+    assert torch.equal(direction.unit, unit)
+    assert Direction.of(unit.float()).slope.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
-    ("function", "formula", "shapes"),
+    ("function", "formula", "ranks", "rank"),
     [
-        (times, "nxyc,nyc->nxc", ((3, 3), (3,))),
-        (dot, "nxc,nxc->nc", ((3,), (3,))),
-        (contract, "nxyc,nxyc->nc", ((3, 3), (3, 3))),
-        (matmul, "nxyc,nyzc->nxzc", ((3, 3), (3, 3))),
-        (outer, "nxc,nyc->nxyc", ((3,), (3,))),
+        (dot, "nxc,nxc->nc", (1, 1), 0),
+        (dot, "nxyc,nxyc->nc", (2, 2), 0),
+        (contracted, "nxyc,nyc->nxc", (2, 1), 1),
+        (coupled, "nxc,nyc->nxyc", (1, 1), 2),
+        (multiplied, "nxyc,nyzc->nxzc", (2, 2), 2),
     ],
-    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_contractions_are_their_formulas(
-    function: Callable[[Tensor, Tensor], Tensor], formula: str, shapes: tuple[tuple[int, ...], ...]
+    function: Callable[[Tensor, Tensor], Tensor], formula: str, ranks: tuple[int, int], rank: int
 ) -> None:
-    a, b = (random(N, *shape, C, seed=seed) for seed, shape in enumerate(shapes))
-    expected = torch.einsum(formula, a, b)
+    """Of different things, not only of one with itself."""
+    components = (1, 3, 5)
+    a, b = (random(N, components[r], C, seed=seed) for seed, r in enumerate(ranks))
+    expected = torch.einsum(
+        formula, *(full(x) if r == 2 else x for x, r in zip((a, b), ranks, strict=True))
+    )
+    expected = projected(expected) if rank == 2 else expected
+    assert expected.abs().max() > CONTROL
     torch.testing.assert_close(function(a, b), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_tensors_and_vectors_with_a_direction() -> None:
+    f, unit = features(), units()
+    slope = Direction.of(unit).slope
+    torch.testing.assert_close(
+        times(f.tensor, slope),
+        torch.einsum("nxyc,ny->nxc", full(f.tensor), unit),
+        rtol=0,
+        atol=TOLERANCE,
+    )
+    torch.testing.assert_close(
+        spread(slope, f.vector),
+        projected(torch.einsum("nx,nyc->nxyc", unit, f.vector)),
+        rtol=0,
+        atol=TOLERANCE,
+    )
+
+
+def test_saturation_is_its_formula() -> None:
+    f, size = features(), 1.5
+    square_norm = f.scalar**2 + (f.vector**2).sum(1) + (full(f.tensor) ** 2).sum((1, 2))
+    short = saturate(f, size)
+    expected = f.tensor / torch.sqrt(1.0 + square_norm / size**2)[:, None]
+    torch.testing.assert_close(short.tensor, expected, rtol=0, atol=TOLERANCE)
+    length = short.scalar**2 + (short.vector**2).sum(1) + (short.tensor**2).sum(1)
+    assert length.max() < size**2 < square_norm.max()
 
 
 def test_features_gather_items() -> None:
