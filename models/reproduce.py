@@ -19,11 +19,13 @@ ROOT = Path(__file__).parents[1]
 #: temperatures, frames of rotamers.
 OWN_FRAMES = {
     "3bpa": ("3bpa", 2000, 2000),
+    "acac": ("acetylacetone", 3000, 3000),
     "ethanol": ("ethanol", 3000, 1000),
 }
 #: What each model begins with.
 BEGINS_WITH = {
     "3bpa": "3bpa-gfn2",
+    "acac": "acac-gfn2",
     "ethanol": "ethanol-gfn2",
     "rmd17-ethanol": "ethanol-gfn2",
 }

@@ -14,9 +14,9 @@ from se3set_ase.potential import Potential
 DATA = Path(__file__).parent / "data"
 
 # The card and the README have the figures on all frames.
-ENERGY_RMSE = 2.0  # meV, on 20 frames
-FORCES_RMSE = 12.0  # meV/Angstrom
-BARRIER = 10.0  # meV
+ENERGY_RMSE = 1.0  # meV, on 20 frames
+FORCES_RMSE = 6.0  # meV/Angstrom
+ALONG_PATH = 20.0  # meV, at every point
 
 
 def test_errors_at_300_K():
@@ -38,9 +38,9 @@ def test_barrier_of_the_proton_transfer():
     for atoms in path:
         atoms.calc = calculator
         energies.append(atoms.get_potential_energy())
-    barrier, true = (1000 * (e.max() - e.min()) for e in (np.array(energies), reference))
-    assert abs(barrier - true) < BARRIER
-    assert true > 10  # there is a barrier to be missed, if a low one
+    found, true = (1000 * (e - e.min()) for e in (np.array(energies), reference))
+    assert np.abs(found - true).max() < ALONG_PATH
+    assert true.max() > 10  # there is a barrier to be missed, if a low one
 
     # The proton hangs on one oxygen at first and on the other at last; the log says so.
     kinds = {kind: set() for kind in ("bond formed", "bond broken")}
