@@ -4,7 +4,8 @@
     python benchmarks/speed.py --environments ~/peers              # again, without installing
     python benchmarks/speed.py --draw                              # the table and figure alone
 
-The machine has to be idle: compare ratios within one run, not milliseconds of two. Networks have
+The machine has to be idle: compare ratios within one run, not milliseconds of two. As machines that
+others use too change their speed within minutes, all are measured in turn, twice. Networks have
 random weights and their published sizes; float32 where there is a choice. GFN2-xTB, at most 302
 atoms, and the published SE3Set network, at most 102, are left out where a call takes half a minute.
 Writes speed.csv and speed.png.
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="make those that are missing")
     parser.add_argument("--torch", default="torch==2.13.0", help="what to install before a peer")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="all in turn; the fastest time of each counts"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     parser.add_argument("--draw", action="store_true", help="no runs")
     parser.add_argument("--ours", nargs=2, metavar=("NAME", "FILE"), help=argparse.SUPPRESS)
@@ -60,17 +64,19 @@ def main() -> None:
         return
     path = arguments.output / "speed.csv"
     if not arguments.draw:
-        rows = []
+        fastest: dict[tuple[str, object], dict[str, object]] = {}
         commands = {name: [sys.executable, __file__, "--ours", name] for name in OURS}
         for name in arguments.peers if arguments.environments else ():
             python = environment(arguments.environments, name, arguments)
             if python is not None:
                 commands[name] = [str(python), str(Path(__file__).with_name("peers.py")), name]
-        for name, command in commands.items():
+        for name, command in list(commands.items()) * arguments.rounds:
             for row in timed(name, command):
-                rows.append({"potential": name, **row, **about()})
-                print({k: rows[-1][k] for k in ("potential", "atoms", "ms", "peak_MB")}, flush=True)
-        write_rows(path, rows)
+                print({"potential": name, **row}, flush=True)
+                new = {"potential": name, **row, **about()}
+                best = fastest.setdefault((name, row["atoms"]), new)
+                best["ms"] = min(float(str(best["ms"])), float(str(row["ms"])))
+        write_rows(path, list(fastest.values()))
     with path.open() as file:
         table = list(csv.DictReader(file))
     print(markdown(table))
