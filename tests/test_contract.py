@@ -31,7 +31,8 @@ MOST_FORCES = 1e-4  # eV/Angstrom, worst second difference
 #: Where atoms hit each other at tens of eV.
 MOST_ENERGY_STEEP, MOST_FORCES_STEEP = 1e-6, 5e-3
 ROUNDING = 1e-12  # eV
-JUMP_ENERGY = 1e-3  # eV: what hard membership does at least, in the worst place
+#: eV: what hard membership does at least, in the worst place: ten thousand times what is allowed.
+JUMP_ENERGY = 1e4 * MOST_ENERGY
 JUMP_FORCES = 5e-4  # eV/Angstrom
 GRADIENT = 2e-6  # eV/Angstrom, central differences of 1e-4 Angstrom
 SINGLE = 1e-5  # of the energy and of the largest force, float32
