@@ -205,12 +205,7 @@ class SE3SetCalculator(Calculator):
         self._info = declared
         self._hypergraph = prediction.hypergraph
         self._log.observe(prediction.hypergraph, prediction.energy)
-        self.results = {
-            "energy": prediction.energy,
-            "free_energy": prediction.energy,
-            "energies": prediction.energies,
-            "forces": prediction.forces,
-        }
+        self.results = prediction.results
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, by autograd: no displacements, no step to choose.

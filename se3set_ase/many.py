@@ -136,7 +136,7 @@ class _Run:
 class _Told(Calculator):
     """Knows what it was told, and computes what an optimiser asks for elsewhere."""
 
-    implemented_properties: Sequence[str] = ("energy", "free_energy", "forces")
+    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
 
     def __init__(self, potential: Potential):
         super().__init__()
@@ -150,11 +150,7 @@ class _Told(Calculator):
     def tell(self, atoms: Atoms, prediction: Prediction) -> None:
         """What was found at these positions."""
         self.atoms = atoms.copy()
-        self.results = {
-            "energy": prediction.energy,
-            "free_energy": prediction.energy,
-            "forces": prediction.forces,
-        }
+        self.results = prediction.results
 
     def calculate(
         self,

@@ -58,6 +58,16 @@ class Prediction:
     forces: np.ndarray
     hypergraph: WeightedHypergraph
 
+    @property
+    def results(self) -> dict[str, Any]:
+        """By the names that ASE has for them."""
+        return {
+            "energy": self.energy,
+            "free_energy": self.energy,
+            "energies": self.energies,
+            "forces": self.forces,
+        }
+
 
 class Potential:
     """A trained model, ready to predict.

@@ -44,12 +44,16 @@ def test_an_outlier_keeps_its_direction_and_hardly_counts() -> None:
 
 def test_what_is_usual_follows_the_gradients() -> None:
     usual = clip_unusual(with_gradients(1.0), 0.0, TIMES)
-    for _ in range(1000):
-        usual = clip_unusual(with_gradients(50.0), usual, TIMES)
-    assert usual == pytest.approx(50.0, rel=0.01)
-    for _ in range(1000):
-        usual = clip_unusual(with_gradients(0.1), usual, TIMES)
-    assert usual == pytest.approx(0.1, rel=0.05)
+    expected = 1.0
+    for length in [50.0] * 1000 + [0.1] * 1000:
+        usual = clip_unusual(with_gradients(length), usual, TIMES)
+        expected = DECAY * expected + (1 - DECAY) * min(length, TIMES * expected)
+        assert usual == pytest.approx(expected, rel=1e-12)
+        if length == 50.0:
+            largest = usual
+    assert largest == pytest.approx(50.0, rel=1e-3)
+    # What is left of 50 after a thousand steps, and nothing else.
+    assert usual - 0.1 == pytest.approx((largest - 0.1) * DECAY**1000, rel=1e-9)
 
 
 def test_without_gradients_nothing_happens() -> None:
