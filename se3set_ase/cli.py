@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from se3set_ase import __version__
+from se3set_ase.cli_train import label, train
 from se3set_ase.console import (
     check_outputs,
     check_readable,
@@ -281,27 +282,8 @@ def events(
     typer.echo(f"written: {plot}")
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="Training configuration, YAML.")],
-) -> None:
-    """Train a model; goes on where an earlier run of the same configuration was stopped."""
-    check_readable(config)
-    try:
-        from se3set_ase.train.config import load_config
-        from se3set_ase.train.run import train as run_training
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"training needs the package {error.name!r}: pip install 'se3set-ase[train]'"
-        ) from error
-    try:
-        folder = run_training(load_config(config))
-    except FloatingPointError as error:
-        raise ValueError(str(error)) from error
-    except KeyboardInterrupt:
-        typer.echo("the same command goes on from the last validation", err=True)
-        raise
-    typer.echo(f"written: {folder}")
+app.command()(label)
+app.command()(train)
 
 
 @app.command()

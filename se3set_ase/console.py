@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ase import Atoms
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "progress_bar",
     "read_frames",
     "read_molecule",
+    "workers",
 ]
 
 
@@ -93,3 +96,29 @@ def progress_bar(name: str, total: int | None, unit: str) -> Iterator[Callable[[
         desc=name, total=total, unit=unit, file=sys.stderr, disable=None, dynamic_ncols=True
     ) as bar:
         yield bar.update
+
+
+@contextlib.contextmanager
+def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
+    """Processes of one thread each: new ones on this machine, or those of a dask cluster.
+
+    A task whose process is killed is given to another one.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"several processes need the package {error.name!r}: pip install 'se3set-ase[label]'"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        address = scheduler or stack.enter_context(
+            LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs="ERROR",
+                memory_limit=0,  # none: it would stop a program that needs more than its share
+            )
+        )
+        client = stack.enter_context(Client(address))
+        yield client.get_executor(pure=False)

@@ -33,8 +33,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "simulate"}),
     frozenset({"many", "records", "report"}),
     frozenset({"plots"}),
-    frozenset({"train"}),
+    frozenset({"label", "train"}),
     frozenset({"console", "options"}),
+    frozenset({"cli_train"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -352,6 +352,26 @@ def test_training_without_its_packages(here: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
+def test_label_then_evaluate(model: Path, here: Path) -> None:
+    result = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 geometries have a label; 0 had one" in result.output
+    settings = json.loads((here / "ethanol-labelled.xyz.json").read_text())["settings"]
+    assert settings["arguments"]["accuracy"] == 0.1
+    assert run("evaluate", model, "ethanol-labelled.xyz").exit_code == 0
+    again = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
+    assert "1 had one" in again.output
+
+
+def test_label_bad_input(here: Path) -> None:
+    for arguments, message in (
+        (("none.xyz", "-m", "GFN2-xTB"), "no file none.xyz"),
+        (("ethanol.xyz", "-m", "magic"), "expected FUNCTIONAL/BASIS"),
+        (("ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy"), "--option NAME=VALUE"),
+    ):
+        assert message in refused("label", *arguments)
+
+
 def test_traceback_on_demand(here: Path) -> None:
     result = run("--traceback", "fragments", "absent.xyz")
     assert isinstance(result.exception, FileNotFoundError)

@@ -1,0 +1,106 @@
+"""The commands that make models: ``label`` and ``train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from se3set_ase.console import check_readable, progress_bar, read_frames, workers
+from se3set_ase.options import Charge
+
+__all__ = ["label", "train"]
+
+
+def label(
+    file: Annotated[Path, typer.Argument(help="Geometries: any file that ASE reads.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "-m", help="wB97X/6-31G(d) (PySCF), GFN2-xTB (tblite) or MODULE:CLASS."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="[default: STEM-labelled.xyz]")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the method, such as grid_level=4.")
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Here.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler: work there instead of here.")
+    ] = None,
+    frames_per_task: Annotated[
+        int, typer.Option(min=1, help="More for a method of milliseconds.")
+    ] = 1,
+    charge: Charge = 0,
+    spin_multiplicity: Annotated[int, typer.Option(min=1, help="Of every molecule.")] = 1,
+) -> None:
+    """Label geometries by quantum chemistry; goes on where an earlier run was stopped."""
+    from se3set_ase.label.labellers import make_labeller
+    from se3set_ase.label.run import label as run_labelling
+
+    check_readable(file)
+    labeller = make_labeller(
+        method,
+        charge=charge,
+        spin_multiplicity=spin_multiplicity,
+        options=dict(map(_name_and_value, option or [])),
+    )
+    frames = list(read_frames(file))
+    output = output or Path(f"{file.stem}-labelled.xyz")
+    try:
+        with (
+            workers(processes, scheduler) as executor,
+            progress_bar("label", len(frames), "frame") as progress,
+        ):
+            done = run_labelling(
+                frames,
+                labeller,
+                output,
+                executor=executor,
+                frames_per_task=frames_per_task,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo("the same command goes on from the last frame", err=True)
+        raise
+    typer.echo(f"{done.n_labelled} of {len(frames)} geometries have a label; {done.n_kept} had one")
+    for index, why in list(done.failures.items())[:10]:
+        typer.echo(f"frame {index} has none: {why}")
+    typer.echo(f"written: {output}, {output}.json")
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="Training configuration, YAML.")],
+) -> None:
+    """Train a model; goes on where an earlier run of the same configuration was stopped."""
+    check_readable(config)
+    try:
+        from se3set_ase.train.config import load_config
+        from se3set_ase.train.run import train as run_training
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"training needs the package {error.name!r}: pip install 'se3set-ase[train]'"
+        ) from error
+    try:
+        folder = run_training(load_config(config))
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
+    except KeyboardInterrupt:
+        typer.echo("the same command goes on from the last validation", err=True)
+        raise
+    typer.echo(f"written: {folder}")
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    """``grid_level=4`` -> ("grid_level", 4); what is no JSON is text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"expected --option NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

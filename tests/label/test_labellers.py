@@ -1,0 +1,116 @@
+"""Methods against differences of their own energies, against published numbers, and by name."""
+
+from __future__ import annotations
+
+import gzip
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read
+from ase.units import Hartree
+
+from se3set_ase.label.labellers import DensityFunctional, LabelError, make_labeller
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+#: Angstrom; of differences.
+STEP = 0.01
+#: Of forces, by differences of energies that converge to 1e-8 Hartree: eV/Angstrom. Without the
+#: response of the grid they err by up to 1e-2.
+DIFFERENCES = 5e-4
+#: Hartree, of a helium atom.
+DENSITY_FITTING = 2e-4
+
+
+def bent() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+@pytest.mark.parametrize("method", ["wB97X/6-31G(d)", "GFN2-xTB"])
+def test_forces_are_the_energys_gradient(method: str) -> None:
+    labeller, atoms = make_labeller(method), bent()
+    forces = labeller(atoms).forces
+    for atom, axis in ((0, 2), (1, 1)):
+        energies = {}
+        for k in (-2, -1, 1, 2):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += k * STEP
+            energies[k] = labeller(moved).energy
+        near, far = energies[1] - energies[-1], energies[2] - energies[-2]
+        slope = -(8.0 * near - far) / (12.0 * STEP)  # of fourth order
+        assert forces[atom, axis] == pytest.approx(slope, abs=DIFFERENCES)
+        assert abs(slope) > 1000 * DIFFERENCES
+
+
+def test_energy_of_helium() -> None:
+    """Hartree-Fock in STO-3G: -2.807784 Hartree (CCCBDB, NIST)."""
+    helium = DensityFunctional(functional="HF", basis="sto-3g")(Atoms("He"))
+    assert helium.energy / Hartree == pytest.approx(-2.807784, abs=DENSITY_FITTING)
+    np.testing.assert_allclose(helium.forces, 0.0, atol=1e-6)
+
+
+def test_published_labels() -> None:
+    """Those of small molecules, made by another script at the same level."""
+    file = SHARED / "des-monomers" / "wb97x.xyz.gz"
+    if not file.exists():
+        pytest.skip("labels of the SPICE monomers are not there")
+    known = read(StringIO(gzip.decompress(file.read_bytes()).decode()), ":", format="extxyz")
+    smallest = min(known, key=len)
+    label = make_labeller("wB97X/6-31G(d)")(smallest)
+    assert label.energy == pytest.approx(smallest.get_potential_energy(), abs=1e-3)
+    np.testing.assert_allclose(label.forces, smallest.get_forces(), atol=2e-3)
+
+
+def test_no_convergence_is_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyscf.scf.hf import SCF
+
+    monkeypatch.setattr(SCF, "max_cycle", 1)
+    with pytest.raises(LabelError, match="convergence within 1 cycles"):
+        make_labeller("wB97X/6-31G(d)")(bent())
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("wB97X", {}, "expected FUNCTIONAL/BASIS, one of GFN1-xTB"),
+        ("wB97Y/6-31G(d)", {}, "functional and a basis that PySCF knows"),
+        ("wB97X/7-31G(d)", {}, "functional and a basis that PySCF knows"),
+        ("wB97X/6-31G(d)", {"grid": 4}, r"options grid_level and energy_tolerance, got \['grid'\]"),
+        ("ase.calculators.none:None", {}, "expected MODULE:CLASS of an ASE calculator"),
+        ("ase.calculators.morse:Mors", {}, "expected MODULE:CLASS of an ASE calculator"),
+    ],
+)
+def test_unknown_methods(method: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_labeller(method, options=options)
+
+
+def test_charge_of_an_ase_calculator_is_its_own() -> None:
+    with pytest.raises(ValueError, match="among the options"):
+        make_labeller("ase.calculators.morse:MorsePotential", charge=1)
+
+
+def test_charge_and_spin_arrive() -> None:
+    """An oxygen molecule is a triplet; an electron costs water more than 5 eV."""
+    level = "PBE/sto-3g"
+    singlet, triplet = (
+        make_labeller(level, spin_multiplicity=m)(molecule("O2")).energy for m in (1, 3)
+    )
+    assert triplet < singlet - 0.1
+    for method in (level, "GFN2-xTB"):
+        cation = make_labeller(method, charge=1, spin_multiplicity=2)(bent()).energy
+        assert cation > make_labeller(method)(bent()).energy + 5.0
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for method, package in (("GFN2-xTB", "tblite"), ("wB97X/6-31G(d)", "pyscf")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ValueError, match=rf"package '{package}': pip install 'se3set-ase\[lab"):
+            make_labeller(method)

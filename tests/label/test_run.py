@@ -1,0 +1,244 @@
+"""Labelling: stopped runs go on, failures cost nothing else, and output is as if by one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.morse import MorsePotential
+from ase.io import read, write
+
+from se3set_ase.console import workers
+from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
+from se3set_ase.label.run import WAITING, label
+
+MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
+#: Of files: eight decimals.
+WRITTEN = 2e-8
+
+
+@dataclass(frozen=True)
+class Springs:
+    """Atoms bound to the origin; fails, or kills its process, as told."""
+
+    fails_above: float = np.inf
+    kills_once: str = ""
+    kills_always: bool = False
+    wrong_shape: bool = False
+    constant: float = 1.0
+
+    @property
+    def level_of_theory(self) -> str:
+        return "springs"
+
+    def settings(self) -> dict[str, Any]:
+        return {"constant": self.constant}
+
+    def __call__(self, atoms: Atoms) -> Label:
+        if self.kills_always or (self.kills_once and not Path(self.kills_once).exists()):
+            if self.kills_once:
+                Path(self.kills_once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if atoms.positions.max() > self.fails_above:
+            raise ArithmeticError("too far away")
+        forces = -self.constant * atoms.positions
+        return Label(
+            0.5 * self.constant * float((atoms.positions**2).sum()), forces[self.wrong_shape :]
+        )
+
+
+def frames(n: int = 12) -> list[Atoms]:
+    made = []
+    for seed in range(n):
+        atoms = molecule(("H2O", "CH4", "CH3OH")[seed % 3])
+        atoms.rattle(0.05, seed=seed)
+        atoms.info["made_by"] = f"seed {seed}"
+        made.append(atoms)
+    return made
+
+
+def run(
+    made: list[Atoms],
+    output: Path,
+    labeller: Any = MORSE,
+    executor: Executor | None = None,
+    **more: Any,
+) -> Any:
+    if executor is not None:
+        return label(made, labeller, output, executor=executor, **more)
+    with ThreadPoolExecutor(2) as pool:
+        return label(made, labeller, output, executor=pool, **more)
+
+
+def test_labels_are_those_of_the_calculator(tmp_path: Path) -> None:
+    made, output = frames(), tmp_path / "out.xyz"
+    done = run(made, output)
+    assert (done.n_labelled, done.n_kept, done.failures) == (12, 0, {})
+    for index, (atoms, labelled) in enumerate(zip(made, read(output, ":"), strict=True)):
+        expected = atoms.copy()
+        expected.calc = MorsePotential(r0=1.0)
+        assert labelled.get_potential_energy() == pytest.approx(
+            expected.get_potential_energy(), abs=WRITTEN
+        )
+        np.testing.assert_allclose(labelled.get_forces(), expected.get_forces(), atol=WRITTEN)
+        assert labelled.info["made_by"] == f"seed {index}"
+        assert labelled.info["level_of_theory"] == "ase.calculators.morse:MorsePotential"
+        assert atoms.calc is None  # inputs are as they were
+    record = json.loads((tmp_path / "out.xyz.json").read_text())
+    assert record["settings"]["arguments"] == {"r0": 1.0}
+    assert record["settings"]["program"].startswith("ase 3")
+
+
+@pytest.mark.parametrize("frames_per_task", [1, 5])
+def test_a_stopped_run_goes_on(tmp_path: Path, frames_per_task: int) -> None:
+    made, output, whole = frames(), tmp_path / "out.xyz", tmp_path / "whole.xyz"
+    run(made, whole)
+    text = whole.read_text()
+    # As a run that was killed leaves it: out of order, and its last frame half written.
+    parts = [_frame_text(read(whole, index)) for index in (7, 2)]
+    output.write_text("".join(parts) + _frame_text(read(whole, 5))[:-40])
+    counted: list[int] = []
+    done = run(made, output, frames_per_task=frames_per_task, progress=lambda n: counted.append(n))
+    assert (done.n_labelled, done.n_kept) == (12, 2)
+    assert counted[0] == 2
+    assert sum(counted) == 12
+    assert output.read_text() == text
+
+
+def _frame_text(atoms: Atoms) -> str:
+    text = StringIO()
+    write(text, atoms, format="extxyz")
+    return text.getvalue()
+
+
+def test_failures_are_told_and_not_tried_again(tmp_path: Path) -> None:
+    made, output = frames(), tmp_path / "out.xyz"
+    made[4].positions += 50.0
+    done = run(made, output, Springs(fails_above=40.0), frames_per_task=3)
+    assert done.n_labelled == 11
+    assert done.failures == {4: "ArithmeticError: too far away"}
+    # The same, but it would succeed now: still left out, until it is deleted from the record.
+    again = run(made, output, Springs())
+    assert (again.n_labelled, again.n_kept) == (11, 11)
+    record = tmp_path / "out.xyz.json"
+    record.write_text(record.read_text().replace('"4": "ArithmeticError: too far away"', ""))
+    assert run(made, output, Springs()).n_labelled == 12
+
+
+@pytest.mark.parametrize(
+    ("labeller", "why"),
+    [
+        (Springs(constant=np.nan), "finite energy and forces"),
+        (Springs(constant=1e6), "at most 1000 eV/A"),
+        (Springs(wrong_shape=True), r"forces of shape \(3, 3\), got \(2, 3\)"),
+    ],
+)
+def test_what_no_model_should_learn_is_a_failure(
+    tmp_path: Path, labeller: Springs, why: str
+) -> None:
+    done = run(frames(1), tmp_path / "out.xyz", labeller)
+    assert done.n_labelled == 0
+    assert re.search(why, done.failures[0])
+
+
+def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    made, output = frames(), tmp_path / "out.xyz"
+    run(made, output, Springs())
+    before = output.read_text()
+    with pytest.raises(ValueError, match="another geometry; give another name"):
+        run(made[::-1], output, Springs())
+    with pytest.raises(ValueError, match="with the settings"):
+        run(made, output, Springs(constant=2.0))
+    (tmp_path / "out.xyz.json").unlink()
+    with pytest.raises(ValueError, match="frame 0 by springs; give another name"):
+        run(made, output, MORSE)
+    assert output.read_text() == before
+
+
+def test_periodic_frames_are_refused(tmp_path: Path) -> None:
+    made = frames(2)
+    made[1].cell, made[1].pbc = np.eye(3) * 9, True
+    with pytest.raises(ValueError, match="periodic cell in frame 1"):
+        run(made, tmp_path / "out.xyz")
+    assert not list(tmp_path.iterdir())
+
+
+class Counting(ThreadPoolExecutor):
+    """Knows how many tasks it held at most."""
+
+    most = held = 0
+    lock = Lock()
+
+    def submit(self, call: Any, /, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+        with self.lock:
+            self.held += 1
+            self.most = max(self.most, self.held)
+        future = super().submit(call, *arguments)
+        future.add_done_callback(self._count)
+        return future
+
+    def _count(self, future: Future[Any]) -> None:
+        with self.lock:
+            self.held -= 1
+
+
+def test_tasks_wait_in_bounded_number(tmp_path: Path) -> None:
+    """100,000 geometries would otherwise lie in the scheduler's memory, twice."""
+    made = [molecule("H2O") for _ in range(1500)]
+    with Counting(1) as executor:
+        run(made, tmp_path / "out.xyz", Springs(), executor)
+    assert 10 < executor.most <= WAITING < len(made)
+
+
+def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
+    class Breaks(ThreadPoolExecutor):
+        def submit(self, call: Any, /, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+            if arguments[1][0][0] == 3:
+                future: Future[Any] = Future()
+                future.set_exception(BrokenExecutor("gone"))
+                return future
+            return super().submit(call, *arguments)
+
+    made, output = frames(6), tmp_path / "out.xyz"
+    with Breaks(1) as pool, pytest.raises(BrokenExecutor):
+        run(made, output, Springs(), pool)
+    done = run(made, output, Springs())
+    assert done.n_labelled == 6
+
+
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
+    """On a cluster of this machine: killed once, the task is done by another process."""
+    made, output = frames(6), tmp_path / "out.xyz"
+    with workers(2) as executor:
+        done = run(made, output, Springs(kills_once=str(tmp_path / "killed")), executor)
+    assert (tmp_path / "killed").exists()
+    assert (done.n_labelled, done.failures) == (6, {})
+
+
+def test_frames_that_kill_every_process_are_failures(tmp_path: Path) -> None:
+    with workers(1) as executor:
+        done = run(frames(1), tmp_path / "out.xyz", Springs(kills_always=True), executor)
+    assert done.n_labelled == 0
+    assert "KilledWorker" in done.failures[0]
+
+
+def test_any_calculator_starts_afresh() -> None:
+    """What one geometry leaves behind does not get into the next."""
+    labeller = AnyCalculator(calculator="ase.calculators.morse:MorsePotential", level_of_theory="m")
+    made = frames(3)
+    alone = labeller(made[2])
+    labeller(made[0])
+    assert labeller(made[2]).energy == alone.energy
+    assert labeller(made[0]).energy != alone.energy
