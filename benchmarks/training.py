@@ -48,7 +48,8 @@ def geometries_per_s(train: Path, isolated: Path, compiled: bool) -> dict[str, o
     """Of the epochs after the first, without compilation and validation."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "config.yaml"
-        file.write_text(CONFIG.format(train.resolve(), isolated.resolve(), EPOCHS, compiled))
+        values = temporary, train.resolve(), isolated.resolve(), EPOCHS, compiled
+        file.write_text(CONFIG.format(*values))
         trainer = Trainer(load_config(file), progress=False)
         trainer.run()
         with (trainer.folder / "log.csv").open() as log:
@@ -63,7 +64,7 @@ def geometries_per_s(train: Path, isolated: Path, compiled: bool) -> dict[str, o
 
 CONFIG = """
 name: speed
-output: runs
+output: {}
 data:
   train: {}
   validation: 5

@@ -34,6 +34,7 @@ from se3set_ase.options import (
     Model,
     Overwrite,
     Precision,
+    SpinMultiplicity,
     Structure,
 )
 
@@ -114,6 +115,7 @@ def evaluate(
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
     charge: Charge = 0,
+    spin_multiplicity: SpinMultiplicity = 1,
 ) -> None:
     """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
     from se3set_ase import evaluate as evaluation
@@ -125,7 +127,12 @@ def evaluate(
     potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
-            potential, read_frames(file), charge=charge, batch_size=batch_size, progress=progress
+            potential,
+            read_frames(file),
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            batch_size=batch_size,
+            progress=progress,
         )
     errors = {"model": model, "file": str(file), **errors}
     if json_file is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.options import Charge
+from se3set_ase.options import Charge, SpinMultiplicity
 
 __all__ = ["label", "train"]
 
@@ -36,7 +36,7 @@ def label(
         int, typer.Option(min=1, help="More for a method of milliseconds.")
     ] = 1,
     charge: Charge = 0,
-    spin_multiplicity: Annotated[int, typer.Option(min=1, help="Of every molecule.")] = 1,
+    spin_multiplicity: SpinMultiplicity = 1,
 ) -> None:
     """Label geometries by quantum chemistry; goes on where an earlier run was stopped."""
     from se3set_ase.label.labellers import make_labeller

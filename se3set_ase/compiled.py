@@ -34,6 +34,8 @@ _LOGGER = logging.getLogger(__name__)
 CACHE_VARIABLE = "SE3SET_ASE_CACHE"
 #: Compiled models that the folder keeps, the latest ones: some 5 MB each.
 KEPT = 32
+#: Modules that the traced code takes functions and constants from, beside those of ``nn``.
+TRACED = ("bonds.py", "hypergraph.py", "outcomes.py")
 #: Factors of a term; terms of more ambiguous bonds than this are for the model itself.
 FACTORS = EXACT_BONDS
 
@@ -80,28 +82,45 @@ def compiled(model: SE3Set) -> CompiledModel:
 
     Raises
     ------
-    CompilationError : no compiler, an old torch, or a network that this is not made for.
+    CompilationError : no compiler, an old torch, a network that this is not made for, or a cache
+        folder that cannot be written.
     """
     if not isinstance(model.network, LightNetwork):
         raise CompilationError(
             f"expected the light network to compile, got {model.architecture!r}: use compile=False"
         )
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{_digest(model)}.pt2"
-    with FileLock(path.with_suffix(".lock")):  # others who want the same wait for it
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(path.with_suffix(".lock")).acquire()  # others who want the same wait
+    except OSError as error:
+        raise CompilationError(
+            f"expected a folder for compiled models that can be written, got {folder} "
+            f"({error}): set {CACHE_VARIABLE}"
+        ) from error
+    with lock:
         if path.exists():
             try:
+                os.utime(path)  # used: the last to go
                 return CompiledModel(path)
             except (RuntimeError, OSError, ValueError) as error:
                 _LOGGER.warning("%s cannot be loaded (%s): compiling anew", path, error)
-                path.unlink()
+                path.unlink(missing_ok=True)
         _LOGGER.info("compiling the model, once, to %s", path)
         _compile(model, path)
-        for old in sorted(folder.glob("*.pt2"), key=os.path.getmtime)[:-KEPT]:
+        for old in sorted(folder.glob("[!.]*.pt2"), key=_last_used)[:-KEPT]:
             old.unlink(missing_ok=True)
             old.with_suffix(".lock").unlink(missing_ok=True)
         return CompiledModel(path)
+
+
+def _last_used(path: Path) -> float:
+    """Seconds; another process may have removed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def cache_folder() -> Path:
@@ -118,24 +137,35 @@ def padded(sizes: Sizes) -> Sizes | None:
     return Sizes(**{**least, "bonds": max(sizes.bonds + 1, 2), "factors": FACTORS})
 
 
+def _processor() -> str:
+    """What code made for this very processor may use; a home folder is seen by several kinds."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
 def _digest(model: SE3Set) -> str:
     """Of all that the machine code depends on, beside the weights its own source."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     here, device = Path(__file__).parent, model.device
+    sources = [Path(__file__), *map(here.joinpath, TRACED), *sorted(here.glob("nn/*.py"))]
     about: dict[str, Any] = {
         "model": model.to_config(),
         "dtype": str(model.dtype),
         "torch": torch.__version__,
-        "machine": [platform.system(), platform.machine(), str(pick_vec_isa())],
+        "machine": [platform.system(), platform.machine(), str(pick_vec_isa()), _processor()],
         "threads": torch.get_num_threads(),
         "device": device.type,
-        "source": [sha256_of(p) for p in (Path(__file__), *sorted(here.glob("nn/*.py")))],
+        "source": [sha256_of(path) for path in sources],
     }
     if device.type == "cuda":
         about["gpu"] = [torch.cuda.get_device_name(device), torch.version.cuda]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in model.state_dict().items():
+    # Constants are part of the machine code, those that no checkpoint has (radii) too.
+    for name, tensor in {**model.state_dict(), **dict(model.named_buffers())}.items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from se3set_ase.hypergraph import check_positions
-from se3set_ase.potential import Potential, declared_charge_and_spin
+from se3set_ase.potential import Potential
 
 __all__ = ["evaluate"]
 
@@ -44,6 +44,7 @@ def evaluate(
     frames: Iterable[Atoms],
     *,
     charge: int = 0,
+    spin_multiplicity: int = 1,
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
@@ -57,8 +58,8 @@ def evaluate(
     model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
     frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
         in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
-    charge : Total charge of the molecules, unless a frame declares its own (as the calculator
-        reads it); for a ``Potential`` only.
+    charge, spin_multiplicity : Of the molecules, unless a frame declares its own (as the
+        calculator reads it); for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
     progress : Called with the number of frames finished since its last call.
 
@@ -78,13 +79,14 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
     energy, per_atom, force = _Errors(), _Errors(), _Errors()
+    state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     n_frames = 0
     complete = True
     try:
         for batch in _batches(frames, batch_size):
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
             if isinstance(model, Potential):
-                predictions = _predict_batch(model, batch, charge, first=n_frames)
+                predictions = _predict_batch(model, batch, state, first=n_frames)
             else:
                 forces = any(f is not None for _, f in labels)
                 predictions = _predict_each(model, batch, forces=forces)
@@ -141,24 +143,24 @@ def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
 
 
 def _predict_batch(
-    model: Potential, batch: list[Atoms], charge: int, *, first: int
+    model: Potential, batch: list[Atoms], state: dict[str, int], *, first: int
 ) -> list[tuple[float, np.ndarray]]:
     """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
     for index, atoms in enumerate(batch):
         try:
-            model.check(atoms, **{"charge": charge, **declared_charge_and_spin(atoms)})
+            model.check_declared(atoms, **state)
             check_positions(atoms.positions, len(atoms))
         except ValueError as error:
             raise ValueError(f"frame {first + index}: {error}") from error
     try:
-        predictions = model.predict(batch, charge=charge)
+        predictions = model.predict(batch, **state)
     except ValueError as error:
         if len(batch) == 1:
             raise ValueError(f"frame {first}: {error}") from error
         return [  # one by one, to name the frame that cannot be predicted
             prediction
             for index, atoms in enumerate(batch)
-            for prediction in _predict_batch(model, [atoms], charge, first=first + index)
+            for prediction in _predict_batch(model, [atoms], state, first=first + index)
         ]
     return [(p.energy, p.forces) for p in predictions]
 

@@ -34,7 +34,7 @@ class Relaxed:
     atoms: Atoms
     converged: bool
     n_steps: int
-    error: ValueError | None = None
+    error: ValueError | RuntimeError | None = None
 
 
 def relax_many(
@@ -107,7 +107,7 @@ class _Run:
         self.fmax, self.steps = fmax, steps
         self.converged = self.done = False
         self.n_steps = 0
-        self.error: ValueError | None = None
+        self.error: ValueError | RuntimeError | None = None
         self.known = self.atoms
 
     def step(self, prediction: Prediction) -> None:
@@ -124,7 +124,8 @@ class _Run:
             self.optimizer.step()
             self.n_steps += 1
             self.listed = self.calc.list(self.atoms)
-        except ValueError as error:
+        # Of a geometry that is none, and of ASE's optimisers that find no way down.
+        except (ValueError, RuntimeError) as error:
             self.error, self.done = error, True
 
     def result(self) -> Relaxed:

@@ -24,6 +24,7 @@ from untrained import Make, tiny_model
 
 from se3set_ase import compiled
 from se3set_ase.cli import app
+from se3set_ase.compiled import CompilationError
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.graph import sizes_of
 from se3set_ase.nn.model import SE3Set
@@ -34,7 +35,6 @@ from se3set_ase.simulate import md
 ACETYLACETONE = Path(__file__).parents[1] / "examples" / "acetylacetone.xyz"
 #: eV and eV/Angstrom, between compiled and eager: other orders of the same sums.
 TOLERANCE = {"float64": 1e-9, "float32": 5e-4}
-DRIFT = 0.05  # meV/atom/ps, over 2 ps
 
 # torch warns about itself: what it compiles with is deprecated by other parts of it.
 pytestmark = [
@@ -115,6 +115,7 @@ def test_another_process_finds_it(make: Make, saved: Path) -> None:
 from ase.build import molecule
 from se3set_ase import SE3SetCalculator, compiled
 from se3set_ase.cli import app
+from se3set_ase.compiled import CompilationError
 compiled._compile = None
 atoms = molecule("CH3CH2OH")
 atoms.calc = SE3SetCalculator({str(saved)!r}, device="cpu", compile=True)
@@ -221,6 +222,12 @@ def test_what_the_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 77)
         assert compiled._digest(tiny_model()) != digest
+    # Covalent radii stand in no checkpoint, but in the machine code.
+    other = tiny_model()
+    for buffer in other.buffers():
+        if buffer.is_floating_point():
+            buffer *= 1.001
+    assert compiled._digest(other) != digest
 
 
 def test_refused_where_it_cannot_be_done(
@@ -241,3 +248,12 @@ def test_refused_where_it_cannot_be_done(
     with pytest.raises(CalculatorSetupError, match="expected a C\\+\\+ compiler"):
         make(compile=True)
     assert not list(tmp_path.glob("*.pt2"))
+
+
+def test_a_cache_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(CompilationError, match=r"can be written, got .*: set SE3SET_ASE_CACHE"):
+        compiled.compiled(tiny_model())

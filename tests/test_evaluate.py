@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from untrained import METADATA, tiny_model
 
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.checkpoint import save_checkpoint
+from se3set_ase.checkpoint import load_checkpoint, save_checkpoint
 from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
 
@@ -183,3 +184,14 @@ def test_frames_that_the_potential_cannot_take_are_named(model: Path, batch_size
 def test_charge_of_all_frames(model: Path) -> None:
     with pytest.raises(ValueError, match=r"^frame 0: expected charge 0, .* got -1"):
         evaluate(Potential(model), [frame("H2O")], charge=-1)
+
+
+def test_charged_and_open_shell_models_are_measured(model: Path, tmp_path: Path) -> None:
+    made, metadata = load_checkpoint(model)
+    radical = replace(metadata, charges=(1,), multiplicities=(2,))
+    save_checkpoint(tmp_path / "radical", made, radical)
+    potential, frames = Potential(tmp_path / "radical"), [frame("H2O", energy=-1.0)]
+    errors = evaluate(potential, frames, charge=1, spin_multiplicity=2)
+    assert errors["n_energies"] == 1
+    with pytest.raises(ValueError, match=r"spin_multiplicity 2, .* got 1"):
+        evaluate(potential, frames, charge=1)

@@ -12,14 +12,14 @@ from ase.build import molecule
 from ase.calculators.calculator import InputError
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations, VibrationsData
+from paths import acetylacetone
+from untrained import METADATA, Make
 
 import se3set_ase.hessian
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, network_config, preset_values
-from tests.paths import acetylacetone
-from tests.untrained import METADATA, Make
 
 DIFFERENCE_STEP = 2e-4
 """Angstrom: truncation and rounding are both far below the tolerance."""

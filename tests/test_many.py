@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.constraints import FixAtoms
+from ase.optimize import LBFGS
 
 import se3set_ase.potential
 from se3set_ase import SE3SetCalculator
@@ -186,3 +187,20 @@ def test_batches_that_fit_the_memory_are_the_same(
     potential.predict(molecules)
     assert sum(passes) == 6
     assert 1 < len(passes) < 6
+
+
+def test_an_optimiser_that_finds_no_way_down_is_given_up(
+    potential: Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of ASE's raise RuntimeError; the other molecules go on."""
+    step = LBFGS.step
+
+    def no_way_down(self: Any, *arguments: Any) -> Any:
+        if len(self.optimizable.atoms if hasattr(self, "optimizable") else self.atoms) == 3:
+            raise RuntimeError("no way down")
+        return step(self, *arguments)
+
+    monkeypatch.setattr(LBFGS, "step", no_way_down)
+    water, ethanol = relax_many(several()[:2], potential, fmax=FMAX)
+    assert str(water.error) == "no way down"
+    assert ethanol.converged

@@ -302,3 +302,20 @@ def test_nothing_is_printed_or_warned(
         warnings.simplefilter("error")
         potential.predict(batch())
     assert tuple(capfd.readouterr()) == ("", "")
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_forces_inside_contexts_without_gradients(
+    potential: Potential, saved: Path, context: Any
+) -> None:
+    atoms = batch()[2]
+    (expected,) = potential.predict([atoms])
+    with context():
+        made_inside = Potential(saved, device="cpu")
+        found = [p.predict([atoms])[0] for p in (potential, made_inside)]
+        hessian = potential.hessian(expected.hypergraph.structure, atoms.positions)
+    found += made_inside.predict([atoms])
+    for prediction in found:
+        np.testing.assert_array_equal(prediction.forces, expected.forces)
+    assert np.abs(hessian).max() > 1.0
+    assert np.abs(expected.forces).max() > 0.1

@@ -9,7 +9,7 @@ order from channel-wise products instead of wide feed-forward layers on every hy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -73,6 +73,13 @@ class LightConfig:
     mean_hyperedges: float = 4.0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value, whole = getattr(self, field.name), isinstance(field.default, int)
+            kind = "a whole number" if whole else "a number"
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ValueError(f"expected {field.name} to be {kind}, got {value!r}")
+            if not 0 < value < float("inf"):
+                raise ValueError(f"expected {field.name} above 0, got {value!r}")
         if self.edge_paths not in (EDGE_PATHS, ALL_EDGE_PATHS):
             raise ValueError(
                 f"expected edge_paths {EDGE_PATHS} or {ALL_EDGE_PATHS}, got {self.edge_paths}"
@@ -145,7 +152,9 @@ class VertexToHyperedge(nn.Module):
             self.owner(atoms.scalar), self.member(atoms.scalar),
             incidence.basis, incidence.edge, *incidence.direction, *members,
         )  # fmt: skip
-        by_hand = by_hand and self.paths != ALL_EDGE_PATHS
+        # By hand, weights get no gradient.
+        learns = self.distance.weight.requires_grad
+        by_hand = by_hand and self.paths != ALL_EDGE_PATHS and not learns
         sums = Gather.apply(self, incidence, *inputs) if by_hand else self.plain(incidence, *inputs)
         return Features(*sums)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ase.io import iread
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
+from se3set_ase.potential import declared_charge_and_spin
 from se3set_ase.train.config import DataConfig
 
 
@@ -34,20 +36,28 @@ class Frame:
     hypergraph: Hypergraph
 
 
-def read_frames(path: Path, config: HypergraphConfig, *, source: str = "") -> list[Frame]:
+def read_frames(
+    path: Path,
+    config: HypergraphConfig,
+    *,
+    charge: int = 0,
+    spin_multiplicity: int = 1,
+    source: str = "",
+) -> list[Frame]:
     """All frames of an extended XYZ file.
 
     Raises
     ------
     FileNotFoundError : says where to get the data (``source``).
-    DataError : a frame without energy or forces, with values that are not finite, periodic, or a
-        geometry that is none; named by its number, counted from 0.
+    DataError : a frame without energy or forces, with values that are not finite, periodic, of
+        another charge or spin, or a geometry that is none; named by its number, counted from 0.
     """
     mixer = FragmentMixer()
+    state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     frames = []
     for origin, atoms in _read(path, "training data", source):
         try:
-            frames.append(_frame(atoms, origin, config, mixer))
+            frames.append(_frame(atoms, origin, config, mixer, state))
         except ValueError as error:
             raise DataError(f"{origin}: {error}") from error
     return frames
@@ -74,7 +84,13 @@ def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
         raise DataError(f"{path}: expected at least one frame, got none")
 
 
-def _frame(atoms: Atoms, origin: str, config: HypergraphConfig, mixer: FragmentMixer) -> Frame:
+def _frame(
+    atoms: Atoms,
+    origin: str,
+    config: HypergraphConfig,
+    mixer: FragmentMixer,
+    state: Mapping[str, int],
+) -> Frame:
     if len(atoms) == 0:
         raise ValueError("expected at least one atom, got none")
     if atoms.pbc.any():
@@ -82,6 +98,9 @@ def _frame(atoms: Atoms, origin: str, config: HypergraphConfig, mixer: FragmentM
             'expected an isolated molecule (pbc="F F F" where there is a Lattice), '
             "got a periodic cell"
         )
+    for name, declared in declared_charge_and_spin(atoms).items():
+        if declared != state[name]:
+            raise ValueError(f"expected {name} {state[name]}, as of the model, got {declared}")
     results = atoms.calc.results if atoms.calc is not None else {}
     for label in ("energy", "forces"):
         if label not in results:
@@ -106,9 +125,16 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     FileNotFoundError, DataError : see :func:`read_frames`; more frames asked for than there are;
         an element in the validation frames that no training frame has.
     """
-    frames = read_frames(data.train, config, source=data.source)
+    read = partial(
+        read_frames,
+        config=config,
+        charge=data.charge,
+        spin_multiplicity=data.spin_multiplicity,
+        source=data.source,
+    )
+    frames = read(data.train)
     if isinstance(data.validation, Path):
-        validation = read_frames(data.validation, config, source=data.source)
+        validation = read(data.validation)
         order = np.arange(len(frames))
     else:
         if not 0 < data.validation < len(frames):

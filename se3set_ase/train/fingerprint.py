@@ -23,7 +23,7 @@ def fingerprint(
     training = settings["training"]
     training.pop("device")
     training.pop("threads")
-    training["devices"] = 1  # they share a batch: the result is the same
+    training["devices"] = 1  # they share a batch (of all frames, if there are enough): the same
     digest.update(repr(sorted(settings.items())).encode())
     _add(digest, frames)
     for parameter in initial.parameters() if initial is not None else ():

@@ -17,6 +17,12 @@ from se3set_ase.potential import Potential
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.trainer import Trainer, make_fabric
 
+#: A limit of models whose data tells no energies of atoms.
+FITTED_ATOMS = (
+    "Energies of atoms are fitted to molecules: energies of atomization, and of bonds that break, "
+    "mean nothing."
+)
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -77,7 +83,7 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
     return ModelMetadata(
         name=config.name,
         description=config.description,
-        limits=config.limits,
+        limits=(*config.limits, *(() if data.isolated_atoms else (FITTED_ATOMS,))),
         level_of_theory=data.level_of_theory,
         charges=(data.charge,),
         multiplicities=(data.spin_multiplicity,),
@@ -105,10 +111,17 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
             continue
         try:
             frames = read(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
-            errors = evaluate(potential, frames)
+            errors = evaluate(
+                potential,
+                frames,
+                charge=config.data.charge,
+                spin_multiplicity=config.data.spin_multiplicity,
+            )
         except (ValueError, OSError) as error:  # no reason to lose what was trained
             _LOGGER.warning("test %r is not measured: %s: %s", name, path, error)
             continue
+        if not errors["complete"]:  # a part would stand in the card as if it were all
+            raise KeyboardInterrupt
         n_frames = errors.pop("n_frames")
         found.append(
             Measurement(

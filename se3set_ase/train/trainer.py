@@ -175,7 +175,7 @@ class Trainer:
             self.optimizer.step()
             self.averaged.update_parameters(self.model)
             sums += measured
-        if not np.isfinite(sums).all():
+        if not np.isfinite([*sums, usual]).all():
             raise FloatingPointError(
                 f"training diverged in epoch {progress.epoch}: expected a finite loss, "
                 "got NaN; lower learning_rate"
@@ -252,7 +252,8 @@ class Trainer:
         return f"E {energy * 1e3:.2f} meV, F {forces * 1e3:.2f} meV/A"
 
     def _score(self, energy: float, forces: float) -> float:
-        """What the best weights have least of: the loss, with the last weight of the energy."""
+        """What the best weights have least of: the loss, with the last weight of the energy, or its
+        like of root mean squares where the loss is of absolute errors."""
         options = self.config.training
         weight = options.energy_weight[1]
         if options.loss == "l2mae":

@@ -57,7 +57,7 @@ def derivatives(made: LightNetwork, dtype: torch.dtype = torch.float64) -> list[
 @pytest.mark.parametrize("edge_paths", [9, ALL_EDGE_PATHS])
 def test_a_network_by_hand_is_the_plain_one(blocks: int, edge_paths: int) -> None:
     config = LightConfig(**{**vars(SMALL), "blocks": blocks, "edge_paths": edge_paths})
-    made = network(config)
+    made = network(config).requires_grad_(False)
     plain = derivatives(made)
     made.by_hand = True
     for ours, theirs in zip(derivatives(made), plain, strict=True):
@@ -66,7 +66,7 @@ def test_a_network_by_hand_is_the_plain_one(blocks: int, edge_paths: int) -> Non
 
 
 def test_single_precision() -> None:
-    made = network(dtype=torch.float32)
+    made = network(dtype=torch.float32).requires_grad_(False)
     plain = derivatives(made, torch.float32)[:3]
     made.by_hand = True
     for ours, theirs in zip(derivatives(made, torch.float32)[:3], plain, strict=True):

@@ -164,3 +164,21 @@ def test_float32_is_float64_to_single_precision() -> None:
 def test_refuses_channels_that_heads_do_not_divide() -> None:
     with pytest.raises(ValueError, match="channels to be a multiple of heads, got 6, 4"):
         LightConfig(channels=6, heads=4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"heads": 0}, "expected heads above 0, got 0"),
+        ({"channels": "64"}, "expected channels to be a whole number, got '64'"),
+        ({"blocks": 2.5}, "expected blocks to be a whole number, got 2.5"),
+        ({"blocks": True}, "expected blocks to be a whole number, got True"),
+        ({"saturation": 0}, "expected saturation above 0, got 0"),
+        ({"saturation": float("nan")}, "expected saturation above 0, got nan"),
+        ({"mean_members": -1.0}, "expected mean_members above 0, got -1.0"),
+        ({"channels": 6, "heads": 4}, "multiple of heads"),
+    ],
+)
+def test_settings_that_are_none(setting: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LightConfig(**setting)  # type: ignore[arg-type]

@@ -65,6 +65,12 @@ def coincident(a: Atoms) -> Atoms:
     return with_labels(a, energy=-1.0, forces=np.zeros((3, 3)))
 
 
+def charged(a: Atoms) -> Atoms:
+    a = with_labels(a, energy=-1.0, forces=np.zeros((3, 3)))
+    a.info["charge"] = -1
+    return a
+
+
 def nan_position(a: Atoms) -> Atoms:
     a = a.copy()
     a.positions[1, 1] = np.nan
@@ -81,6 +87,7 @@ def nan_position(a: Atoms) -> Atoms:
         (infinite_force, "expected finite forces, got NaN or infinite values"),
         (periodic, "expected an isolated molecule .* got a periodic cell"),
         (coincident, "got atoms 1 and 2 at a distance of 0 Angstrom"),
+        (charged, "expected charge 0, as of the model, got -1"),
         (nan_position, r"got NaN or infinite ones for atoms \[1\]"),
     ],
 )
