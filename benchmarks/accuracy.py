@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
 
 
 def prepare(data: Path) -> None:
-    """Splits as extended XYZ in eV and Angstrom."""
+    """Splits as extended XYZ in eV and Angstrom, of the data that is there, and what has its own."""
     PREPARED.mkdir(parents=True, exist_ok=True)
 
     def put(name: str, frames: list[Atoms], unit: float = 1.0) -> None:
@@ -129,12 +130,20 @@ def prepare(data: Path) -> None:
         write(PREPARED / name, bare, format="extxyz")
         print(f"{PREPARED / name}: {len(bare)} frames")
 
+    for name in ("acac", "ethanol", "3bpa", "rmd17"):
+        if not (data / name).is_dir():
+            print(f"left out, no folder: {data / name}")
+        elif name != "rmd17":  # as it is; what is trained on lies in one place
+            shutil.copytree(data / name, PREPARED / name, dirs_exist_ok=True)
+    if (PREPARED / "3bpa").exists():
+        frames = read(PREPARED / "3bpa" / "train_300K.xyz", ":")
+        order = np.random.default_rng(SEED).permutation(len(frames))
+        put("3bpa_train.xyz", [frames[i] for i in order[:450]])
+        put("3bpa_held_out.xyz", [frames[i] for i in order[450:]])
+    if not (data / "rmd17").is_dir():
+        return
     rng = np.random.default_rng(SEED)
-    frames = read(data / "3bpa" / "train_300K.xyz", ":")
-    order = rng.permutation(len(frames))
-    put("3bpa_train.xyz", [frames[i] for i in order[:450]])
-    put("3bpa_held_out.xyz", [frames[i] for i in order[450:]])
-
+    rng.permutation(500)  # of 3BPA's frames, whichever comes first
     first, second = (read(data / "rmd17" / f"ethanol_train_{k}.xyz", ":") for k in (0, 1))
     known = {round(frame.get_potential_energy(), 6) for frame in first}
     new = [frame for frame in second if round(frame.get_potential_energy(), 6) not in known]

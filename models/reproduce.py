@@ -35,11 +35,15 @@ def main() -> None:
     """Step by step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(p.parent.name for p in ROOT.glob("models/*/*.yaml")))
-    parser.add_argument("--data", type=Path, required=True, help="as of benchmarks/accuracy.py")
+    parser.add_argument("--data", type=Path, help="as of benchmarks/accuracy.py; not for gfn2")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.name == "gfn2":
         make_frames(ROOT / "models" / "gfn2", "--processes", arguments.processes)
+    elif arguments.data is None:
+        parser.error(f"expected --data, which {arguments.name} is trained on")
+    else:
+        run("benchmarks/accuracy.py", "--data", arguments.data.resolve(), "--prepare")
     if first := BEGINS_WITH.get(arguments.name):
         folder = ROOT / "models" / first.removesuffix("-gfn2")
         system, frames, rotamers = OWN_FRAMES[folder.name]
@@ -47,8 +51,6 @@ def main() -> None:
         make_frames(folder, *options, "--processes", arguments.processes)
         if not (ROOT / "runs" / first / "model" / "model.json").exists():
             train(folder / "pretrain.yaml")
-    if not (ROOT / "runs" / "data").exists():
-        run("benchmarks/accuracy.py", "--data", arguments.data.resolve(), "--prepare")
     train(ROOT / "models" / arguments.name / "train.yaml")
 
 

@@ -16,7 +16,7 @@ from se3set_ase.simulate import DynamicsResult, md, relax
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-DRIFT = 0.01  # meV/atom/ps, over 20 ps
+DRIFT = 0.001  # meV/atom/ps, over 20 ps
 SPREAD = 0.5  # meV/atom, standard deviation of the total energy, 0.5 fs
 SAME = 1e-10  # eV, eV/Angstrom
 GROWTH = 5.0  # MB

@@ -102,8 +102,10 @@ def main() -> None:
         jobs = [pool.submit(run, *each) for each in runs]
         jobs += [pool.submit(run_rotamers, *each) for each in scrambled]
         done = [job.result() for job in tqdm(jobs, disable=None)]
-    write(arguments.output, [frame for frames in done for frame in frames], format="extxyz")
     write(arguments.output.with_name("isolated_atoms.xyz"), isolated_atoms(), format="extxyz")
+    half = arguments.output.with_suffix(".part")  # the file itself is there only when it is whole
+    write(half, [frame for frames in done for frame in frames], format="extxyz")
+    half.replace(arguments.output)
 
 
 def run(system: System, temperature_K: float, seed: int) -> list[Atoms]:
