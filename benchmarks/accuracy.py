@@ -114,7 +114,7 @@ def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
 
 
 def prepare(data: Path) -> None:
-    """Splits as extended XYZ in eV and Angstrom, of the data that is there, and what has its own."""
+    """Copies and splits of the data that is there: extended XYZ, eV, Angstrom."""
     PREPARED.mkdir(parents=True, exist_ok=True)
 
     def put(name: str, frames: list[Atoms], unit: float = 1.0) -> None:
