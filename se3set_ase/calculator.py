@@ -14,6 +14,8 @@ from ase.calculators.calculator import (
     CalculatorSetupError,
     InputError,
     all_changes,
+    external_calculators,
+    register_calculator_class,
 )
 
 from se3set_ase.compiled import CompilationError
@@ -283,3 +285,8 @@ class SE3SetCalculator(Calculator):
     def event_log(self) -> EventLog:
         """What :attr:`events` is read from, without a copy."""
         return self._log
+
+
+# What ASE looks up by name, it then finds: ase.calculators.calculator.get_calculator_class.
+if SE3SetCalculator.name not in external_calculators:  # a module may be loaded anew
+    register_calculator_class(SE3SetCalculator.name, SE3SetCalculator)

@@ -179,7 +179,7 @@ def md(
     ensemble: Literal["langevin", "nve"] = "langevin",
     friction: float = 0.01,
     velocities: Literal["maxwell", "keep"] = "maxwell",
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
     trajectory: str | os.PathLike[str] | None = None,
     interval: int = 1,
     progress: Progress | None = None,
@@ -196,7 +196,8 @@ def md(
     friction : Of the thermostat, 1/fs; not used for ``"nve"``.
     velocities : ``"maxwell"`` draws them anew, scaled to ``temperature_K``, with neither
         total momentum nor rotation; ``"keep"`` goes on with those of ``atoms``.
-    seed : Of all random numbers: the same seed gives the same run.
+    seed : Of all random numbers: the same seed gives the same run. A generator is drawn from:
+        given again, with ``velocities="keep"``, a run goes on as one run of all the steps.
     trajectory : File for the recorded steps: ``.traj``, or whatever else ASE can append to
         (``.xyz``, ``.extxyz``).
     interval : Steps between two records; events are noted at every step.

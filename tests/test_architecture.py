@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"calculator"}),
-    frozenset({"observe"}),
+    frozenset({"observe", "plugin"}),
     frozenset({"evaluate", "simulate"}),
     frozenset({"many", "records", "report"}),
     frozenset({"plots"}),

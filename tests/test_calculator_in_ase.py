@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ase.db
 import ase.io
 import ase.optimize
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
+from ase.calculators.calculator import get_calculator_class
 from ase.constraints import FixAtoms
 from ase.io.trajectory import Trajectory
 from ase.md.andersen import Andersen
@@ -361,6 +363,46 @@ def test_other_files_keep_energy_and_forces(make: Make, tmp_path: Path, name: st
     frame = ase.io.read(tmp_path / name)
     assert frame.get_potential_energy() == pytest.approx(energy, abs=1e-6)
     assert np.allclose(frame.get_forces(), forces, rtol=0, atol=FILE_FORCES)
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "database"])
+def test_a_calculator_is_made_again_from_a_file(make: Make, tmp_path: Path, kind: str) -> None:
+    """Numbers are kept to the last digit, and with them by what they were made."""
+    atoms = methanol()
+    atoms.calc = make(dtype="float32", skin=0.7)
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    if kind == "trajectory":
+        ase.io.write(tmp_path / "frame.traj", atoms)
+        frame = ase.io.read(tmp_path / "frame.traj")
+        name, parameters = frame.calc.name, frame.calc.parameters
+    else:
+        with ase.db.connect(tmp_path / "frame.db") as database:
+            row = database.get(database.write(atoms))
+        frame, name, parameters = row.toatoms(), row.calculator, row.calculator_parameters
+    assert frame.get_potential_energy() == energy
+    assert np.array_equal(frame.get_forces(), forces)
+    assert np.array_equal(frame.positions, atoms.positions)
+    assert parameters == atoms.calc.todict()
+    frame.calc = get_calculator_class(name)(**parameters)
+    assert frame.calc.parameters == atoms.calc.parameters
+    assert frame.get_potential_energy() == energy
+    frame.calc = make()  # the control
+    assert frame.get_potential_energy() != energy
+
+
+def test_properties_without_a_calculation(counted: tuple[SE3SetCalculator, list[int]]) -> None:
+    calculator, passes = counted
+    atoms = methanol()
+    assert calculator.get_property("energy", atoms, allow_calculation=False) is None
+    forces = calculator.get_property("forces", atoms)
+    assert len(passes) == 1
+    assert np.array_equal(calculator.get_property("forces", atoms, False), forces)
+    energy = calculator.get_property("energy", atoms, False)  # of the same pass
+    assert energy == calculator.results["energy"]
+    change_positions(atoms)
+    assert calculator.get_property("energy", atoms, False) is None
+    assert calculator.get_property("energy", atoms) != energy
+    assert len(passes) == 2
 
 
 def test_parameters_say_what_was_asked_for(make: Make, saved: Path) -> None:

@@ -127,14 +127,20 @@ def test_first_velocities_neither_move_nor_turn_the_molecule() -> None:
     assert np.abs(atoms.get_momenta()).max() > 0.1  # the control: it does move inside
 
 
-def test_kept_velocities_continue_a_run() -> None:
-    whole = ethane()
-    md(whole, steps=20, ensemble="nve", seed=3)
-    halves = ethane()
-    md(halves, steps=10, ensemble="nve", seed=3)
-    second = md(halves, steps=10, ensemble="nve", velocities="keep")
-    assert halves.positions == pytest.approx(whole.positions, abs=1e-12)
-    assert second.n_steps == 10
+@pytest.mark.parametrize("ensemble", ["langevin", "nve"])
+def test_kept_velocities_and_generator_continue_a_run(ensemble: str) -> None:
+    def run(*parts: tuple[int, int | np.random.Generator]) -> np.ndarray:
+        atoms = ethane()
+        for number, (steps, seed) in enumerate(parts):
+            kept: Any = {"ensemble": ensemble, "velocities": "keep" if number else "maxwell"}
+            assert md(atoms, steps=steps, seed=seed, **kept).n_steps == steps
+        return atoms.positions
+
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    whole = run((20, 3))
+    assert run((10, rng), (10, rng)) == pytest.approx(whole, abs=1e-12)
+    if ensemble == "langevin":  # the control: random numbers that are drawn twice
+        assert np.abs(run((10, other), (10, 3)) - whole).max() > 1e-4
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "nve"])
