@@ -66,7 +66,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[label,train,dev]'
+	$(PIP) install -c constraints.txt -e '.[label,train,torch-sim,ipi,dev]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev .ci/install_scatter

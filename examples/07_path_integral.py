@@ -1,0 +1,133 @@
+# %% [markdown]
+# # Path-integral molecular dynamics with i-PI
+#
+# The nuclei of acetylacetone as quantum particles: i-PI moves the beads of a ring polymer, and asks
+# a driver over a socket for their energies and forces. The driver hands all the beads to the
+# network in one pass, each of them fragmented at its own positions.
+#
+# It needs the extra `ipi`.
+
+# %%
+import argparse
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.io import read, write
+
+from se3set_ase import ipi_driver
+
+HERE = Path(__file__).parent
+parser = argparse.ArgumentParser(description="Path-integral dynamics of acetylacetone.")
+parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
+parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
+parser.add_argument("--beads", type=int, default=16, help="beads of the ring polymer")
+parser.add_argument("--steps", type=int, default=2000, help="time steps of 0.25 fs")
+parser.add_argument("--short", action="store_true", help="4 beads and 10 steps only")
+arguments = parser.parse_args()
+arguments.output.mkdir(parents=True, exist_ok=True)
+beads, steps = (4, 10) if arguments.short else (arguments.beads, arguments.steps)
+
+# %% [markdown]
+# What i-PI is to do. `batch_size` makes it send all the beads together. It wants a cell, which the
+# driver does not look at.
+
+# %%
+address = f"se3set-{os.getpid()}"
+(arguments.output / "input.xml").write_text(f"""\
+<simulation verbosity='low'>
+  <output prefix='pimd'>
+    <properties stride='1' filename='out'>
+      [step, time{{femtosecond}}, conserved{{electronvolt}}, temperature{{kelvin}},
+       potential{{electronvolt}}, kinetic_cv{{electronvolt}}, bead_potentials{{electronvolt}}]
+    </properties>
+    <trajectory stride='1' filename='beads' format='ase'>positions</trajectory>
+  </output>
+  <total_steps>{steps}</total_steps>
+  <prng><seed>1</seed></prng>
+  <ffsocket name='se3set' mode='unix' pbc='false'>
+    <address>{address}</address>
+    <batch_size>{beads}</batch_size>
+    <latency>1e-3</latency>
+  </ffsocket>
+  <system>
+    <initialize nbeads='{beads}'>
+      <file mode='ase'>start.xyz</file>
+      <cell mode='abc' units='angstrom'>[100, 100, 100]</cell>
+      <velocities mode='thermal' units='kelvin'>300</velocities>
+    </initialize>
+    <forces><force forcefield='se3set'/></forces>
+    <ensemble><temperature units='kelvin'>300</temperature></ensemble>
+    <motion mode='dynamics'>
+      <dynamics mode='nvt'>
+        <timestep units='femtosecond'>0.25</timestep>
+        <thermostat mode='pile_g'><tau units='femtosecond'>100</tau></thermostat>
+      </dynamics>
+    </motion>
+  </system>
+</simulation>
+""")
+write(arguments.output / "start.xyz", read(HERE / "acetylacetone.xyz"))
+
+# %% [markdown]
+# i-PI first, and its driver once the socket is there. In a shell these are two commands:
+# `i-pi input.xml`, and `i-pi-driver-py` with the options below.
+
+# %%
+programs = Path(sysconfig.get_path("scripts"))
+model = Path(arguments.model).resolve() if Path(arguments.model).exists() else arguments.model
+options = ["-u", "-a", address, "-m", "custom", "-P", ipi_driver.__file__]
+options += ["-o", f"start.xyz,model={model}"]
+with (arguments.output / "i-pi.log").open("w") as log:
+    server = subprocess.Popen(
+        [sys.executable, programs / "i-pi", "input.xml"],
+        cwd=arguments.output,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        while not Path(f"/tmp/ipi_{address}").exists():
+            if server.poll() is not None:
+                sys.exit(f"i-PI did not start, see {arguments.output / 'i-pi.log'}")
+            time.sleep(0.1)
+        subprocess.run(
+            [sys.executable, programs / "i-pi-driver-py", *options],
+            cwd=arguments.output,
+            stdout=log,
+            check=True,
+        )
+        server.wait()
+    finally:
+        server.terminate()
+
+# %% [markdown]
+# The conserved quantity tells whether the surface is smooth and the forces are its gradient. The
+# nuclei have more kinetic energy than classical ones, whose is 3/2 kT per atom.
+
+# %%
+start = read(HERE / "acetylacetone.xyz")
+_, times, conserved, temperature, potential, kinetic, *_ = np.loadtxt(
+    arguments.output / "pimd.out", unpack=True
+)
+print(f"{times[-1]:.1f} fs with {beads} beads, {temperature.mean():.0f} K on average")
+print(f"conserved quantity: {1000 * np.std(conserved):.2f} meV of spread")
+print(f"potential energy:   {1000 * np.std(potential):.2f} meV of spread")
+print(f"kinetic energy: {kinetic.mean():.2f} eV; classical {1.5 * 8.617e-5 * 300 * len(start):.2f}")
+
+# %% [markdown]
+# How far each nucleus is spread: the radius of gyration of its beads.
+
+# %%
+paths = np.array(
+    [
+        [atoms.positions for atoms in read(file, index=":")]
+        for file in sorted(arguments.output.glob("pimd.beads_*.extxyz"))
+    ]
+)
+radii = np.sqrt(paths.var(axis=0).sum(axis=-1).mean(axis=0))
+for symbol in "HCO":
+    print(f"{symbol}: {radii[start.symbols == symbol].mean():.3f} Å")
