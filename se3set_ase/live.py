@@ -114,7 +114,8 @@ class LivePlot:
         if moving:
             total = potential + kinetic
             energies.plot(at, total - total[0], color="black", lw=1.2, label="total")
-            energies.legend(loc="upper right", ncols=2, frameon=False, fontsize=8)
+            where = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.96), "borderaxespad": 0.0}
+            energies.legend(ncols=2, frameon=False, fontsize=8, **where)
         energies.set_ylabel("energy - first\neV")
         forces.plot(at, longest, color=_ORANGE, lw=1.2)
         forces.set_yscale("linear" if moving else "log")

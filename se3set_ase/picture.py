@@ -124,5 +124,5 @@ def _draw_atom(axes: Any, position: np.ndarray, number: int, label: str) -> None
 def _swatch(numbers: np.ndarray, atoms: tuple[int, ...], weight: float, colour: str) -> Any:
     names = " ".join(f"{chemical_symbols[numbers[i]]}{i}" for i in atoms[:4])
     names += " ..." if len(atoms) > 4 else ""
-    text = f"{formula(numbers, atoms)}: {names}" + (f", {weight:.2f}" if weight < 0.9995 else "")
+    text = f"{formula(numbers, atoms)}: {names}" + (f", {weight:.2f}" if weight < 0.995 else "")
     return Patch(facecolor=colour, alpha=0.25 + 0.6 * weight, label=text)

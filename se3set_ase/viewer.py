@@ -137,7 +137,7 @@ def _frame(
                 "weight": round(weight, 3),
                 "atoms": members,
                 "formula": formula(numbers, atoms),
-                "name": name if weight > 0.9995 else f"{name}, weight {weight:.2f}",
+                "name": name if weight >= 0.995 else f"{name}, weight {weight:.2f}",
             }
         )
     return {
