@@ -11,19 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se3set_ase.calculator import SE3SetCalculator
+    from se3set_ase.live import LivePlot
     from se3set_ase.many import relax_many
     from se3set_ase.observe import EventObserver
     from se3set_ase.potential import Potential
+    from se3set_ase.visualize import draw, show
 
-__all__ = ["EventObserver", "Potential", "SE3SetCalculator", "__version__", "relax_many"]
+__all__ = [
+    "EventObserver",
+    "LivePlot",
+    "Potential",
+    "SE3SetCalculator",
+    "__version__",
+    "draw",
+    "relax_many",
+    "show",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "EventObserver": "se3set_ase.observe",
+    "LivePlot": "se3set_ase.live",
     "Potential": "se3set_ase.potential",
     "SE3SetCalculator": "se3set_ase.calculator",
+    "draw": "se3set_ase.visualize",
     "relax_many": "se3set_ase.many",
+    "show": "se3set_ase.visualize",
 }
 
 

@@ -12,7 +12,7 @@ from se3set_ase.events import Event, spans
 from se3set_ase.simulate import DynamicsResult
 from se3set_ase.text import atom_names
 
-__all__ = ["plot_dynamics", "plot_timeline"]
+__all__ = ["draw_events", "plot_dynamics", "plot_timeline"]
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -98,7 +98,7 @@ def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title
         hyperedges.set_yticks([])
     hyperedges.set_ylabel("hyperedges")
 
-    _draw_events(events, result, scale)
+    draw_events(events, result.events, [at * scale for at in result.event_times])
     events.set_xlabel(f"time / {unit}")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -110,32 +110,40 @@ def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title
     figure.savefig(path, dpi=150)
 
 
-def _draw_events(axis: Any, result: DynamicsResult, scale: float) -> None:
-    """One row per kind of event; bonds are named as far as there is room."""
+def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> None:
+    """One row per kind of event; bonds are named as far as there is room.
+
+    Parameters
+    ----------
+    axis : of matplotlib, with what it has of the run drawn already: its width is the room.
+    times : of each event, in the unit of the axis.
+    """
     kinds = list(_EVENT_STYLES)
-    kinds += sorted({event.kind for event in result.events} - set(kinds))
-    counts = dict.fromkeys(kinds, 0)
-    labelled: dict[int, float] = {}  # row -> time of its last label, ps
-    room = 0.065 * (result.time[-1] - result.time[0])  # a label is about as wide
-    for event, at in zip(result.events, result.event_times, strict=True):
-        row = kinds.index(event.kind)
-        colour, marker = _EVENT_STYLES.get(event.kind, ("black", "o"))
-        axis.plot(
-            [at * scale], [row], marker=marker, color=colour, ms=6, ls="", alpha=0.8, clip_on=False
-        )
-        counts[event.kind] += 1
-        if event.kind.startswith("bond") and at - labelled.get(row, -np.inf) > room:
-            labelled[row] = at
+    kinds += sorted({event.kind for event in events} - set(kinds))
+    when: dict[str, list[float]] = {kind: [] for kind in kinds}
+    labelled: dict[str, float] = {}  # kind -> time of its last label
+    begin, end = axis.get_xlim()
+    room = 0.065 * (end - begin)  # a label is about as wide
+    for event, at in zip(events, times, strict=True):
+        when[event.kind].append(at)
+        if event.kind.startswith("bond") and at - labelled.get(event.kind, -np.inf) > room:
+            labelled[event.kind] = at
             axis.annotate(
                 "-".join(f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)),
-                (at * scale, row),
+                (at, kinds.index(event.kind)),
                 xytext=(0, 5),
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
-                color=colour,
+                color=_EVENT_STYLES[event.kind][0],
             )
-    axis.set_yticks(range(len(kinds)), [f"{kind} ({counts[kind]})" for kind in kinds], fontsize=9)
+    for row, kind in enumerate(kinds):
+        colour, marker = _EVENT_STYLES.get(kind, ("black", "o"))
+        style = {"marker": marker, "color": colour, "ms": 6, "ls": "", "alpha": 0.8}
+        axis.plot(when[kind], [row] * len(when[kind]), clip_on=False, **style)
+    axis.set_yticks(
+        range(len(kinds)), [f"{kind} ({len(when[kind])})" for kind in kinds], fontsize=9
+    )
     axis.set_ylim(len(kinds) - 0.4, -0.9)
 
 

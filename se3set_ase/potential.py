@@ -208,9 +208,8 @@ class Potential:
         """In one pass."""
         with gradients():
             model, graph = self._collated(hypergraphs)
-            where = torch.as_tensor(
-                np.concatenate(positions), dtype=torch.float64, device=self.model.device
-            )
+            joined = np.concatenate(positions)  # a copy: atoms move on
+            where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
             found = [t.double().cpu().numpy() for t in model(where, graph)]
         atoms = [len(h.numbers) for h in hypergraphs]
         hyperedges = [len(h.hyper_atom) for h in hypergraphs]
@@ -222,10 +221,11 @@ class Potential:
             [len(h.fragments) for h in hypergraphs],
             hyperedges,
             hyperedges,
+            atoms,
         )
         parts = (
             np.split(values[: sum(each)], np.cumsum(each[:-1]))
-            for values, each in zip(found, lengths, strict=True)
+            for values, each in zip([*found, joined], lengths, strict=True)
         )
         return [
             Prediction(
@@ -234,13 +234,14 @@ class Potential:
                 forces=forces,
                 hypergraph=WeightedHypergraph(
                     structure=hypergraph,
+                    positions=at,
                     bond_weights=bond,
                     fragment_weights=fragment,
                     hyperedge_weights=hyperedge,
                     hyperedge_reach=reach,
                 ),
             )
-            for hypergraph, energy, forces, energies, bond, fragment, hyperedge, reach in zip(
+            for hypergraph, energy, forces, energies, bond, fragment, hyperedge, reach, at in zip(
                 hypergraphs, *parts, strict=True
             )
         ]

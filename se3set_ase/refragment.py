@@ -23,6 +23,7 @@ from se3set_ase.hypergraph import (
     longest_bond_of,
 )
 from se3set_ase.mixing import FragmentMixer
+from se3set_ase.viewer import View
 
 Bond = tuple[int, int]
 
@@ -128,16 +129,23 @@ class WeightedHypergraph:
     Attributes
     ----------
     structure : the candidates, as index arrays.
+    positions : (N, 3), Angstrom.
     bond_weights : (A,) of the ambiguous bonds. fragment_weights : (F,).
     hyperedge_weights : (H,) ; zero for those that are listed but out of reach.
     hyperedge_reach : (H,) how much the fragment is in its owner's reach, 1 for its members.
     """
 
     structure: Hypergraph
+    positions: np.ndarray
     bond_weights: np.ndarray
     fragment_weights: np.ndarray
     hyperedge_weights: np.ndarray
     hyperedge_reach: np.ndarray
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(N,) atomic numbers."""
+        return self.structure.numbers
 
     @cached_property
     def bonds(self) -> list[tuple[tuple[int, int], float]]:
@@ -187,6 +195,10 @@ class WeightedHypergraph:
             f"WeightedHypergraph({len(self.structure.numbers)} atoms, {len(self.bonds)} bonds, "
             f"{len(self.fragments)} fragments, {self.n_hyperedges} hyperedges)"
         )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its picture, that can be turned."""
+        return View([self])._repr_html_()
 
     @cached_property
     def decided_bonds(self) -> frozenset[tuple[int, int]]:

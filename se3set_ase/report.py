@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
-from se3set_ase.refragment import WeightedHypergraph
+from se3set_ase.drawing import formula
+from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
 from se3set_ase.text import atom_names, table
@@ -163,34 +163,17 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
     ------
     ValueError : a geometry that has no hypergraph.
     """
-    import torch
     from ase.data import chemical_symbols
-    from ase.formula import Formula
 
-    from se3set_ase.nn.graph import collate, weigh
+    from se3set_ase.weighted import weighted_hypergraph  # late: it imports torch
 
-    if len(numbers) == 0:
-        raise ValueError("expected at least one atom, got none")
-    structure = build_hypergraph(numbers, positions, config)
-    species_of = {int(z): k for k, z in enumerate(np.unique(numbers))}
-    graph = collate([structure], species_of, config, dtype=torch.float64)
-    weights = weigh(torch.as_tensor(positions, dtype=torch.float64), graph, config)
-    seen = WeightedHypergraph(
-        structure=structure,
-        bond_weights=weights.bond.numpy(),
-        fragment_weights=weights.fragment.numpy(),
-        hyperedge_weights=weights.hyperedge.numpy(),
-        hyperedge_reach=weights.reach.numpy(),
-    )
+    seen = weighted_hypergraph(numbers, positions, config)
     symbols = [chemical_symbols[z] for z in numbers]
     names = [f"{symbol}{i}" for i, symbol in enumerate(symbols)]
     label = {atoms: str(k) for k, (atoms, _) in enumerate(seen.fragments)}
 
-    def formula(atoms: Iterable[int]) -> str:
-        return str(Formula.from_list([symbols[i] for i in atoms]).format("hill"))
-
     fragments = [
-        [label[atoms], f"{weight:.4f}", formula(atoms), " ".join(names[i] for i in atoms)]
+        [label[atoms], f"{weight:.4f}", formula(numbers, atoms), " ".join(names[i] for i in atoms)]
         for atoms, weight in seen.fragments
     ]
     bonds = [
@@ -204,7 +187,7 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
         part = f":{weight:.3f}" if weight < 0.9995 else ""
         attended[owner].append(label[atoms] + own + part)
     parts = [
-        f"{formula(range(len(names)))}: {len(names)} atoms, {len(fragments)} fragments, "
+        f"{formula(numbers, range(len(names)))}: {len(names)} atoms, {len(fragments)} fragments, "
         f"{seen.n_hyperedges} hyperedges, {seen.n_edges} edges",
         table(["fragment", "weight", "formula", "atoms"], fragments),
     ]

@@ -16,7 +16,7 @@ from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.registry import list_models
 
 #: What an example needs that may not be installed.
-NEEDS = {"06_torch_sim": "torch_sim", "07_path_integral": "ipi"}
+NEEDS = {"09_torch_sim": "torch_sim", "10_path_integral": "ipi"}
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -26,8 +26,8 @@ WRITTEN = {
     "03_langevin": {"langevin.traj", "langevin.csv", "langevin.png", "langevin.events.jsonl"},
     "04_nve": {"nve-smooth.png", "nve-hard.png"},
     "05_proton_transfer": {"proton_transfer.xyz", "proton_transfer.png"},
-    "06_torch_sim": {"torch_sim.xyz"},
-    "07_path_integral": {
+    "09_torch_sim": {"torch_sim.xyz"},
+    "10_path_integral": {
         "input.xml",
         "start.xyz",
         "i-pi.log",

@@ -24,7 +24,7 @@ from se3set_ase import SE3SetCalculator, ipi_driver
 from se3set_ase.ipi_driver import SE3SetDriver
 from se3set_ase.potential import UnsupportedSystem
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "07_path_integral.py"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "10_path_integral.py"
 SAME = 1e-9  # relative: the same positions, units apart
 PRINTED = 2e-5  # eV: i-PI prints nine digits of some 9400 eV
 FLAT = 0.01  # spread of the conserved quantity, over that of the potential energy

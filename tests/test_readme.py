@@ -24,7 +24,8 @@ def test_readme_code(
             continue  # an extra, which Python 3.10 cannot have
         exec(compile(block, "README.md", "exec"), names)
     assert "WeightedHypergraph(15 atoms" in capsys.readouterr().out
-    assert (tmp_path / "events.jsonl").exists()
+    for name in ("events.jsonl", "molecule.html", "molecule.png", "run.png"):
+        assert (tmp_path / name).exists(), name
 
 
 def test_files_that_the_readme_names_exist():

@@ -26,6 +26,7 @@ def weighted(
     weights = weigh(torch.tensor(positions), graph, config)
     return WeightedHypergraph(
         structure=g,
+        positions=positions,
         bond_weights=weights.bond.double().numpy(),
         fragment_weights=weights.fragment.double().numpy(),
         hyperedge_weights=weights.hyperedge.double().numpy(),
