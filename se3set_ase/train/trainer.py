@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from torch.optim.swa_utils import AveragedModel
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig

@@ -51,7 +51,7 @@ def test_a_number_of_validation_frames_stays_a_number(path: Path) -> None:
         (None, {"network": {"chanels": 8}}, r"got unknown keys \['chanels'\]"),
         (None, {"network": {"preset": "heavy"}}, "expected preset to be one of .* got 'heavy'"),
         (None, {"network": {"channels": 6, "heads": 4}}, "multiple of heads, got 6, 4"),
-        (None, {"network": {"channels": "many"}}, "expected network and hypergraph settings"),
+        (None, {"network": {"channels": "many"}}, "expected channels to be a whole number"),
         (None, {"hypergraph": {"cutof": 5.0}}, r"got unknown keys \['cutof'\]"),
         (None, {"hypergraph": {"reach": 9.0}}, "expected 0 < reach_width <= reach <= cutoff"),
         ("data", {"level_of_theory": None}, "data.level_of_theory: "),

@@ -26,7 +26,7 @@ from se3set_ase.train.data import DataError
 from se3set_ase.train.errors import energy_errors
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
 from se3set_ase.train.normalisation import fit_elements
-from se3set_ase.train.run import train
+from se3set_ase.train.run import FITTED_ATOMS, train
 from se3set_ase.train.state import STATE_FILE, StateError
 from se3set_ase.train.trainer import Trainer
 
@@ -94,7 +94,7 @@ def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
     model, metadata = load_checkpoint(folder)
     assert model.elements == (1, 8)
     assert metadata.description == "Morse molecules."
-    assert metadata.limits == ("Only for tests.",)
+    assert metadata.limits == ("Only for tests.", FITTED_ATOMS)
     assert [(d.role, d.n_frames) for d in metadata.training_data] == [
         ("train", 20),
         ("validation", 8),
