@@ -91,6 +91,8 @@ def main() -> None:
         write_rows(path, [old for old in read_rows(path) if old["variant"] != name] + [row])
     if arguments.time:
         rows = read_rows(path)
+        if not rows:
+            parser.error(f"expected variants that have been trained in {path}, got none")
         calls = {row["variant"]: force_calls(VARIANTS[row["variant"]]) for row in rows}
         times: dict[str, list[list[float]]] = {name: [] for name in calls}
         for _ in range(ROUNDS):  # in turn: many machines change their speed within minutes
@@ -101,6 +103,7 @@ def main() -> None:
             for n_atoms, ms in zip(calls[row["variant"]], fastest, strict=True):
                 row[f"ms_{n_atoms}_atoms"] = str(round(float(ms), 1))
         write_rows(path, sorted(rows, key=lambda row: list(VARIANTS).index(row["variant"])))
+        print(markdown(rows))
         draw(rows, arguments.output / "front.png")
 
 
@@ -147,11 +150,9 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     potential = Potential(model, device="cpu", dtype="float32")
     log = list(csv.DictReader((model.parent / "log.csv").read_text().splitlines()))
     tests = {t.data.file: t for t in potential.metadata.measured}
-    n_frames = arguments.epochs * 450
     row: dict[str, object] = {
         "parameters": sum(p.numel() for p in potential.model.parameters()),
         "epochs": arguments.epochs,
-        "training_geometries_per_s": round(n_frames / float(log[-1]["seconds"]), 1),
         "training_forces_rmse_meV_A": round(float(log[-1]["train_forces_rmse_meV_A"]), 2),
     }
     for kelvin in ("300", "600"):
@@ -187,6 +188,20 @@ def call_ms(call: Callable[[], object]) -> float:
         call()
         times.append(time.process_time() - began)
     return 1e3 * statistics.median(times[2:])
+
+
+def markdown(rows: list[dict[str, str]]) -> str:
+    """For the README."""
+    columns = {
+        "variant": "variant",
+        "forces_rmse_300K_meV_A": "300 K",
+        "forces_rmse_600K_meV_A": "600 K",
+        "ms_27_atoms": "27 atoms",
+        "ms_102_atoms": "102 atoms",
+    }
+    lines = [list(columns.values()), ["---"] * len(columns)]
+    lines += [[row[key] for key in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:
