@@ -73,7 +73,7 @@ def main() -> None:
         for name, command in list(commands.items()) * arguments.rounds:
             for row in timed(name, command):
                 print({"potential": name, **row}, flush=True)
-                new = {"potential": name, **row, **about()}
+                new = {"potential": name, **row, **about(), "threads": 1}
                 best = fastest.setdefault((name, row["atoms"]), new)
                 if float(str(row["ms"])) < float(str(best["ms"])):
                     fastest[name, row["atoms"]] = new
