@@ -1,0 +1,218 @@
+"""Geometries of the molecules of molecules.csv, for labels: near minima, hot, turned, torn, paired.
+
+    pip install '.[label]'
+    python models/organic/structures.py --processes 2 --output runs/organic
+
+Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
+with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
+Normal modes and relaxations are those of the MMFF94 force field, the hot run is GFN2-xTB's; every
+number is drawn with the seed of its molecule. Writes structures-PART.xyz, which ``se3set-ase
+label`` takes; frames carry SMILES and kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed
+from ase.data import covalent_radii, vdw_radii
+from ase.io import write
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from rdkit import Chem, RDLogger
+from rdkit.Chem import AllChem, rdMolTransforms
+from scipy.spatial.transform import Rotation
+from tblite.ase import TBLite
+from tqdm import tqdm
+
+HERE = Path(__file__).parent
+KCAL = units.kcal / units.mol
+CONFORMERS, PER_CONFORMER = 4, 7
+MODES_K = (150.0, 1200.0)  # temperatures of the displacements, drawn between
+HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 10, 50  # steps of 1 fs
+TURNED, STRETCHED = 5, 2
+#: Pairs for each molecule.
+PAIRS = 4
+#: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
+SOFTEST = 0.02
+#: Nearer than this, in sums of covalent radii, nothing is kept.
+TOO_NEAR = 0.65
+TORSION = Chem.MolFromSmarts("*~[!#1]-!@[!#1]~*")
+BOND = Chem.MolFromSmarts("*-!@*")
+
+
+def main() -> None:
+    """All molecules, in as many processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs/organic"))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--molecules", type=int, help="the first so many of each part alone")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with (HERE / "molecules.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for part in ("validation", "test", "train"):
+        all_smiles = [row["smiles"] for row in rows if row["part"] == part]
+        path = arguments.output / f"structures-{part}.xyz"
+        if path.exists():
+            continue
+        half = path.with_suffix(".part")
+        half.unlink(missing_ok=True)
+        with ProcessPoolExecutor(arguments.processes) as pool:
+            chosen = all_smiles[: arguments.molecules]
+            jobs = pool.map(partial(structures, partners=all_smiles), chosen, chunksize=4)
+            for frames in tqdm(jobs, part, len(chosen), disable=None):
+                if frames:
+                    write(half, frames, format="extxyz", append=True)
+        half.replace(path)
+
+
+def structures(smiles: str, partners: list[str]) -> list[Atoms]:
+    """All geometries of one molecule, and of pairs of it with random others."""
+    RDLogger.DisableLog("rdApp.*")
+    rng = np.random.default_rng(int(hashlib.sha256(smiles.encode()).hexdigest()[:16], 16))
+    molecule = embedded(smiles, rng, CONFORMERS)
+    if molecule is None:
+        return []
+    found: list[tuple[str, Atoms]] = []
+    for conformer in molecule.GetConformers():
+        found += [("modes", a) for a in along_modes(molecule, conformer.GetId(), rng)]
+    found += [("hot", atoms) for atoms in hot(as_atoms(molecule, 0), rng)]
+    found += [("turned", atoms) for atoms in turned(molecule, rng)]
+    found += [("stretched", atoms) for atoms in stretched(molecule, rng)]
+    for _ in range(PAIRS):
+        other = embedded(str(rng.choice(partners)), rng, 1)
+        if other is not None and other.GetNumAtoms() + molecule.GetNumAtoms() <= 50:
+            found.append(("pair", pair(as_atoms(molecule, 0), as_atoms(other, 0), rng)))
+    frames = []
+    for kind, atoms in found:
+        if apart(atoms):
+            atoms.info = {"smiles": smiles, "kind": kind}
+            atoms.calc = None
+            frames.append(atoms)
+    return frames
+
+
+def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol | None:
+    """With conformers relaxed by MMFF94, or None where RDKit or the force field knows none."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    seed = int(rng.integers(2**31))
+    if not AllChem.MMFFHasAllMoleculeParams(molecule) or molecule.GetNumAtoms() < 2:
+        return None
+    if not AllChem.EmbedMultipleConfs(molecule, conformers, randomSeed=seed):
+        return None
+    AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)
+    return molecule
+
+
+def as_atoms(molecule: Chem.Mol, conformer: int) -> Atoms:
+    """A conformer."""
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    ids = [c.GetId() for c in molecule.GetConformers()]
+    return Atoms(numbers, molecule.GetConformer(ids[conformer]).GetPositions())
+
+
+def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Classical harmonic displacements at random temperatures (as of ANI-1, arXiv:1610.08935)."""
+    properties = AllChem.MMFFGetMoleculeProperties(molecule)
+    field = AllChem.MMFFGetMoleculeForceField(molecule, properties, confId=conformer)
+    start = np.array(molecule.GetConformer(conformer).GetPositions())
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    atoms = Atoms(numbers, start)
+    step, flat = 1e-3, start.ravel()
+    rows = []
+    for k in range(flat.size):
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = flat.copy()
+            moved[k] += sign * step
+            ends.append(np.array(field.CalcGrad(moved.tolist())))
+        rows.append((ends[0] - ends[1]) / (2.0 * step))
+    weight = np.repeat(atoms.get_masses(), 3) ** -0.5
+    hessian = KCAL * 0.5 * (np.array(rows) + np.array(rows).T) * np.outer(weight, weight)
+    stiffness, modes = np.linalg.eigh(hessian)
+    modes, stiffness = modes[:, stiffness > SOFTEST], stiffness[stiffness > SOFTEST]
+    for _ in range(PER_CONFORMER):
+        width = np.sqrt(units.kB * rng.uniform(*MODES_K) / stiffness)
+        shift = weight * (modes @ (width * rng.standard_normal(len(width))))
+        yield Atoms(numbers, start + shift.reshape(-1, 3))
+
+
+def hot(atoms: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Frames of a short run by GFN2-xTB."""
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * HOT_K, rng=rng)
+    dynamics = Langevin(
+        atoms, 1.0 * units.fs, temperature_K=HOT_K, friction=0.02 / units.fs, rng=rng
+    )
+    try:
+        dynamics.run(EQUILIBRATION)
+        for _ in range(HOT_FRAMES):
+            dynamics.run(STRIDE)
+            yield Atoms(atoms.numbers, atoms.positions)
+    except CalculationFailed:  # of the method, where atoms hit each other
+        return
+
+
+def turned(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Torsions at random, a little relaxed: from the maxima between conformers."""
+    torsions = molecule.GetSubstructMatches(TORSION)
+    for _ in range(TURNED if torsions else 0):
+        copy = Chem.Mol(molecule)
+        for torsion in torsions:
+            rdMolTransforms.SetDihedralDeg(copy.GetConformer(), *torsion, rng.uniform(0, 360))
+        AllChem.MMFFOptimizeMolecule(copy, maxIters=int(rng.integers(5, 30)))
+        atoms = as_atoms(copy, 0)
+        atoms.positions += 0.03 * rng.standard_normal(atoms.positions.shape)
+        yield atoms
+
+
+def stretched(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
+    """One bond outside rings, up to twice as long; its ends move as they are."""
+    bonds = molecule.GetSubstructMatches(BOND)
+    for _ in range(STRETCHED if bonds else 0):
+        copy = Chem.Mol(molecule)
+        one, other = map(int, bonds[rng.integers(len(bonds))])
+        length = rdMolTransforms.GetBondLength(copy.GetConformer(), one, other)
+        rdMolTransforms.SetBondLength(
+            copy.GetConformer(), one, other, length * rng.uniform(0.85, 1.9)
+        )
+        atoms = as_atoms(copy, 0)
+        atoms.positions += 0.04 * rng.standard_normal(atoms.positions.shape)
+        yield atoms
+
+
+def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
+    """At random orientations, their nearest atoms at 0.65 to 1.7 sums of van der Waals radii."""
+    for atoms in (one, other):
+        atoms.positions -= atoms.positions.mean(axis=0)
+        atoms.positions = Rotation.random(random_state=rng).apply(atoms.positions)
+        atoms.positions += 0.03 * rng.standard_normal(atoms.positions.shape)
+    radii = vdw_radii[one.numbers][:, None] + vdw_radii[other.numbers]
+    wanted, direction = rng.uniform(0.65, 1.7), np.array([1.0, 0.0, 0.0])
+    for distance in np.arange(0.0, 40.0, 0.05):
+        apart_by = one.positions[:, None] - other.positions - distance * direction
+        if (np.linalg.norm(apart_by, axis=-1) / radii).min() > wanted:
+            break
+    return Atoms(
+        [*one.numbers, *other.numbers], [*one.positions, *(other.positions + distance * direction)]
+    )
+
+
+def apart(atoms: Atoms) -> bool:
+    """No two atoms on top of each other."""
+    radii = covalent_radii[atoms.numbers]
+    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    return bool((distances > TOO_NEAR * (radii[:, None] + radii)).all())
+
+
+if __name__ == "__main__":
+    main()
