@@ -37,9 +37,13 @@ def read_frames(file: Path) -> Iterator[Atoms]:
     """The frames of a file, one by one; ValueError names the frame that cannot be read."""
     from ase.io import iread
 
+    from se3set_ase.files import unpacked
+
     n_read = 0
     try:
-        for atoms in iread(file, ":"):
+        content = unpacked(file)
+        form = "extxyz" if content is not file else None
+        for atoms in iread(content, ":", format=form):
             yield atoms
             n_read += 1
     except Exception as error:  # ASE's readers fail with whatever their parser ran into

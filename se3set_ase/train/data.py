@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.io import iread
 
+from se3set_ase.files import unpacked
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
 from se3set_ase.potential import declared_charge_and_spin
@@ -68,8 +69,11 @@ def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
     if not path.is_file():
         where = f" ({source})" if source else ""
         raise FileNotFoundError(f"expected {what} at {path}{where}, got no such file")
-    origin = f"{path}, frame 0"
-    images = iread(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
+    try:
+        content = unpacked(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    images = iread(content, index=":", format="extxyz", do_not_split_by_at_sign=True)
     for index in itertools.count():
         origin = f"{path}, frame {index}"
         try:

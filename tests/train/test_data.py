@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from made_up_data import HYDROXYL, PEROXIDE, WATER, frames
 
+from se3set_ase import console
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.train.config import DataConfig
 from se3set_ase.train.data import (
@@ -258,3 +260,16 @@ def test_isolated_atoms(tmp_path: Path) -> None:
     write(path, [lone[0], frames(1)[0]], format="extxyz")
     with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with its energy"):
         read_atomic_energies(path)
+
+
+def test_a_compressed_file_is_unpacked_once(tmp_path: Path) -> None:
+    made = frames(5)
+    write(tmp_path / "a.xyz", made, format="extxyz")
+    with gzip.open(tmp_path / "a.xyz.gz", "wb") as file:
+        file.write((tmp_path / "a.xyz").read_bytes())
+    plain, packed = (read_frames(tmp_path / name, CONFIG) for name in ("a.xyz", "a.xyz.gz"))
+    assert [f.energy for f in packed] == [f.energy for f in plain]
+    assert len(list(console.read_frames(tmp_path / "a.xyz.gz"))) == 5
+    (tmp_path / "a.xyz.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a whole gzip file"):
+        read_frames(tmp_path / "a.xyz.gz", CONFIG)
