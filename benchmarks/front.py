@@ -213,6 +213,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
             chosen = row["variant"] == "default"
             axes.plot(x, y, "o", color="#0072B2" if chosen else "#999999", ms=8 if chosen else 5)
             axes.annotate(row["variant"], (x, y), (4, 3), textcoords="offset points", fontsize=7)
+        axes.margins(x=0.4)  # for the names
         axes.set_title(f"{kelvin} K, {rows[0]['epochs']} epochs", fontsize=10)
         axes.set_xlabel("ms per call, 27 atoms, eager")
         axes.set_ylabel("force RMSE, meV/Å")
