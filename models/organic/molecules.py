@@ -3,8 +3,8 @@
     python models/organic/molecules.py --monomers ../shared/data/des-monomers/conformers.xyz.gz
 
 Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules
-that RDKit assembles from the fragments of both (BRICS rules, at most 40 atoms). The drugs of
-drugs.smi are for tests alone. The part is decided by a hash of the molecule, so it stays when
+that RDKit assembles from the fragments of both (BRICS rules): of at most 40 atoms, and small ones of
+at most 18, which quantum chemistry is cheap for. The drugs of drugs.smi are for tests alone. The part is decided by a hash of the molecule, so it stays when
 molecules are added. Writes molecules.csv.
 """
 
@@ -25,8 +25,8 @@ from rdkit.Chem import BRICS, Descriptors
 
 HERE = Path(__file__).parent
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
-LARGEST = 40  # atoms
-ASSEMBLED = 1500
+#: Most atoms of what is assembled, and how many of that.
+ASSEMBLED = {40: 1500, 18: 800}
 #: Percent of the molecules.
 VALIDATION, TEST = 4, 6
 
@@ -45,7 +45,9 @@ def main() -> None:
         "monomer": [Chem.MolFromSmiles(smiles) for smiles in monomers],
         "known": list(read_smiles(HERE / "seeds.smi")),
     }
-    kinds["assembled"] = list(assembled([*kinds["monomer"], *kinds["known"]]))
+    parents = [*kinds["monomer"], *kinds["known"]]
+    for largest, number in ASSEMBLED.items():
+        kinds[f"assembled, up to {largest} atoms"] = list(assembled(parents, largest, number))
     for kind, molecules in kinds.items():
         for molecule in molecules:
             rows.setdefault(key(molecule), (molecule, kind, part(key(molecule))))
@@ -80,29 +82,30 @@ def n_atoms(molecule: Chem.Mol) -> int:
     return Chem.AddHs(molecule).GetNumAtoms()
 
 
-def suitable(molecule: Chem.Mol) -> bool:
+def suitable(molecule: Chem.Mol, largest: int) -> bool:
     """Neutral, closed shell, of our elements, not too large."""
     return (
         {atom.GetSymbol() for atom in Chem.AddHs(molecule).GetAtoms()} <= ELEMENTS
-        and n_atoms(molecule) <= LARGEST
+        and n_atoms(molecule) <= largest
         and not any(atom.GetFormalCharge() for atom in molecule.GetAtoms())
         and not Descriptors.NumRadicalElectrons(molecule)
     )
 
 
-def assembled(parents: list[Chem.Mol]) -> Iterator[Chem.Mol]:
+def assembled(parents: list[Chem.Mol], largest: int, number: int) -> Iterator[Chem.Mol]:
     """New molecules: of a few random fragments each time, the first that they give."""
     smiles = sorted({f for parent in parents for f in BRICS.BRICSDecompose(parent)})
     fragments = [Chem.MolFromSmiles(f) for f in smiles if "*" in f]
+    fragments = [f for f in fragments if n_atoms(f) < largest]
     random.seed(0)  # BRICSBuild draws from the global generator
     found: set[str] = set()
-    while len(found) < ASSEMBLED:
+    while len(found) < number:
         few = random.sample(fragments, 5)
         products = list(islice(BRICS.BRICSBuild(few, scrambleReagents=True, maxDepth=2), 25))
         random.shuffle(products)
         for molecule in products:
             Chem.SanitizeMol(molecule)
-            if suitable(molecule) and key(molecule) not in found:
+            if suitable(molecule, largest) and key(molecule) not in found:
                 found.add(key(molecule))
                 yield molecule
                 break

@@ -35,10 +35,10 @@ from tqdm import tqdm
 
 HERE = Path(__file__).parent
 KCAL = units.kcal / units.mol
-CONFORMERS, PER_CONFORMER = 4, 7
+CONFORMERS, PER_CONFORMER = 4, 3
 MODES_K = (150.0, 1200.0)  # temperatures of the displacements, drawn between
-HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 10, 50  # steps of 1 fs
-TURNED, STRETCHED = 5, 2
+HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 15, 50  # steps of 1 fs
+TURNED, STRETCHED = 5, 3
 #: Pairs for each molecule.
 PAIRS = 4
 #: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
