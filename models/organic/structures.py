@@ -151,7 +151,12 @@ def hot(atoms: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * HOT_K, rng=rng)
     dynamics = Langevin(
-        atoms, 1.0 * units.fs, temperature_K=HOT_K, friction=0.02 / units.fs, rng=rng
+        atoms,
+        1.0 * units.fs,
+        temperature_K=HOT_K,
+        friction=0.02 / units.fs,
+        fixcm=False,  # ASE's own is not quite right
+        rng=rng,
     )
     try:
         dynamics.run(EQUILIBRATION)
