@@ -2,10 +2,10 @@
 
     python models/organic/molecules.py --monomers ../shared/data/des-monomers/conformers.xyz.gz
 
-Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules
-that RDKit assembles from the fragments of both (BRICS rules): of at most 40 atoms, and small ones of
-at most 18, which quantum chemistry is cheap for. The drugs of drugs.smi are for tests alone. The part is decided by a hash of the molecule, so it stays when
-molecules are added. Writes molecules.csv.
+Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules that
+RDKit assembles from the fragments of both (BRICS rules): of at most 40 atoms, and small ones of at
+most 18, which quantum chemistry is cheap for. The drugs of drugs.smi are for tests alone. The part
+is decided by a hash of the molecule, so it stays when molecules are added. Writes molecules.csv.
 """
 
 from __future__ import annotations
