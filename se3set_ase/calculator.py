@@ -13,15 +13,17 @@ from ase.calculators.calculator import (
     Calculator,
     CalculatorSetupError,
     InputError,
+    PropertyNotImplementedError,
     all_changes,
     external_calculators,
     register_calculator_class,
 )
 
+from se3set_ase.committee import committee_of
 from se3set_ase.compiled import CompilationError
 from se3set_ase.events import Event, EventLog
 from se3set_ase.nn.scatter import Backend
-from se3set_ase.potential import Potential, declared_charge_and_spin
+from se3set_ase.potential import Potential, Prediction, declared_charge_and_spin
 from se3set_ase.refragment import Refragmenter, WeightedHypergraph
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class SE3SetCalculator(Calculator):
             self._refragmenter = Refragmenter(
                 self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
+            self._committee = committee_of(self.potential.path, self.potential)
         except (TypeError, ValueError) as error:
             if type(error) not in (
                 TypeError,
@@ -120,7 +123,8 @@ class SE3SetCalculator(Calculator):
                 raise
             raise CalculatorSetupError(str(error)) from error
         self._log = EventLog()
-        self._hypergraph: WeightedHypergraph | None = None
+        self._prediction: Prediction | None = None
+        self._uncertainty: tuple[float, np.ndarray] | None = None
         self._info: Mapping[str, int] = {}
         super().__init__(
             model=os.fspath(model),
@@ -188,7 +192,7 @@ class SE3SetCalculator(Calculator):
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
         # If anything below raises, nothing of an earlier geometry may pass for this one's.
-        self.results, self._hypergraph = {}, None
+        self.results, self._prediction, self._uncertainty = {}, None, None
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if atoms is None:
@@ -206,9 +210,12 @@ class SE3SetCalculator(Calculator):
             self._warn_of_departure(atoms)
         (prediction,) = self.potential.evaluate([listed], [atoms.positions])
         self._info = declared
-        self._hypergraph = prediction.hypergraph
+        self._prediction = prediction
         self._log.observe(prediction.hypergraph, prediction.energy)
         self.results = prediction.results
+        if self._committee is not None:
+            for surprise in self._committee.surprises(prediction):
+                warnings.warn(surprise, UserWarning, stacklevel=2)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, by autograd: no displacements, no step to choose.
@@ -228,8 +235,8 @@ class SE3SetCalculator(Calculator):
         """
         self.get_potential_energy(atoms)
         assert self.atoms is not None
-        assert self._hypergraph is not None
-        return self.potential.hessian(self._hypergraph.structure, self.atoms.positions)
+        assert self._prediction is not None
+        return self.potential.hessian(self._prediction.hypergraph.structure, self.atoms.positions)
 
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [
@@ -260,7 +267,7 @@ class SE3SetCalculator(Calculator):
     @property
     def hypergraph(self) -> WeightedHypergraph | None:
         """What the network saw at the last geometry; None if there is none or it failed."""
-        return self._hypergraph
+        return None if self._prediction is None else self._prediction.hypergraph
 
     @property
     def fragment_energies(self) -> list[tuple[tuple[int, ...], float]] | None:
@@ -268,9 +275,40 @@ class SE3SetCalculator(Calculator):
 
         None if there is none. See :meth:`WeightedHypergraph.fragment_energies`.
         """
-        if self._hypergraph is None:
+        if self._prediction is None:
             return None
-        return self._hypergraph.fragment_energies(np.asarray(self.results["energies"]))
+        return self._prediction.hypergraph.fragment_energies(self._prediction.energies)
+
+    @property
+    def energy_uncertainty(self) -> float | None:
+        """Error to expect of the energy at the last geometry, eV; None if there is none.
+
+        From the committee of the model, which runs when this is asked for: see
+        :class:`se3set_ase.committee.Committee`. Not among :attr:`results`, which ASE's files and
+        single-point calculators take known names from only.
+
+        Raises
+        ------
+        PropertyNotImplementedError : the model has no committee.
+        """
+        found = self._uncertainties()
+        return found and found[0]
+
+    @property
+    def forces_uncertainty(self) -> np.ndarray | None:
+        """(N,) length of the error to expect of each atom's force, eV/Angstrom; as the energy's."""
+        found = self._uncertainties()
+        return found and found[1]
+
+    def _uncertainties(self) -> tuple[float, np.ndarray] | None:
+        if self._committee is None:
+            raise PropertyNotImplementedError(
+                f"expected a model with a committee, got {self.potential.metadata.name!r}, "
+                "which cannot tell how sure it is"
+            )
+        if self._uncertainty is None and self._prediction is not None:
+            self._uncertainty = self._committee.uncertainty(self._prediction)
+        return self._uncertainty
 
     @property
     def events(self) -> list[Event]:

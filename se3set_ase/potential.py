@@ -117,9 +117,10 @@ class Potential:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: SE3Set
         self.metadata: ModelMetadata
+        self.path = resolve_model(model)
         with gradients():
             self.model, self.metadata = load_checkpoint(
-                resolve_model(model), dtype=getattr(torch, dtype), device=device, backend=scatter
+                self.path, dtype=getattr(torch, dtype), device=device, backend=scatter
             )
             if refragment == "hard":
                 self.model.hypergraph = replace(self.model.hypergraph, hard=True)

@@ -25,6 +25,9 @@ __all__ = ["ModelInfo", "list_models", "models_folder", "resolve_model", "write_
 REGISTRY_FILE = "registry.json"
 REGISTRY_FORMAT = "se3set-ase registry"
 REGISTRY_SCHEMA_VERSION = 1
+#: Beside a model that has one, see :mod:`se3set_ase.committee`.
+COMMITTEE_FILE = "committee.json"
+_KEYS = ("folder", "weights_sha256", "metadata_sha256")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,8 @@ def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
             "weights_sha256": metadata.weights.sha256,
             "metadata_sha256": sha256_of(json_file),
         }
+        if (committee := json_file.parent / COMMITTEE_FILE).exists():
+            models[metadata.name]["committee_sha256"] = sha256_of(committee)
     content = {
         "format": REGISTRY_FORMAT,
         "schema_version": REGISTRY_SCHEMA_VERSION,
@@ -141,7 +146,8 @@ def _read_registry(path: Path) -> dict[str, dict[str, str]]:
         if content["schema_version"] != REGISTRY_SCHEMA_VERSION:
             raise ValueError(f"its schema version is {content['schema_version']!r}")
         return {
-            name: {key: entry[key] for key in ("folder", "weights_sha256", "metadata_sha256")}
+            name: {key: entry[key] for key in _KEYS}
+            | {k: v for k, v in entry.items() if k == "committee_sha256"}
             for name, entry in content["models"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -156,6 +162,8 @@ def _checked_folder(root: Path, name: str, entry: dict[str, str]) -> Path:
     metadata = load_metadata(folder)
     assert metadata.weights is not None  # load_metadata has checked it
     files = {METADATA_FILE: "metadata_sha256", metadata.weights.file: "weights_sha256"}
+    if "committee_sha256" in entry:
+        files[COMMITTEE_FILE] = "committee_sha256"
     for file, key in files.items():
         path = folder / file
         if not path.exists():

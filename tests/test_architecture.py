@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"checkpoint", "compiled", "events", "hessian", "weighted"}),
     frozenset({"registry"}),
     frozenset({"potential"}),
+    frozenset({"committee"}),
     frozenset({"calculator"}),
     frozenset({"observe", "plugin"}),
     frozenset({"evaluate", "simulate"}),

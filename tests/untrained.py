@@ -18,9 +18,9 @@ Make = Callable[..., SE3SetCalculator]
 ATOMIC_ENERGIES = (-13.587222780835477, -1029.4889999168986, -2041.9816003861047)  # eV
 
 
-def tiny_model(*, channels: int = 8, dtype: torch.dtype = torch.float32) -> SE3Set:
+def tiny_model(seed: int = 7, *, channels: int = 8, dtype: torch.dtype = torch.float32) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+        torch.manual_seed(seed)
         return SE3Set(
             elements=(1, 6, 8),
             hypergraph=HypergraphConfig(cutoff=4.5),

@@ -1,0 +1,213 @@
+"""How far models that were trained alike disagree, and what they never saw: measures of doubt.
+
+A model folder may have a committee beside its own weights::
+
+    organic/
+      model.json, weights.safetensors, README.md
+      committee.json          its members, what they were calibrated to, what they saw
+      member-1/ ...           model folders
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+from ase.data import chemical_symbols
+
+from se3set_ase.checkpoint import METADATA_FILE, load_metadata
+from se3set_ase.files import sha256_of, write_atomically
+from se3set_ase.metadata import CheckpointError
+from se3set_ase.potential import Potential, Prediction
+from se3set_ase.refragment import WeightedHypergraph
+from se3set_ase.registry import COMMITTEE_FILE
+
+FORMAT = "se3set-ase committee"
+SCHEMA_VERSION = 1
+
+
+class Member(pydantic.BaseModel):
+    """One further model, by the hash of its description, which has that of its weights."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    folder: str
+    metadata_sha256: str
+
+
+class Calibration(pydantic.BaseModel):
+    """The content of ``committee.json``."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    format: str = FORMAT
+    schema_version: int = SCHEMA_VERSION
+    members: tuple[Member, ...] = pydantic.Field(min_length=1)
+    energy_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    """What the spread of the energies is multiplied by, to be the error that is expected."""
+    forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """eV/Angstrom: an uncertainty of forces beyond this is of no geometry like those it saw."""
+    environments: tuple[str, ...] = ()
+    """Each atom with its neighbours that was in the training data, see :func:`environments`."""
+
+
+class Committee:
+    """A model and others that were trained alike on the same data.
+
+    Parameters
+    ----------
+    folder : of the model.
+    first : the model itself.
+
+    Raises
+    ------
+    CheckpointError : ``committee.json`` is damaged, or a member is not the one it names.
+    """
+
+    def __init__(self, folder: Path, first: Potential):
+        self.folder = folder
+        self.first = first
+        self.calibration = read_calibration(folder / COMMITTEE_FILE)
+        for member in self.calibration.members:
+            file = folder / member.folder / METADATA_FILE
+            if not file.exists() or sha256_of(file) != member.metadata_sha256:
+                raise CheckpointError(
+                    f"{file} is missing, or not the one that {COMMITTEE_FILE} names. "
+                    "Take the model again from where it came from."
+                )
+        self._known = set(self.calibration.environments)
+        self._numbers = np.empty(0, dtype=np.int64)
+        self._bonds: frozenset[tuple[int, int]] = frozenset()
+
+    @cached_property
+    def others(self) -> list[Potential]:
+        """The further members, loaded when they are needed first."""
+        model = self.first.model
+        dtype: Any = str(model.dtype).removeprefix("torch.")
+        others = []
+        for member in self.calibration.members:
+            folder = self.folder / member.folder
+            other = Potential(folder, device=model.device, dtype=dtype)
+            if other.model.elements != model.elements:
+                raise CheckpointError(f"{folder}: expected the elements of the first member")
+            if other.metadata.hypergraph != self.first.metadata.hypergraph:
+                raise CheckpointError(f"{folder}: expected the hypergraph of the first member")
+            others.append(other)
+        return others
+
+    def uncertainty(self, prediction: Prediction) -> tuple[float, np.ndarray]:
+        """Errors to expect of a prediction of the first member.
+
+        Returns
+        -------
+        Of the energy (eV); of the force on each atom (N,), length of the error (eV/Angstrom). Both
+        are standard deviations among the members times the factor of the calibration.
+        """
+        seen, found = prediction.hypergraph, [prediction]
+        for other in self.others:
+            found += other.evaluate([seen.structure], [seen.positions])
+        energies = np.array([p.energy for p in found])
+        forces = np.array([p.forces for p in found])  # member m, atom i, x
+        spread = np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
+        return (
+            self.calibration.energy_factor * float(energies.std(ddof=1)),
+            self.calibration.forces_factor * spread,
+        )
+
+    def surprises(self, prediction: Prediction) -> list[str]:
+        """Why the first member's prediction is a guess: nothing, mostly; each reason once.
+
+        The uncertainty is looked at where a molecule is new, the bonds whenever they change.
+        """
+        hypergraph = prediction.hypergraph
+        name, told = self.first.metadata.name, []
+        new = not np.array_equal(self._numbers, hypergraph.numbers)
+        if new or hypergraph.decided_bonds != self._bonds:
+            self._numbers, self._bonds = hypergraph.numbers, hypergraph.decided_bonds
+            if unseen := sorted(environments(hypergraph) - self._known):
+                self._known.update(unseen)
+                told.append(
+                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
+                    "energies and forces there are a guess"
+                )
+        if new:
+            _, forces = self.uncertainty(prediction)
+            worst, limit = int(forces.argmax()), self.calibration.familiar_forces
+            if forces[worst] > limit:
+                told.append(
+                    f"model {name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom at "
+                    f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry, "
+                    f"more than {limit:.1f} for anything like its training data"
+                )
+        return told
+
+
+def committee_of(path: str | os.PathLike[str], first: Potential) -> Committee | None:
+    """The committee of a model folder (or of a file in it); None if it has none."""
+    folder = Path(path)
+    folder = folder if folder.is_dir() else folder.parent
+    return Committee(folder, first) if (folder / COMMITTEE_FILE).exists() else None
+
+
+def read_calibration(file: Path) -> Calibration:
+    """Read and check ``committee.json``; CheckpointError if it cannot be used."""
+    try:
+        content = Calibration.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if (content.format, content.schema_version) != (FORMAT, SCHEMA_VERSION):
+        raise CheckpointError(
+            f"{file}: expected {FORMAT!r}, schema version {SCHEMA_VERSION}, got "
+            f"{content.format!r}, {content.schema_version}"
+        )
+    for member in content.members:
+        # The names come out of a file that may be anybody's: they must not lead elsewhere.
+        if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):
+            raise CheckpointError(
+                f"{file}: expected the plain name of a folder, got {member.folder!r}"
+            )
+    return content
+
+
+def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Calibration:
+    """Write ``committee.json`` beside a model for the model folders that lie in its folder.
+
+    Parameters
+    ----------
+    values : the other fields of :class:`Calibration`.
+    """
+    for member in members:
+        load_metadata(folder / member)  # raises if it is none
+    content = Calibration(
+        members=tuple(
+            Member(folder=name, metadata_sha256=sha256_of(folder / name / METADATA_FILE))
+            for name in members
+        ),
+        **values,
+    )
+    text = json.dumps(content.model_dump(), indent=1) + "\n"
+    write_atomically(folder / COMMITTEE_FILE, text.encode())
+    return content
+
+
+def environments(hypergraph: WeightedHypergraph) -> set[str]:
+    """Every atom with its bonded neighbours, as ``S(C,O,O)``: the chemistry of a geometry.
+
+    A bond counts where its weight is above 1/2.
+    """
+    symbols = [chemical_symbols[z] for z in hypergraph.structure.numbers]
+    neighbours: list[list[str]] = [[] for _ in symbols]
+    for i, j in hypergraph.decided_bonds:
+        neighbours[i].append(symbols[j])
+        neighbours[j].append(symbols[i])
+    return {
+        f"{symbol}({','.join(sorted(around))})"
+        for symbol, around in zip(symbols, neighbours, strict=True)
+    }

@@ -1,0 +1,235 @@
+"""The committee of a model: its doubt against each member on its own, and its warnings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import InputError, PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from paths import acetylacetone
+from untrained import METADATA, tiny_model
+
+from se3set_ase import SE3SetCalculator, registry
+from se3set_ase.checkpoint import CheckpointError, save_checkpoint
+from se3set_ase.committee import environments, write_calibration
+from se3set_ase.potential import Potential
+from se3set_ase.registry import COMMITTEE_FILE, resolve_model, write_registry
+
+ROUNDING = 1e-12
+ENERGY_FACTOR, FORCES_FACTOR = 3.0, 0.5
+ETHANOL = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "H(C)", "H(O)")
+
+
+def make(folder: Path, *, familiar_forces: float = 1e6, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A model and two further members of other random weights."""
+    first, *others = seeds
+    save_checkpoint(folder, tiny_model(first), METADATA)
+    names = [f"member-{seed}" for seed in others]
+    for name, seed in zip(names, others, strict=True):
+        save_checkpoint(folder / name, tiny_model(seed), METADATA)
+    write_calibration(
+        folder,
+        names,
+        energy_factor=ENERGY_FACTOR,
+        forces_factor=FORCES_FACTOR,
+        familiar_forces=familiar_forces,
+        environments=ETHANOL,
+    )
+    return folder
+
+
+def ethanol(seed: int = 0) -> Atoms:
+    atoms = molecule("CH3CH2OH")
+    atoms.positions += 0.05 * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
+    return atoms
+
+
+def test_doubt_is_the_spread_of_the_members(tmp_path: Path) -> None:
+    atoms, folder = ethanol(), make(tmp_path / "model")
+    found = [Potential(folder / name).predict([atoms])[0] for name in (".", "member-1", "member-2")]
+    energies = [p.energy for p in found]
+    mean = sum(energies) / 3
+    energy = ENERGY_FACTOR * (sum((e - mean) ** 2 for e in energies) / 2) ** 0.5
+    centre = sum(p.forces for p in found) / 3
+    forces = [
+        FORCES_FACTOR * (sum(((p.forces - centre)[i] ** 2).sum() for p in found) / 2) ** 0.5
+        for i in range(len(atoms))
+    ]
+    assert energy > 1e-3
+    assert min(forces) > 1e-3
+
+    atoms.calc = SE3SetCalculator(folder)
+    assert atoms.calc.energy_uncertainty is None
+    assert atoms.get_potential_energy() == pytest.approx(found[0].energy, abs=ROUNDING)
+    assert atoms.calc.energy_uncertainty == pytest.approx(energy, abs=ROUNDING)
+    assert atoms.calc.forces_uncertainty == pytest.approx(np.array(forces), abs=ROUNDING)
+
+
+def test_members_that_agree_have_no_doubt(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path, seeds=(1, 1, 1)))
+    atoms.get_forces()
+    assert atoms.calc.energy_uncertainty == pytest.approx(0.0, abs=ROUNDING)
+    assert atoms.calc.forces_uncertainty == pytest.approx(np.zeros(len(atoms)), abs=ROUNDING)
+
+
+def test_doubt_is_that_of_the_last_geometry(tmp_path: Path) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    found = []
+    for seed in (0, 1, 0):
+        atoms = ethanol(seed)
+        atoms.calc = calc
+        atoms.get_potential_energy()
+        found.append(calc.energy_uncertainty)
+    assert found[0] == found[2] != found[1]
+    atoms.positions[1] = atoms.positions[0]
+    with pytest.raises(InputError, match="atoms 0 and 1"):
+        atoms.get_potential_energy()
+    assert calc.energy_uncertainty is None
+    assert calc.forces_uncertainty is None
+
+
+def test_a_run_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    atoms.get_potential_energy()
+    calls = []
+    monkeypatch.setattr(
+        atoms.calc._committee.others[0], "evaluate", lambda *_: calls.append(1) or [found]
+    )
+    found = Potential(tmp_path).predict([atoms])[0]
+    for _ in range(5):
+        atoms.rattle(0.001)
+        atoms.get_forces()
+    assert not calls
+    assert atoms.calc.energy_uncertainty is not None  # the control: this one asks
+    assert len(calls) == 1
+
+
+def test_results_go_through_ases_files(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path / "model"))
+    atoms.get_forces()
+    assert atoms.calc.forces_uncertainty is not None
+    SinglePointCalculator(atoms, **atoms.calc.results)
+    write(tmp_path / "a.extxyz", atoms)
+    assert read(tmp_path / "a.extxyz").get_potential_energy() == pytest.approx(
+        atoms.get_potential_energy()
+    )
+
+
+def test_environments() -> None:
+    atoms = acetylacetone()
+    atoms.calc = calc = SE3SetCalculator("acac")
+    atoms.get_potential_energy()
+    assert calc.hypergraph is not None
+    found = environments(calc.hypergraph)
+    assert {"C(C,H,H,H)", "C(C,C,H)", "C(C,C,O)", "H(C)"} <= found
+    assert all("N" not in e for e in found)
+
+
+def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = ethanol()
+        known.calc = calc
+        known.get_forces()
+    atoms = molecule("CH3OCH3")
+    atoms.calc = calc
+    with pytest.warns(UserWarning, match=r"never saw atoms bonded as C\(H,H,H,O\), O\(C,C\)"):
+        atoms.get_forces()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            atoms.rattle(0.01)
+            atoms.get_forces()
+
+
+def test_a_bond_that_forms_can_be_news(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    atoms.get_forces()
+    atoms.set_distance(2, 3, 3.5, fix=0)
+    with pytest.warns(UserWarning, match=r"H\(\), O\(C\)"):
+        atoms.get_forces()
+
+
+def test_far_from_the_data_is_told(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path, familiar_forces=1e-3))
+    with pytest.warns(UserWarning, match=r"may be wrong by .* eV/Angstrom at [CHO]\d"):
+        atoms.get_forces()
+
+
+def test_a_model_without_a_committee_says_so() -> None:
+    calc = SE3SetCalculator("acac")
+    with pytest.raises(PropertyNotImplementedError, match="'acac'"):
+        _ = calc.energy_uncertainty
+    with pytest.raises(PropertyNotImplementedError, match="committee"):
+        _ = calc.forces_uncertainty
+
+
+def test_damaged_committees(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    file = folder / COMMITTEE_FILE
+    good = file.read_text()
+    content = json.loads(good)
+    bad = {
+        "damaged": good[: len(good) // 2],
+        "schema version": json.dumps({**content, "schema_version": 2}),
+        "plain name": json.dumps(
+            {**content, "members": [{**content["members"][0], "folder": "../other"}]}
+        ),
+        "familiar_forces": json.dumps({**content, "familiar_forces": -1.0}),
+        "another_key": json.dumps({**content, "another_key": 1}),
+    }
+    for message, text in bad.items():
+        file.write_text(text)
+        with pytest.raises(CheckpointError, match=message):
+            SE3SetCalculator(folder)
+    file.write_text(good)
+    SE3SetCalculator(folder)
+
+
+def test_members_that_are_others(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    save_checkpoint(folder / "member-1", tiny_model(7), METADATA)
+    with pytest.raises(CheckpointError, match=r"not the one that committee\.json names"):
+        SE3SetCalculator(folder)
+    shutil.rmtree(folder / "member-1")
+    with pytest.raises(CheckpointError, match="missing"):
+        SE3SetCalculator(folder)
+
+
+def test_members_of_other_elements(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    shutil.copytree(resolve_model("acac"), folder / "other")
+    write_calibration(folder, ["other"], familiar_forces=1.0)
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(folder)
+    with pytest.raises(CheckpointError, match="of the first member"):
+        atoms.get_forces()
+
+
+def test_the_registry_knows_the_committee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path / "tiny")
+    write_registry(tmp_path)
+    monkeypatch.setattr(registry, "models_folder", lambda: tmp_path)
+    assert SE3SetCalculator("tiny")._committee is not None
+    file = folder / COMMITTEE_FILE
+    content = file.read_text()
+    file.write_text(content + "\n")
+    with pytest.raises(CheckpointError, match="not the one that was released"):
+        SE3SetCalculator("tiny")
+    file.unlink()
+    with pytest.raises(CheckpointError, match="lacks committee"):
+        SE3SetCalculator("tiny")
