@@ -60,15 +60,17 @@ def main() -> None:
     with (HERE / "molecules.csv").open() as file:
         rows = list(csv.DictReader(file))
     for part in ("validation", "test", "train"):
-        all_smiles = [row["smiles"] for row in rows if row["part"] == part]
+        here = [row for row in rows if row["part"] == part]
+        partners = [row["smiles"] for row in here]
+        small_first = [row["smiles"] for row in sorted(here, key=lambda row: int(row["atoms"]))]
         path = arguments.output / f"structures-{part}.xyz"
         if path.exists():
             continue
         half = path.with_suffix(".part")
         half.unlink(missing_ok=True)
         with ProcessPoolExecutor(arguments.processes) as pool:
-            chosen = all_smiles[: arguments.molecules]
-            jobs = pool.map(partial(structures, partners=all_smiles), chosen, chunksize=4)
+            chosen = small_first[: arguments.molecules]
+            jobs = pool.map(partial(structures, partners=partners), chosen, chunksize=4)
             for frames in tqdm(jobs, part, len(chosen), disable=None):
                 if frames:
                     write(half, frames, format="extxyz", append=True)
