@@ -1,0 +1,104 @@
+"""Which geometries are worth a label that costs: at random first, then where a committee disagrees.
+
+    python models/organic/choose.py runs/organic/structures-train.xyz --number 2000 --largest 16
+    python models/organic/choose.py runs/organic/structures-train.xyz --number 3000 --largest 24 \\
+        --committee runs/organic-1/model runs/organic-2/model --without runs/organic/chosen-1.xyz
+
+Without a committee every molecule gets its turn before one gets its second, the kinds of geometry
+at random. With one, a geometry is worth the largest uncertainty of a force in it, divided by what
+its label costs, and no molecule gets more than its share.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread, write
+from tqdm import tqdm
+
+from se3set_ase.potential import Potential
+
+#: A label costs about so much more for more atoms: N to this power.
+COST_EXPONENT = 2.0
+#: Most geometries of one molecule that a committee may choose.
+SHARE = 8
+#: Beyond this a committee says that a geometry is absurd, eV/Angstrom.
+ABSURD = 20.0
+BATCH = 64
+
+
+def main() -> None:
+    """Read, choose, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("frames", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--largest", type=int, default=40, help="atoms")
+    parser.add_argument("--committee", nargs="*", default=[], help="models")
+    parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    before = {fingerprint(a) for path in arguments.without for a in iread(path, ":")}
+    frames = [
+        atoms
+        for atoms in iread(arguments.frames, ":")
+        if len(atoms) <= arguments.largest and fingerprint(atoms) not in before
+    ]
+    rng = np.random.default_rng(arguments.seed)
+    if arguments.committee:
+        chosen = by_doubt(frames, arguments.committee, arguments.number)
+    else:
+        chosen = in_turn(frames, arguments.number, rng)
+    write(arguments.output, chosen, format="extxyz")
+    kinds = Counter(atoms.info["kind"] for atoms in chosen)
+    molecules = len({atoms.info["smiles"] for atoms in chosen})
+    print(f"{len(chosen)} of {len(frames)}, of {molecules} molecules: {dict(kinds)}")
+
+
+def in_turn(frames: Sequence[Atoms], number: int, rng: np.random.Generator) -> list[Atoms]:
+    """One geometry of each molecule, then a second one, ..."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for index in rng.permutation(len(frames)):
+        smiles = frames[index].info["smiles"]
+        turns[smiles] += 1
+        ranked.append((turns[smiles], len(ranked), index))
+    return [frames[index] for *_, index in sorted(ranked)[:number]]
+
+
+def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> list[Atoms]:
+    """Most doubt for the cost first."""
+    members = [Potential(model, dtype="float32") for model in models]
+    worth = []
+    for start in tqdm(range(0, len(frames), BATCH), "committee", disable=None):
+        batch = frames[start : start + BATCH]
+        forces = [[p.forces for p in member.predict(batch)] for member in members]
+        for atoms, *found in zip(batch, *forces, strict=True):
+            spread = np.sqrt(np.var(found, axis=0, ddof=1).sum(axis=-1)).max()
+            worth.append(spread / len(atoms) ** COST_EXPONENT if spread < ABSURD else 0.0)
+    return list(with_shares([frames[i] for i in np.argsort(worth)[::-1]], number))
+
+
+def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:
+    """The first ones, but not too many of one molecule."""
+    had: Counter[str] = Counter()
+    for atoms in ordered:
+        if had.total() == number:
+            return
+        if had[atoms.info["smiles"]] < SHARE:
+            had[atoms.info["smiles"]] += 1
+            yield atoms
+
+
+def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
+    """The same only for the same geometry."""
+    return atoms.info["smiles"], np.round(atoms.positions, 5).tobytes()
+
+
+if __name__ == "__main__":
+    main()
