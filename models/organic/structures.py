@@ -39,8 +39,8 @@ CONFORMERS, PER_CONFORMER = 4, 3
 MODES_K = (150.0, 1200.0)  # temperatures of the displacements, drawn between
 HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 15, 50  # steps of 1 fs
 TURNED, STRETCHED = 5, 3
-#: Pairs for each molecule.
-PAIRS = 4
+#: Pairs for each molecule: with any other one, and with a small one of at most so many atoms.
+PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
 #: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
 SOFTEST = 0.02
 #: Nearer than this, in sums of covalent radii, nothing is kept.
@@ -59,9 +59,10 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for part in ("validation", "test", "train"):
+    for part in ("train", "validation", "test"):
         here = [row for row in rows if row["part"] == part]
         partners = [row["smiles"] for row in here]
+        small = [row["smiles"] for row in here if int(row["atoms"]) <= SMALL]
         small_first = [row["smiles"] for row in sorted(here, key=lambda row: int(row["atoms"]))]
         path = arguments.output / f"structures-{part}.xyz"
         if path.exists():
@@ -70,14 +71,16 @@ def main() -> None:
         half.unlink(missing_ok=True)
         with ProcessPoolExecutor(arguments.processes) as pool:
             chosen = small_first[: arguments.molecules]
-            jobs = pool.map(partial(structures, partners=partners), chosen, chunksize=4)
+            jobs = pool.map(
+                partial(structures, partners=partners, small=small), chosen, chunksize=4
+            )
             for frames in tqdm(jobs, part, len(chosen), disable=None):
                 if frames:
                     write(half, frames, format="extxyz", append=True)
         half.replace(path)
 
 
-def structures(smiles: str, partners: list[str]) -> list[Atoms]:
+def structures(smiles: str, partners: list[str], small: list[str]) -> list[Atoms]:
     """All geometries of one molecule, and of pairs of it with random others."""
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(int(hashlib.sha256(smiles.encode()).hexdigest()[:16], 16))
@@ -90,10 +93,11 @@ def structures(smiles: str, partners: list[str]) -> list[Atoms]:
     found += [("hot", atoms) for atoms in hot(as_atoms(molecule, 0), rng)]
     found += [("turned", atoms) for atoms in turned(molecule, rng)]
     found += [("stretched", atoms) for atoms in stretched(molecule, rng)]
-    for _ in range(PAIRS):
-        other = embedded(str(rng.choice(partners)), rng, 1)
-        if other is not None and other.GetNumAtoms() + molecule.GetNumAtoms() <= 50:
-            found.append(("pair", pair(as_atoms(molecule, 0), as_atoms(other, 0), rng)))
+    for number, names in ((PAIRS, partners), (SMALL_PAIRS, small)):
+        for name in rng.choice(names, number):
+            other = embedded(str(name), rng, 1)
+            if other is not None and other.GetNumAtoms() + molecule.GetNumAtoms() <= 50:
+                found.append(("pair", pair(as_atoms(molecule, 0), as_atoms(other, 0), rng)))
     frames = []
     for kind, atoms in found:
         if apart(atoms):

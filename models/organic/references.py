@@ -1,0 +1,175 @@
+"""Geometries that `organic` is held against: conformers, torsions and dimers, before their labels.
+
+    python models/organic/references.py --output runs/organic
+    se3set-ase label runs/organic/conformers.xyz -m wB97X/6-31G(d) ...
+
+Conformers are of held-out molecules that turn, torsions of held-out bonds, all relaxed by GFN2-xTB
+(a torsion with its angle held); a dimer is relaxed likewise, then its halves are pulled apart
+and pushed together along the line between their nearest atoms. Writes conformers.xyz, torsions.xyz
+and dimers.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import minimize_rotation_and_translation
+from ase.constraints import FixInternals
+from ase.io import write
+from ase.optimize import BFGS
+from rdkit import Chem
+from rdkit.Chem import AllChem
+from tblite.ase import TBLite
+from tqdm import tqdm
+
+HERE = Path(__file__).parent
+#: Single bonds between atoms that have something to turn; amides among them.
+TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")
+#: Of conformers: molecules, of each at most so many, tried from so many embeddings.
+MOLECULES, MOST, EMBEDDINGS, LARGEST = 30, 5, 20, 20
+#: Two conformers are one if nearer than this, Angstrom (root mean square, heavy atoms).
+SAME = 0.3
+TORSIONS, ANGLES = 10, np.arange(0.0, 360.0, 30.0)
+#: Bound by hydrogen bonds, then by dispersion.
+DIMERS = (
+    "O.O",
+    "CO.O",
+    "NC=O.NC=O",
+    "OC=O.OC=O",
+    "CN.O",
+    "CC(C)=O.O",
+    "C.C",
+    "C=C.C=C",
+    "c1ccccc1.C",
+    "CF.CCl",
+)
+SHIFTS = np.array([-0.6, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0])
+FMAX, STEPS = 0.02, 300
+
+
+def main() -> None:
+    """Make all three."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs/organic"))
+    output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
+    with (HERE / "molecules.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["part"] == "test"]
+    # In an order that has nothing to do with the molecules.
+    rows.sort(key=lambda r: hashlib.sha256(r["smiles"].encode()).hexdigest())
+    turning = [
+        row["smiles"]
+        for row in rows
+        if int(row["atoms"]) <= LARGEST
+        and Chem.MolFromSmiles(row["smiles"]).HasSubstructMatch(TURNING)
+    ]
+    found = (conformers(smiles) for smiles in turning)
+    several = (frames for frames in found if len(frames) > 2)
+    save(output / "conformers.xyz", several, MOLECULES)
+    save(output / "torsions.xyz", map(torsion, turning), TORSIONS)
+    save(output / "dimers.xyz", map(dimer, DIMERS), len(DIMERS))
+
+
+def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
+    """Write so many families of geometries, unless they are there."""
+    if path.exists():
+        return
+    frames = [
+        frame
+        for _, family in zip(tqdm(range(number), path.stem), families, strict=False)
+        for frame in family
+    ]
+    write(path, frames, format="extxyz")
+
+
+def relaxed(atoms: Atoms) -> Atoms:
+    """By GFN2-xTB; constraints of the atoms hold, and are gone afterwards."""
+    atoms = atoms.copy()
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+    return Atoms(atoms.numbers, atoms.positions)
+
+
+def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
+    """Relaxed by MMFF94, the parts of a dimer as one."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMultipleConfs(molecule, number, randomSeed=0)
+    AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000, ignoreInterfragInteractions=False)
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    return molecule, [Atoms(numbers, c.GetPositions()) for c in molecule.GetConformers()]
+
+
+def conformers(smiles: str) -> list[Atoms]:
+    """Different minima of GFN2-xTB, as they come."""
+    kept: list[Atoms] = []
+    for start in embedded(smiles, EMBEDDINGS)[1]:
+        atoms = relaxed(start)
+        heavy = atoms[atoms.numbers > 1]
+        if len(kept) < MOST and all(distance(heavy, k[k.numbers > 1]) > SAME for k in kept):
+            atoms.info = {"smiles": smiles, "kind": "conformer"}
+            kept.append(atoms)
+    return kept
+
+
+def distance(one: Atoms, other: Atoms) -> float:
+    """Root mean square, after the best rotation."""
+    one = one.copy()
+    minimize_rotation_and_translation(other, one)
+    return float(np.sqrt(((one.positions - other.positions) ** 2).sum(axis=1).mean()))
+
+
+def torsion(smiles: str) -> list[Atoms]:
+    """Around the first bond that turns."""
+    molecule, (start,) = embedded(smiles, 1)
+    indices = list(molecule.GetSubstructMatch(TURNING))
+    one_side = side(molecule, indices[1], indices[2])
+    frames = []
+    for angle in ANGLES:
+        atoms = start.copy()
+        atoms.set_dihedral(*indices, angle, indices=one_side)
+        atoms.set_constraint(FixInternals(dihedrals_deg=[[angle, indices]]))
+        atoms = relaxed(atoms)
+        atoms.info = {"smiles": smiles, "kind": "torsion", "angle": angle}
+        frames.append(atoms)
+    return frames
+
+
+def side(molecule: Chem.Mol, one: int, other: int) -> list[int]:
+    """Atoms on the side of ``other`` of the bond between two."""
+    found, todo = {one, other}, [other]
+    while todo:
+        for neighbour in molecule.GetAtomWithIdx(todo.pop()).GetNeighbors():
+            if neighbour.GetIdx() not in found:
+                found.add(neighbour.GetIdx())
+                todo.append(neighbour.GetIdx())
+    return sorted(found - {one})
+
+
+def dimer(smiles: str) -> list[Atoms]:
+    """Relaxed, then its halves moved along the line between their nearest atoms."""
+    molecule, starts = embedded(smiles, 10)
+    relaxations = [relaxed(start) for start in starts]
+    for atoms in relaxations:
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    best = min(relaxations, key=Atoms.get_potential_energy)
+    one, other = map(list, Chem.GetMolFrags(molecule))
+    between = best.positions[other][None] - best.positions[one][:, None]
+    lengths = np.linalg.norm(between, axis=-1)
+    i, j = np.unravel_index(lengths.argmin(), lengths.shape)
+    frames = []
+    for shift in SHIFTS:
+        atoms = Atoms(best.numbers, best.positions)
+        atoms.positions[other] += shift * between[i, j] / lengths[i, j]
+        atoms.info = {"smiles": smiles, "kind": "dimer", "shift": shift}
+        frames.append(atoms)
+    return frames
+
+
+if __name__ == "__main__":
+    main()
