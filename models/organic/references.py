@@ -99,20 +99,27 @@ def relaxed(atoms: Atoms) -> Atoms:
 def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
     """Relaxed by MMFF94, the parts of a dimer as one."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMultipleConfs(molecule, number, randomSeed=0)
+    AllChem.EmbedMultipleConfs(molecule, number, randomSeed=1)  # 0 makes them all the same
     AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000, ignoreInterfragInteractions=False)
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     return molecule, [Atoms(numbers, c.GetPositions()) for c in molecule.GetConformers()]
 
 
 def conformers(smiles: str) -> list[Atoms]:
-    """Different minima of GFN2-xTB, as they come."""
+    """Different minima of GFN2-xTB, from different ones of MMFF94, as they come."""
+    starts = different(embedded(smiles, EMBEDDINGS)[1])
+    kept = different([relaxed(start) for start in starts])
+    for atoms in kept:
+        atoms.info = {"smiles": smiles, "kind": "conformer"}
+    return kept
+
+
+def different(frames: list[Atoms]) -> list[Atoms]:
+    """The first few that none before is like."""
     kept: list[Atoms] = []
-    for start in embedded(smiles, EMBEDDINGS)[1]:
-        atoms = relaxed(start)
+    for atoms in frames:
         heavy = atoms[atoms.numbers > 1]
         if len(kept) < MOST and all(distance(heavy, k[k.numbers > 1]) > SAME for k in kept):
-            atoms.info = {"smiles": smiles, "kind": "conformer"}
             kept.append(atoms)
     return kept
 
