@@ -67,7 +67,7 @@ def label(
     except KeyboardInterrupt:
         typer.echo("the same command goes on from the last frame", err=True)
         raise
-    typer.echo(f"{done.n_labelled} of {len(frames)} geometries have a label; {done.n_kept} had one")
+    typer.echo(f"{done.n_done} of {len(frames)} geometries have a label; {done.n_kept} had one")
     for index, why in list(done.failures.items())[:10]:
         typer.echo(f"frame {index} has none: {why}")
     typer.echo(f"written: {output}, {output}.json")

@@ -22,7 +22,8 @@ from ase.io import read, write
 
 from se3set_ase.console import workers
 from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
-from se3set_ase.label.run import WAITING, label
+from se3set_ase.label.run import label
+from se3set_ase.tasks import WAITING
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
 #: Of files: eight decimals.
@@ -85,7 +86,7 @@ def run(
 def test_labels_are_those_of_the_calculator(tmp_path: Path) -> None:
     made, output = frames(), tmp_path / "out.xyz"
     done = run(made, output)
-    assert (done.n_labelled, done.n_kept, done.failures) == (12, 0, {})
+    assert (done.n_done, done.n_kept, done.failures) == (12, 0, {})
     for index, (atoms, labelled) in enumerate(zip(made, read(output, ":"), strict=True)):
         expected = atoms.copy()
         expected.calc = MorsePotential(r0=1.0)
@@ -111,7 +112,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path, frames_per_task: int) -> None:
     output.write_text("".join(parts) + _frame_text(read(whole, 5))[:-40])
     counted: list[int] = []
     done = run(made, output, frames_per_task=frames_per_task, progress=lambda n: counted.append(n))
-    assert (done.n_labelled, done.n_kept) == (12, 2)
+    assert (done.n_done, done.n_kept) == (12, 2)
     assert counted[0] == 2
     assert sum(counted) == 12
     assert output.read_text() == text
@@ -127,14 +128,14 @@ def test_failures_are_told_and_not_tried_again(tmp_path: Path) -> None:
     made, output = frames(), tmp_path / "out.xyz"
     made[4].positions += 50.0
     done = run(made, output, Springs(fails_above=40.0), frames_per_task=3)
-    assert done.n_labelled == 11
+    assert done.n_done == 11
     assert done.failures == {4: "ArithmeticError: too far away"}
     # The same, but it would succeed now: still left out, until it is deleted from the record.
     again = run(made, output, Springs())
-    assert (again.n_labelled, again.n_kept) == (11, 11)
+    assert (again.n_done, again.n_kept) == (11, 11)
     record = tmp_path / "out.xyz.json"
     record.write_text(record.read_text().replace('"4": "ArithmeticError: too far away"', ""))
-    assert run(made, output, Springs()).n_labelled == 12
+    assert run(made, output, Springs()).n_done == 12
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_what_no_model_should_learn_is_a_failure(
     tmp_path: Path, labeller: Springs, why: str
 ) -> None:
     done = run(frames(1), tmp_path / "out.xyz", labeller)
-    assert done.n_labelled == 0
+    assert done.n_done == 0
     assert re.search(why, done.failures[0])
 
 
@@ -215,7 +216,7 @@ def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(tmp_path: Path) -> Non
     with Breaks(1) as pool, pytest.raises(BrokenExecutor):
         run(made, output, Springs(), pool)
     done = run(made, output, Springs())
-    assert done.n_labelled == 6
+    assert done.n_done == 6
 
 
 def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
@@ -224,13 +225,13 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     with workers(2) as executor:
         done = run(made, output, Springs(kills_once=str(tmp_path / "killed")), executor)
     assert (tmp_path / "killed").exists()
-    assert (done.n_labelled, done.failures) == (6, {})
+    assert (done.n_done, done.failures) == (6, {})
 
 
 def test_frames_that_kill_every_process_are_failures(tmp_path: Path) -> None:
     with workers(1) as executor:
         done = run(frames(1), tmp_path / "out.xyz", Springs(kills_always=True), executor)
-    assert done.n_labelled == 0
+    assert done.n_done == 0
     assert "KilledWorker" in done.failures[0]
 
 
