@@ -25,6 +25,8 @@ from se3set_ase.potential import Potential
 
 #: A label costs about so much more for more atoms: N to this power.
 COST_EXPONENT = 2.0
+#: A pair counts as so many geometries: it has its turn as seldom, and may have 1.5 times the atoms.
+PAIR_COUNTS = 3
 #: Most geometries of one molecule that a committee may choose.
 SHARE = 8
 #: Beyond this a committee says that a geometry is absurd, eV/Angstrom.
@@ -47,7 +49,7 @@ def main() -> None:
     frames = [
         atoms
         for atoms in iread(arguments.frames, ":")
-        if len(atoms) <= arguments.largest and fingerprint(atoms) not in before
+        if len(atoms) <= most_atoms(atoms, arguments.largest) and fingerprint(atoms) not in before
     ]
     rng = np.random.default_rng(arguments.seed)
     if arguments.committee:
@@ -62,13 +64,19 @@ def main() -> None:
 
 def in_turn(frames: Sequence[Atoms], number: int, rng: np.random.Generator) -> list[Atoms]:
     """One geometry of each molecule, then a second one, ..."""
-    turns: Counter[str] = Counter()
+    turns: Counter[tuple[str, bool]] = Counter()
     ranked = []
     for index in rng.permutation(len(frames)):
-        smiles = frames[index].info["smiles"]
-        turns[smiles] += 1
-        ranked.append((turns[smiles], len(ranked), index))
+        pair = frames[index].info["kind"] == "pair"
+        key = frames[index].info["smiles"], pair
+        turns[key] += PAIR_COUNTS if pair else 1
+        ranked.append((turns[key], len(ranked), index))
     return [frames[index] for *_, index in sorted(ranked)[:number]]
+
+
+def most_atoms(atoms: Atoms, largest: int) -> int:
+    """More for a pair."""
+    return 3 * largest // 2 if atoms.info["kind"] == "pair" else largest
 
 
 def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> list[Atoms]:
