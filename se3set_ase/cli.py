@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from se3set_ase import __version__
+from se3set_ase.cli_simulate import md, relax
 from se3set_ase.cli_train import label, train
 from se3set_ase.console import (
     check_outputs,
@@ -24,14 +25,11 @@ from se3set_ase.console import (
     read_molecule,
 )
 from se3set_ase.options import (
+    INTERRUPTED,
     Charge,
     Compile,
     Device,
     Dtype,
-    Ensemble,
-    Events,
-    Membership,
-    Model,
     Overwrite,
     Precision,
     SpinMultiplicity,
@@ -40,9 +38,7 @@ from se3set_ase.options import (
 
 __all__ = ["app"]
 
-DEFAULT_MODEL = "acac"
 BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class PlainErrors(TyperGroup):
@@ -143,120 +139,6 @@ def evaluate(
 
 
 @app.command()
-def relax(
-    file: Structure,
-    model: Model = DEFAULT_MODEL,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="[default: STEM-relaxed.xyz]")
-    ] = None,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="Every step.  [default: STEM-relax.traj]")
-    ] = None,
-    events: Events = None,
-    fmax: Annotated[float, typer.Option(help="Ends when no force is longer, eV/A.")] = 0.01,
-    steps: Annotated[int, typer.Option(min=0, help="Ends after as many steps.")] = 500,
-    optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
-    device: Device = "auto",
-    dtype: Dtype = Precision.float64,
-    compile: Compile = False,
-    charge: Charge = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Relax a molecule.  Ctrl-C keeps what was reached."""
-    from ase.io import write
-
-    from se3set_ase import records, report, simulate
-
-    atoms = read_molecule(file)
-    output = output or Path(f"{file.stem}-relaxed.xyz")
-    trajectory = trajectory or Path(f"{file.stem}-relax.traj")
-    events = events or Path(f"{file.stem}-relax.events.jsonl")
-    check_outputs(overwrite, output, trajectory, events)
-    atoms.calc = _calculator(model, device, dtype, charge, compile)
-    with progress_bar("relax", None, "step") as progress:
-        result = simulate.relax(
-            atoms,
-            fmax=fmax,
-            steps=steps,
-            optimizer=optimizer,
-            trajectory=trajectory,
-            progress=progress,
-        )
-    write(output, atoms)
-    records.write_events(events, result)
-    typer.echo(report.describe_relaxation(result))
-    typer.echo(report.describe_events(result))
-    typer.echo(f"written: {output}, {trajectory}, {events}")
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
-def md(
-    file: Structure,
-    model: Model = DEFAULT_MODEL,
-    temperature: Annotated[float, typer.Option(min=0, help="K.")] = 300.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
-    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
-    ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
-    friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
-    refragment: Annotated[
-        Membership,
-        typer.Option(help="frozen: fragments of the first frame. hard: for comparison, jumps."),
-    ] = Membership.smooth,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
-    interval: Annotated[int, typer.Option(min=1, help="Steps between two records.")] = 10,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="Recorded steps.  [default: STEM-md.traj]")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="[default: STEM-md.png]")] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Energies over time, CSV.  [default: STEM-md.csv]")
-    ] = None,
-    events: Events = None,
-    device: Device = "auto",
-    dtype: Dtype = Precision.float64,
-    compile: Compile = False,
-    charge: Charge = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Run molecular dynamics.  Ctrl-C keeps what was done."""
-    from se3set_ase import plots, records, report, simulate
-
-    atoms = read_molecule(file)
-    trajectory = trajectory or Path(f"{file.stem}-md.traj")
-    plot = plot or Path(f"{file.stem}-md.png")
-    table = table or Path(f"{file.stem}-md.csv")
-    events = events or Path(f"{file.stem}-md.events.jsonl")
-    check_outputs(overwrite, trajectory, plot, table, events)
-    atoms.calc = _calculator(model, device, dtype, charge, compile, refragment)
-    with progress_bar(ensemble.value, steps, "step") as progress:
-        result = simulate.md(
-            atoms,
-            temperature_K=temperature,
-            timestep=timestep,
-            steps=steps,
-            ensemble=ensemble.value,
-            friction=friction,
-            seed=seed,
-            trajectory=trajectory,
-            interval=interval,
-            progress=progress,
-        )
-    if len(result.time) == 0:
-        raise KeyboardInterrupt
-    records.write_events(events, result)
-    records.write_table(table, result)
-    title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    plots.plot_dynamics(result, plot, title=title)
-    typer.echo(report.describe_dynamics(result))
-    typer.echo(report.describe_events(result))
-    typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
 def events(
     file: Annotated[Path, typer.Argument(help="Log of `md` or `relax`, JSON lines.")],
     residence: Annotated[
@@ -289,6 +171,8 @@ def events(
     typer.echo(f"written: {plot}")
 
 
+app.command()(relax)
+app.command()(md)
 app.command()(label)
 app.command()(train)
 
@@ -311,23 +195,3 @@ def fragments(
     if model is not None:
         config = HypergraphConfig.from_dict(load_metadata(resolve_model(model)).hypergraph)
     typer.echo(describe_fragments(atoms.numbers, atoms.positions, config))
-
-
-def _calculator(
-    model: str,
-    device: str,
-    dtype: Precision,
-    charge: int,
-    compile: bool,
-    refragment: Membership = Membership.smooth,
-) -> Any:
-    from se3set_ase.calculator import SE3SetCalculator
-
-    return SE3SetCalculator(
-        model,
-        device=device,
-        dtype=dtype.value,
-        charge=charge,
-        compile=compile,
-        refragment=refragment.value,
-    )

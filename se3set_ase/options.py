@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+DEFAULT_MODEL = "acac"
+INTERRUPTED = 130
+"""Exit code, 128 + SIGINT, as shells have it."""
+
 
 class Precision(str, enum.Enum):
     """Arithmetic of the network."""

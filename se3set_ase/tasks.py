@@ -122,7 +122,7 @@ def _answers(
     try:
         while True:
             for task in islice(tasks, WAITING - len(running)):
-                jobs = [(i, bare(molecules[i])) for i in task]
+                jobs = [(i, molecules[i].copy()) for i in task]  # without a calculator
                 running[executor.submit(_work_on_some, work, jobs)] = task
             if not running:
                 return
@@ -144,11 +144,6 @@ def _work_on_some(work: Work, jobs: Sequence[tuple[int, Atoms]]) -> list[Answer]
     """In a worker."""
     results = work([atoms for _, atoms in jobs])
     return [(index, result) for (index, _), result in zip(jobs, results, strict=True)]
-
-
-def bare(atoms: Atoms) -> Atoms:
-    """Elements and positions alone: what goes to the workers."""
-    return Atoms(atoms.numbers, atoms.positions)
 
 
 def reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from se3set_ase.label.labellers import Label, LabelError, Labeller
-from se3set_ase.tasks import Done, bare, reason, same_geometry, work_on
+from se3set_ase.tasks import Done, reason, same_geometry, work_on
 
 #: Positions are written with eight decimals, Angstrom.
 ROUNDING = 1e-7
@@ -77,7 +77,7 @@ class _Labelling:
         return answers
 
     def _labelled(self, atoms: Atoms, label: Label) -> Atoms:
-        new = bare(atoms)
+        new = Atoms(atoms.numbers, atoms.positions)
         new.info = {"level_of_theory": self.labeller.level_of_theory}
         new.calc = SinglePointCalculator(new, energy=label.energy, forces=label.forces)
         return new

@@ -1,0 +1,252 @@
+"""The commands that move atoms: ``relax`` and ``md``."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from se3set_ase.console import (
+    check_outputs,
+    check_readable,
+    progress_bar,
+    read_frames,
+    read_molecule,
+    workers,
+)
+from se3set_ase.options import (
+    DEFAULT_MODEL,
+    INTERRUPTED,
+    Charge,
+    Compile,
+    Device,
+    Dtype,
+    Ensemble,
+    Events,
+    Membership,
+    Model,
+    Overwrite,
+    Precision,
+    Structure,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from se3set_ase.relaxations import Relaxation
+
+__all__ = ["md", "relax"]
+
+#: Of many molecules, those that are relaxed in one batch; failures that are told.
+TOGETHER, TOLD = 64, 10
+
+
+def relax(
+    file: Annotated[Path, typer.Argument(help="Any file that ASE reads: one molecule or many.")],
+    model: Model = DEFAULT_MODEL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="[default: STEM-relaxed.xyz]")
+    ] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Of one molecule, every step.  [default: STEM-relax.traj]")
+    ] = None,
+    events: Events = None,
+    fmax: Annotated[float, typer.Option(help="Ends when no force is longer, eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=0, help="Ends after as many steps.")] = 500,
+    optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
+    last: Annotated[bool, typer.Option("--last", help="The last frame alone.")] = False,
+    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="For many.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="For many: address of a dask scheduler, to work there.")
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = Precision.float64,
+    compile: Compile = False,
+    charge: Charge = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Relax a molecule, or each of many.
+
+    Ctrl-C keeps what was reached. Many are relaxed together; the same command goes on with those
+    that an earlier run did not come to.
+    """
+    check_readable(file)
+    frames = list(read_frames(file))
+    output = output or Path(f"{file.stem}-relaxed.xyz")
+    if len(frames) == 1 or last:
+        trajectory = trajectory or Path(f"{file.stem}-relax.traj")
+        events = events or Path(f"{file.stem}-relax.events.jsonl")
+        check_outputs(overwrite, output, trajectory, events)
+        atoms = frames[-1]
+        atoms.calc = _calculator(model, device, dtype, charge, compile)
+        _relax_one(atoms, output, trajectory, events, fmax, steps, optimizer)
+        return
+    if trajectory or events:
+        raise ValueError(
+            f"expected no --trajectory and no --events for many molecules, got them for the "
+            f"{len(frames)} of {file}; --last relaxes its last one"
+        )
+    if overwrite:
+        output.unlink(missing_ok=True)
+        output.with_name(output.name + ".json").unlink(missing_ok=True)
+    from se3set_ase.relaxations import Relaxation
+
+    work = Relaxation(
+        model=model,
+        device=device,
+        dtype=dtype.value,
+        compile=compile,
+        charge=charge,
+        fmax=fmax,
+        steps=steps,
+        optimizer=optimizer,
+    )
+    _relax_each(frames, output, work, processes, scheduler)
+
+
+def _relax_one(
+    atoms: Atoms,
+    output: Path,
+    trajectory: Path,
+    events: Path,
+    fmax: float,
+    steps: int,
+    optimizer: str,
+) -> None:
+    from ase.io import write
+
+    from se3set_ase import records, report, simulate
+
+    with progress_bar("relax", None, "step") as progress:
+        result = simulate.relax(
+            atoms,
+            fmax=fmax,
+            steps=steps,
+            optimizer=optimizer,
+            trajectory=trajectory,
+            progress=progress,
+        )
+    write(output, atoms)
+    records.write_events(events, result)
+    typer.echo(report.describe_relaxation(result))
+    typer.echo(report.describe_events(result))
+    typer.echo(f"written: {output}, {trajectory}, {events}")
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _relax_each(
+    frames: list[Atoms], output: Path, work: Relaxation, processes: int, scheduler: str | None
+) -> None:
+    from se3set_ase.potential import Potential
+    from se3set_ase.simulate import checked_optimizer
+    from se3set_ase.tasks import work_on
+
+    checked_optimizer(work.optimizer, work.fmax, work.steps)
+    # Here once, before any process has to: whatever is wrong with the model is told, not recorded
+    # for each molecule, and what has to be compiled is.
+    Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
+    alone = processes == 1 and scheduler is None
+    try:
+        with (
+            ThreadPoolExecutor(1) if alone else workers(processes, scheduler) as executor,
+            progress_bar("relax", len(frames), "molecule") as progress,
+        ):
+            done = work_on(
+                frames, work, output, executor=executor, per_task=TOGETHER, progress=progress
+            )
+    except KeyboardInterrupt:
+        typer.echo("the same command goes on with the others", err=True)
+        raise
+    typer.echo(
+        f"{done.n_done} of {len(frames)} molecules have been relaxed; {done.n_kept} were before"
+    )
+    for index, why in list(done.failures.items())[:TOLD]:
+        typer.echo(f"molecule {index} has not: {why}")
+    typer.echo(f"written: {output}, {output}.json")
+
+
+def md(
+    file: Structure,
+    model: Model = DEFAULT_MODEL,
+    temperature: Annotated[float, typer.Option(min=0, help="K.")] = 300.0,
+    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
+    ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
+    friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
+    refragment: Annotated[
+        Membership,
+        typer.Option(help="frozen: fragments of the first frame. hard: for comparison, jumps."),
+    ] = Membership.smooth,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
+    interval: Annotated[int, typer.Option(min=1, help="Steps between two records.")] = 10,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Recorded steps.  [default: STEM-md.traj]")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="[default: STEM-md.png]")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Energies over time, CSV.  [default: STEM-md.csv]")
+    ] = None,
+    events: Events = None,
+    device: Device = "auto",
+    dtype: Dtype = Precision.float64,
+    compile: Compile = False,
+    charge: Charge = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run molecular dynamics.  Ctrl-C keeps what was done."""
+    from se3set_ase import plots, records, report, simulate
+
+    atoms = read_molecule(file)
+    trajectory = trajectory or Path(f"{file.stem}-md.traj")
+    plot = plot or Path(f"{file.stem}-md.png")
+    table = table or Path(f"{file.stem}-md.csv")
+    events = events or Path(f"{file.stem}-md.events.jsonl")
+    check_outputs(overwrite, trajectory, plot, table, events)
+    atoms.calc = _calculator(model, device, dtype, charge, compile, refragment)
+    with progress_bar(ensemble.value, steps, "step") as progress:
+        result = simulate.md(
+            atoms,
+            temperature_K=temperature,
+            timestep=timestep,
+            steps=steps,
+            ensemble=ensemble.value,
+            friction=friction,
+            seed=seed,
+            trajectory=trajectory,
+            interval=interval,
+            progress=progress,
+        )
+    if len(result.time) == 0:
+        raise KeyboardInterrupt
+    records.write_events(events, result)
+    records.write_table(table, result)
+    title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
+    plots.plot_dynamics(result, plot, title=title)
+    typer.echo(report.describe_dynamics(result))
+    typer.echo(report.describe_events(result))
+    typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _calculator(
+    model: str,
+    device: str,
+    dtype: Precision,
+    charge: int,
+    compile: bool,
+    refragment: Membership = Membership.smooth,
+) -> Any:
+    from se3set_ase.calculator import SE3SetCalculator
+
+    return SE3SetCalculator(
+        model,
+        device=device,
+        dtype=dtype.value,
+        charge=charge,
+        compile=compile,
+        refragment=refragment.value,
+    )

@@ -1,0 +1,104 @@
+"""Relaxations as work for many processes, see :mod:`se3set_ase.tasks`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from ase import Atoms
+
+from se3set_ase import __version__
+from se3set_ase.checkpoint import load_metadata
+from se3set_ase.many import Relaxed, relax_many
+from se3set_ase.potential import Potential
+from se3set_ase.registry import resolve_model
+from se3set_ase.tasks import reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """Each molecule to its minimum; arguments as of :func:`se3set_ase.many.relax_many`.
+
+    Results have energy and forces, and in their ``info`` the model, ``converged``, ``n_steps``, and
+    a fingerprint of where they began.
+    """
+
+    model: str
+    device: str = "auto"
+    dtype: Literal["float64", "float32"] = "float64"
+    compile: bool = False
+    charge: int = 0
+    spin_multiplicity: int = 1
+    fmax: float = 0.01
+    steps: int = 500
+    optimizer: str = "LBFGS"
+
+    @property
+    def index_key(self) -> str:
+        """See :class:`se3set_ase.tasks.Work`."""
+        return "relax_index"
+
+    def record(self) -> dict[str, Any]:
+        """All settings; the model by the hash of its weights, not by where it lies."""
+        weights = load_metadata(resolve_model(self.model)).weights
+        assert weights is not None  # load_metadata has checked it
+        where = {"device", "compile"}  # the same results
+        settings = {k: v for k, v in asdict(self).items() if k not in where}
+        return {
+            "program": f"se3set-ase {__version__}",
+            "weights_sha256": weights.sha256,
+            "settings": settings,
+        }
+
+    def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
+        """Together; one by one where one of them is no molecule of the model."""
+        try:
+            found = self._relaxed(molecules)
+        except ValueError as error:
+            if len(molecules) == 1:
+                return [reason(error)]
+            return [answer for atoms in molecules for answer in self([atoms])]
+        return [
+            reason(r.error) if r.error is not None else self._result(atoms, r)
+            for atoms, r in zip(molecules, found, strict=True)
+        ]
+
+    def _relaxed(self, molecules: Sequence[Atoms]) -> list[Relaxed]:
+        return relax_many(
+            molecules,
+            _potential(self.model, self.device, self.dtype, self.compile),
+            fmax=self.fmax,
+            steps=self.steps,
+            optimizer=self.optimizer,
+            charge=self.charge,
+            spin_multiplicity=self.spin_multiplicity,
+        )
+
+    def _result(self, start: Atoms, relaxed: Relaxed) -> Atoms:
+        relaxed.atoms.info |= {
+            "model": self.model,
+            "converged": relaxed.converged,
+            "n_steps": relaxed.n_steps,
+            "begun": _fingerprint(start),
+        }
+        return relaxed.atoms
+
+    def misfit(self, result: Atoms, given: Atoms | None) -> str:
+        """See :class:`se3set_ase.tasks.Work`."""
+        same = given is not None and result.info.get("begun") == _fingerprint(given)
+        return "" if same else "that began elsewhere"
+
+
+def _fingerprint(atoms: Atoms) -> str:
+    """The same only for the same elements at the very same positions; no number for a reader."""
+    content = atoms.numbers.astype("<i8").tobytes() + atoms.positions.astype("<f8").tobytes()
+    return "x" + hashlib.sha256(content).hexdigest()[:15]
+
+
+@lru_cache(maxsize=1)
+def _potential(model: str, device: str, dtype: Any, compile: bool) -> Potential:
+    """Once in a process."""
+    return Potential(model, device=device, dtype=dtype, compile=compile)

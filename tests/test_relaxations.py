@@ -1,0 +1,178 @@
+"""Many molecules relaxed from a file: as ASE does one by one; stopped, killed, with bad ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.constraints import FixAtoms
+from ase.io import read, write
+from ase.optimize import LBFGS
+from typer.testing import CliRunner, Result
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.cli import app
+from se3set_ase.console import workers
+from se3set_ase.relaxations import Relaxation
+from se3set_ase.tasks import work_on
+
+SAME_MINIMUM = 1e-3
+"""eV, as was promised."""
+FMAX = 0.05
+BAD_INPUT = 2
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def molecules(n: int = 6) -> list[Atoms]:
+    """Of the elements and kinds that `gfn2` has seen."""
+    made = []
+    for seed in range(n):
+        atoms = molecule(("CH3CH2OH", "CH3COCH3", "CH3OCH3")[seed % 3])
+        atoms.rattle(0.05, seed=seed)
+        made.append(atoms)
+    return made
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write("many.xyz", molecules())
+    return tmp_path
+
+
+def relax(*arguments: object) -> Result:
+    return run("relax", "many.xyz", "-m", "gfn2", "--fmax", FMAX, *arguments)
+
+
+def test_minima_are_those_of_ase(here: Path) -> None:
+    result = relax()
+    assert result.exit_code == 0, result.output
+    assert "6 of 6 molecules have been relaxed; 0 were before" in result.stdout
+    for start, relaxed in zip(read("many.xyz", ":"), read("many-relaxed.xyz", ":"), strict=True):
+        assert relaxed.info["converged"]
+        assert relaxed.info["model"] == "gfn2"
+        start.calc = SE3SetCalculator("gfn2")
+        before = start.get_potential_energy()
+        LBFGS(start, logfile=None).run(fmax=FMAX)
+        assert relaxed.get_potential_energy() == pytest.approx(
+            start.get_potential_energy(), abs=SAME_MINIMUM
+        )
+        assert before - start.get_potential_energy() > 10 * SAME_MINIMUM
+
+
+def test_a_stopped_run_goes_on(here: Path) -> None:
+    assert relax().exit_code == 0
+    output = Path("many-relaxed.xyz")
+    whole = output.read_text()
+    # As a run that was killed leaves it: two are there, and half of a third.
+    lines = whole.splitlines(keepends=True)
+    third = 2 + 9 + 2 + 10 + 5
+    output.write_text("".join(lines[:third]))
+    result = relax()
+    assert "6 of 6 molecules have been relaxed; 2 were before" in result.stdout
+    again = read(output, ":")
+    assert [a.info["relax_index"] for a in again] == list(range(6))
+    first = read("many-relaxed.xyz", ":")
+    for one, other in zip(first, again, strict=True):
+        assert one.get_potential_energy() == pytest.approx(
+            other.get_potential_energy(), abs=SAME_MINIMUM
+        )
+
+
+def test_other_settings_do_not_mix(here: Path) -> None:
+    assert relax("--steps", 2).exit_code == 0
+    assert not read("many-relaxed.xyz", "0").info["converged"]
+    before = Path("many-relaxed.xyz").read_text()
+    refused = relax("--steps", 3)
+    assert refused.exit_code == BAD_INPUT
+    assert "give another name" in refused.output
+    assert Path("many-relaxed.xyz").read_text() == before
+    write("many.xyz", molecules()[::-1])
+    assert "that began elsewhere; give another name" in relax("--steps", 2).output
+    assert relax("--steps", 2, "--overwrite").exit_code == 0
+
+
+def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
+    made = molecules()
+    made[1] = molecule("SO2")
+    made[3].info["charge"] = 1
+    made[4].positions[1] = made[4].positions[0]
+    write("many.xyz", made)
+    result = relax()
+    assert result.exit_code == 0, result.output
+    assert "3 of 6 molecules have been relaxed" in result.stdout
+    assert (
+        "molecule 1 has not: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
+    )
+    assert "molecule 3 has not: UnsupportedSystem: expected charge 0" in result.stdout
+    assert "molecule 4 has not: ValueError: expected atoms apart" in result.stdout
+    failures = json.loads(Path("many-relaxed.xyz.json").read_text())["failures"]
+    assert list(failures) == ["1", "3", "4"]
+
+
+def test_constraints_hold(here: Path) -> None:
+    made = molecules(3)
+    made[0].set_constraint(FixAtoms([0, 1]))
+    write("many.xyz", made)
+    start = read("many.xyz", "0")
+    assert relax().exit_code == 0
+    moved = np.abs(read("many-relaxed.xyz", "0").positions - start.positions).max(axis=1)
+    assert moved[:2] == pytest.approx([0.0, 0.0], abs=1e-7)
+    assert moved[2:].min() > 1e-4
+
+
+def test_options_of_one_molecule_are_refused_for_many(here: Path) -> None:
+    refused = relax("--trajectory", "a.traj")
+    assert refused.exit_code == BAD_INPUT
+    assert "--last relaxes its last one" in refused.output
+    assert relax("--last", "--steps", 2).exit_code == 0
+    assert isinstance(read("many-relaxed.xyz", ":"), list)
+    assert len(read("many-relaxed.xyz", ":")) == 1
+
+
+def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:
+    refused = run("relax", "many.xyz", "-m", "nonsense")
+    assert refused.exit_code == BAD_INPUT
+    assert "no model 'nonsense'" in refused.output
+    assert not Path("many-relaxed.xyz").exists()
+    assert "Newton" in relax("--optimizer", "Newton").output
+
+
+@dataclass(frozen=True, kw_only=True)
+class KillsOnce(Relaxation):
+    """Its first task kills the process that has it."""
+
+    mark: str
+
+    def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(molecules)
+
+
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
+    """On a cluster of this machine."""
+    made, mark = molecules(), tmp_path / "killed"
+    work = KillsOnce(model="gfn2", fmax=FMAX, mark=str(mark))
+    with workers(2) as executor:
+        done = work_on(made, work, tmp_path / "out.xyz", executor=executor, per_task=2)
+    assert mark.exists()
+    assert (done.n_done, done.failures) == (6, {})
+    for atoms, relaxed in zip(made, read(tmp_path / "out.xyz", ":"), strict=True):
+        (alone,) = Relaxation(model="gfn2", fmax=FMAX)([atoms])
+        assert isinstance(alone, Atoms)
+        assert relaxed.get_potential_energy() == pytest.approx(
+            alone.get_potential_energy(), abs=SAME_MINIMUM
+        )
