@@ -22,13 +22,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from se3set_ase import __version__
 from se3set_ase.card import render_card
-from se3set_ase.files import (
-    first_bytes,
-    is_safetensors,
-    refuse_pickle,
-    replace,
-    write_temporary,
+from se3set_ase.checkpoint_files import (
+    AGAIN,
+    DESCRIPTION_KEY,
+    METADATA_FILE,
+    WEIGHTS_FILE,
+    check_description,
+    description_hash,
+    listed,
+    metadata_file,
+    read_metadata,
+    read_weights,
 )
+from se3set_ase.files import replace, write_temporary
 from se3set_ase.metadata import MODEL_UNITS, CheckpointError, ModelMetadata, WeightsFile
 
 if TYPE_CHECKING:
@@ -47,11 +53,8 @@ __all__ = [
     "save_checkpoint",
 ]
 
-WEIGHTS_FILE = "weights.safetensors"
-METADATA_FILE = "model.json"
 CARD_FILE = "README.md"
 
-_AGAIN = "Take the model again from where it came from."
 _OTHER_VERSION = "Use the version of se3set-ase that saved the model, or a newer one."
 
 
@@ -92,13 +95,17 @@ def save_checkpoint(
             f"model {metadata.name!r} is not saved: expected finite weights, got NaN or infinity "
             f"in {bad}. The training has diverged; lower its learning rate."
         )
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     metadata = dataclasses.replace(
         metadata,
         **_describe(model),
         units=dict(MODEL_UNITS),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         package_version=__version__,
+    )
+    vouched = {"format": "pt", DESCRIPTION_KEY: description_hash(metadata)}
+    content = safetensors.torch.save(tensors, metadata=vouched)
+    metadata = dataclasses.replace(
+        metadata,
         weights=WeightsFile(
             file=WEIGHTS_FILE,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -131,7 +138,7 @@ def save_checkpoint(
 
 def load_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     """Read and check ``model.json`` alone; arguments and errors as :func:`load_checkpoint`."""
-    return _read_metadata(_metadata_file(Path(path)))
+    return read_metadata(metadata_file(Path(path)))
 
 
 def load_checkpoint(
@@ -164,13 +171,14 @@ def load_checkpoint(
 
     _check_device(device)
     check_backend(backend)
-    json_file = _metadata_file(Path(path))
-    metadata = _read_metadata(json_file)
-    assert metadata.weights is not None  # _read_metadata has checked it
+    json_file = metadata_file(Path(path))
+    metadata = read_metadata(json_file)
+    assert metadata.weights is not None  # read_metadata has checked it
     weights_file = json_file.parent / metadata.weights.file
-    tensors = _read_weights(weights_file, metadata.weights, json_file)
+    tensors, vouched = read_weights(weights_file, metadata.weights, json_file)
     model = _build_model(metadata, json_file, backend)
     _check_tensors(model.state_dict(), tensors, weights_file, json_file)
+    check_description(metadata, vouched, json_file)
     # First the precision of the file, then the one asked for: nothing is rounded on the way.
     model.load_state_dict(tensors, assign=True)
     model.requires_grad_(False).eval()
@@ -237,9 +245,9 @@ def _check_tensors(
     if missing or extra or misshaped:
         raise CheckpointError(
             f"{weights_file} does not fit the network that {json_file.name} describes: "
-            f"missing tensors: {_listed(missing)}; extra tensors: {_listed(extra)}; "
-            f"tensors of another shape: {_listed(misshaped)}. "
-            f"The two files are from different models, or one was edited. {_AGAIN}"
+            f"missing tensors: {listed(missing)}; extra tensors: {listed(extra)}; "
+            f"tensors of another shape: {listed(misshaped)}. "
+            f"The two files are from different models, or one was edited. {AGAIN}"
         )
 
 
@@ -256,95 +264,3 @@ def _check_device(device: str | torch.device) -> None:
             f"expected device 'cpu' or one of the {n_cuda} CUDA devices that torch sees here, "
             f"got {str(device)!r}"
         )
-
-
-def _listed(names: list[str], most: int = 12) -> str:
-    if not names:
-        return "none"
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-# --- Files -----------------------------------------------------------------------------------
-
-
-def _metadata_file(path: Path) -> Path:
-    """The ``model.json`` that belongs to what the user pointed to."""
-    if path.is_dir():
-        json_file = path / METADATA_FILE
-        if not json_file.exists():
-            there = sorted(p.name for p in path.iterdir())
-            raise CheckpointError(
-                f"{path} is not a model folder: expected {METADATA_FILE} and {WEIGHTS_FILE} in "
-                f"it, got {_listed(there)}. Point to a folder saved by se3set-ase."
-            )
-        return json_file
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no model at {path}: expected a folder with {METADATA_FILE} and {WEIGHTS_FILE}, or "
-            "one of these two files"
-        )
-    start = first_bytes(path)
-    refuse_pickle(path, start)
-    if start.lstrip()[:1] == b"{":
-        return path
-    json_file = path.parent / METADATA_FILE
-    if is_safetensors(path, start):
-        if not json_file.exists():
-            raise CheckpointError(
-                f"{path} holds tensors but nothing says what they mean: expected "
-                f"{METADATA_FILE} beside it, got none. Point to a model saved by se3set-ase; "
-                "weights of other programs cannot be read."
-            )
-        return json_file
-    if path.name in (WEIGHTS_FILE, METADATA_FILE) and json_file.exists():
-        return json_file  # damaged: the message about that file is the better one
-    raise CheckpointError(
-        f"{path} is not a se3set-ase model: expected a folder with {METADATA_FILE} and "
-        f"{WEIGHTS_FILE}, or one of these files; its first bytes are {start[:8]!r}"
-    )
-
-
-def _read_metadata(json_file: Path) -> ModelMetadata:
-    refuse_pickle(json_file, first_bytes(json_file))
-    try:
-        text = json_file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(
-            f"{json_file} is not readable as JSON: expected UTF-8 text, got byte "
-            f"{error.object[error.start]:#04x} at position {error.start}. {_AGAIN}"
-        ) from error
-    return ModelMetadata.from_json(text, where=str(json_file), package_version=__version__)
-
-
-def _read_weights(path: Path, expected: WeightsFile, json_file: Path) -> dict[str, torch.Tensor]:
-    import safetensors
-    import safetensors.torch
-
-    if not path.exists():
-        raise CheckpointError(
-            f"{json_file} names the weights {path.name!r}, but there is no such file beside it. "
-            "A model is a folder: copy it whole."
-        )
-    content = path.read_bytes()
-    refuse_pickle(path, content[:16])
-    if len(content) < expected.n_bytes:
-        raise CheckpointError(
-            f"{path} is truncated: expected {expected.n_bytes} bytes, got {len(content)}. {_AGAIN}"
-        )
-    if not is_safetensors(path, content[:16]):
-        raise CheckpointError(
-            f"{path} is damaged or of another kind: expected the header of a safetensors file, "
-            f"got the bytes {content[:8]!r}. {_AGAIN}"
-        )
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected.sha256:
-        raise CheckpointError(
-            f"{path} is not the file that {json_file.name} describes: expected sha256 "
-            f"{expected.sha256} ({expected.n_bytes} bytes), got {digest} ({len(content)} bytes). "
-            f"It is damaged, of another model, or saving it was interrupted. {_AGAIN}"
-        )
-    try:
-        return safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}. {_AGAIN}") from error

@@ -22,6 +22,7 @@ settings.load_profile("se3set")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fuzz", type=int, default=60, help="random inputs of each fuzzing test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ MAX_LINES = 350
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"metadata"}),
     frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text"}),
-    frozenset({"drawing", "published_recipe", "tasks"}),
+    frozenset({"checkpoint_files", "drawing", "published_recipe", "tasks"}),
     frozenset({"fragments", "picture", "viewer"}),
     frozenset({"outcomes"}),
     frozenset({"mixing"}),

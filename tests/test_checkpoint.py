@@ -392,6 +392,27 @@ def test_unknown_and_missing_configuration_keys(folder: Path, entry: str) -> Non
     refused(folder, rf"the entry '{entry}' is incomplete: missing \[")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["atomic_energies"].__setitem__(0, c["atomic_energies"][0] + 0.01),
+        lambda c: c.update(scale=1.71),
+        lambda c: c["hypergraph"].update(cutoff=4.6),
+        lambda c: c.update(charges=[0, 1]),
+    ],
+)
+def test_entries_that_would_change_an_energy_silently(
+    folder: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    edit(folder, change)
+    refused(folder, "is not what its weights were saved with: expected unchanged entries elements")
+
+
+def test_what_is_said_about_a_model_may_be_edited(folder: Path) -> None:
+    edit(folder, lambda c: c.update(description="Another.", limits=["None."], name="other"))
+    assert load_checkpoint(folder)[1].limits == ("None.",)
+
+
 def test_unknown_architecture(folder: Path) -> None:
     edit(folder, lambda c: c["network"].update(architecture="mace"))
     refused(folder, r"expected architecture to be one of .*, got 'mace'")

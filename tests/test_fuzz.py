@@ -1,0 +1,175 @@
+"""Random input, most of it bad: a clear error or the right number, and nothing else.
+
+    pytest tests/test_fuzz.py --fuzz 10000
+
+Inputs are drawn with a seed each, which a failure names.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import InputError
+from ase.io import read, write
+from paths import acetylacetone
+from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner
+from untrained import Make
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint import CheckpointError, load_checkpoint
+from se3set_ase.cli import app
+
+#: Of the largest number at hand, between equivalent geometries, float64.
+SAME = 1e-9
+#: Coordinates that somebody's script might produce.
+ODD = (0.0, -0.0, 1e-300, 1e-12, 1e6, 1e15, 1e300, math.inf, -math.inf, math.nan)
+ODD_VALUES: tuple[Any, ...] = (0, 1, -1, 2.5, "1", "one", None, math.nan, [1], True, np.int64(1))
+ODD_BYTES = (b"", b"nan", b"-", b"\n", b"\x00", b"1e999", b"99999999", b"{", b'"', b"\xff", b"0.5")
+
+
+def seeds(request: pytest.FixtureRequest) -> range:
+    return range(request.config.getoption("--fuzz"))
+
+
+def any_structure(rng: np.random.Generator) -> Atoms:
+    """One to twelve atoms, mostly of the model's elements, with something odd in every other."""
+    n = int(rng.integers(1, 13))
+    numbers = rng.choice([1, 6, 8], n)
+    positions = rng.uniform(0.3, 3.0) * rng.normal(size=(n, 3)) * n ** (1 / 3)
+    atoms = Atoms(numbers, positions)
+    kind = rng.integers(12)
+    i, x = int(rng.integers(n)), int(rng.integers(3))
+    if kind == 0:
+        atoms.positions[i, x] = rng.choice(ODD)
+    elif kind == 1:
+        atoms.positions[i] = atoms.positions[rng.integers(n)] + rng.choice([0.0, 1e-12, 1e-3, 0.1])
+    elif kind == 2:
+        atoms.numbers[i] = rng.choice([0, 2, 7, 26, 118])
+    elif kind == 3:
+        atoms.pbc = rng.integers(0, 2, 3).astype(bool)
+        atoms.cell = rng.choice([0.0, 5.0, 20.0]) * np.eye(3)
+    elif kind == 4:
+        atoms.info[str(rng.choice(["charge", "spin_multiplicity", "spin"]))] = ODD_VALUES[
+            rng.integers(len(ODD_VALUES))
+        ]
+    elif kind == 5:
+        atoms.set_initial_charges(rng.choice([0.0, 0.3, 1.0, math.nan], n))
+    elif kind == 6:
+        atoms.set_initial_magnetic_moments(rng.choice([0.0, 1.0, math.nan], n))
+    elif kind == 7:
+        atoms.positions[:, x] = 0.0  # flat
+    elif kind == 8:
+        atoms.positions[:, :2] = 0.0  # on a line
+    return atoms
+
+
+def test_structures(make: Make, request: pytest.FixtureRequest) -> None:
+    """What has an energy has the same one turned, renumbered, and by a calculator fresh from it."""
+    used = make()
+    answered = refused = 0
+    for seed in seeds(request):
+        rng = np.random.default_rng(seed)
+        atoms = any_structure(rng)
+        before = atoms.copy()
+        why = ""
+        try:
+            atoms.calc = used
+            energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        except InputError as error:
+            why = str(error)
+        if why:
+            refused += 1
+            assert "expected" in why, f"seed {seed}: {why}"
+            assert not used.results
+        else:
+            answered += 1
+            assert np.isfinite(energy), f"seed {seed}"
+            assert np.isfinite(forces).all(), f"seed {seed}"
+            order, turn = rng.permutation(len(atoms)), Rotation.random(random_state=rng)
+            other = Atoms(atoms.numbers[order], turn.apply(atoms.positions[order]) + 1.0)
+            other.calc = make()
+            size = max(1.0, abs(energy), float(np.abs(forces).max()))
+            message = f"seed {seed}"
+            assert abs(other.get_potential_energy() - energy) < SAME * size, message
+            turned = turn.apply(forces[order])
+            assert np.abs(other.get_forces() - turned).max() < SAME * size, message
+        assert np.array_equal(before.positions, atoms.positions, equal_nan=True)
+    assert min(answered, refused) > len(seeds(request)) // 10
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """A few bytes lost, changed or added, or cut off."""
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(len(content) + 1))
+        kind = rng.integers(5)
+        if kind == 0:
+            content = content[:at]
+        elif kind == 1:
+            content = content[:at] + content[at + int(rng.integers(1, 40)) :]
+        elif kind == 2:
+            content = content[:at] + ODD_BYTES[rng.integers(len(ODD_BYTES))] + content[at:]
+        elif kind == 3:
+            content = content[:at] + bytes([rng.integers(256)]) + content[at + 1 :]
+        else:
+            content = content[:at] + content[at // 2 : at] + content[at:]
+    return content
+
+
+def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The command line tells what is wrong, or shows the fragments of what ASE reads."""
+    whole = tmp_path / "whole.xyz"
+    write(whole, acetylacetone(), format="extxyz")
+    content = whole.read_bytes()
+    path = tmp_path / "fuzzed.xyz"
+    told = shown = 0
+    for seed in seeds(request):
+        path.write_bytes(damaged(content, np.random.default_rng(seed)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ASE's reader
+            result = CliRunner().invoke(app, ["fragments", str(path)])
+        assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}"
+        assert "Traceback" not in result.output, f"seed {seed}"
+        if result.exit_code == 2:
+            told += 1
+            assert len(result.output) > 20, f"seed {seed}: {result.output}"
+        else:
+            shown += 1
+            assert isinstance(read(path), Atoms)
+    assert min(told, shown) > 0
+
+
+def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A damaged model is refused, or is the same one."""
+    calc = SE3SetCalculator(saved)
+    atoms = Atoms("CO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.2]])
+    atoms.calc = calc
+    energy = atoms.get_potential_energy()
+    files = sorted(path for path in saved.iterdir() if path.suffix != ".md")
+    refused = 0
+    for seed in seeds(request):
+        rng = np.random.default_rng(seed)
+        folder = tmp_path / "model"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(saved, folder)
+        name = files[rng.integers(len(files))].name
+        (folder / name).write_bytes(damaged((saved / name).read_bytes(), rng))
+        why = ""
+        try:
+            load_checkpoint(folder)
+        except CheckpointError as error:
+            why = str(error)
+        if why:
+            refused += 1
+            assert name in why, f"seed {seed}: {why}"
+        else:
+            atoms.calc = SE3SetCalculator(folder)
+            assert atoms.get_potential_energy() == energy, f"seed {seed}"
+    assert refused > len(seeds(request)) // 2
