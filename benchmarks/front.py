@@ -54,6 +54,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "3 blocks": {"network": {"blocks": 3}},
     "cutoff 4 A": {"hypergraph": {"cutoff": 4.0, "reach": 3.5}},
     "cutoff 6 A": {"hypergraph": {"cutoff": 6.0}},
+    "6 radial functions": {"network": {"radial_functions": 6}},
+    "4 radial functions": {"network": {"radial_functions": 4}},
     "16 radial functions": {"network": {"radial_functions": 16}},
     "radial network of 32": {"network": {"radial_hidden": 32}},
     "1 head": {"network": {"heads": 1}},
@@ -205,19 +207,31 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:
-    """Force error at 300 K and 600 K over the time of a call."""
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    for axes, kelvin in zip(figure.subplots(1, 2), ("300", "600"), strict=True):
-        for row in rows:
+    """Force error at 300 K and 600 K over the time of a call; points are numbered."""
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    *plots, names = figure.subplots(1, 3, width_ratios=(2, 2, 1.1))
+    for axes, kelvin in zip(plots, ("300", "600"), strict=True):
+        for number, row in enumerate(rows, 1):
             x, y = float(row["ms_27_atoms"]), float(row[f"forces_rmse_{kelvin}K_meV_A"])
             chosen = row["variant"] == "default"
-            axes.plot(x, y, "o", color="#0072B2" if chosen else "#999999", ms=8 if chosen else 5)
-            axes.annotate(row["variant"], (x, y), (4, 3), textcoords="offset points", fontsize=7)
-        axes.margins(x=0.4)  # for the names
+            colour, layer = ("#0072B2", 5) if chosen else ("#BBBBBB", 3)
+            axes.plot(x, y, "o", color=colour, ms=13, zorder=layer)
+            axes.annotate(
+                str(number),
+                (x, y),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if chosen else "black",
+                zorder=layer + 1,
+            )
         axes.set_title(f"{kelvin} K, {rows[0]['epochs']} epochs", fontsize=10)
         axes.set_xlabel("ms per call, 27 atoms, eager")
         axes.set_ylabel("force RMSE, meV/Å")
         axes.spines[["top", "right"]].set_visible(False)
+    names.set_axis_off()
+    text = "\n".join(f"{number:2d}  {row['variant']}" for number, row in enumerate(rows, 1))
+    names.text(0.0, 1.0, text, va="top", fontsize=9, linespacing=1.5)
     figure.savefig(path, dpi=150)
 
 
