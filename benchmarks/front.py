@@ -56,6 +56,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cutoff 6 A": {"hypergraph": {"cutoff": 6.0}},
     "6 radial functions": {"network": {"radial_functions": 6}},
     "4 radial functions": {"network": {"radial_functions": 4}},
+    "3 radial functions": {"network": {"radial_functions": 3}},
+    "4 radial functions, cutoff 6 A": {
+        "network": {"radial_functions": 4},
+        "hypergraph": {"cutoff": 6.0},
+    },
     "16 radial functions": {"network": {"radial_functions": 16}},
     "radial network of 32": {"network": {"radial_hidden": 32}},
     "1 head": {"network": {"heads": 1}},

@@ -1,12 +1,13 @@
 """Which geometries are worth a label that costs: at random first, then where a committee disagrees.
 
-    python models/organic/choose.py runs/organic/structures-train.xyz --number 2000 --largest 16
-    python models/organic/choose.py runs/organic/structures-train.xyz --number 3000 --largest 24 \\
+    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 2000 --largest 16
+    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 3000 --largest 24 \\
         --committee runs/organic-1/model runs/organic-2/model --without runs/organic/chosen-1.xyz
 
 Without a committee every molecule gets its turn before one gets its second, the kinds of geometry
 at random. With one, a geometry is worth the largest uncertainty of a force in it, divided by what
-its label costs, and no molecule gets more than its share.
+its label costs, and no molecule gets more than its share. Geometries with a long force by GFN2-xTB
+are left out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ COST_EXPONENT = 2.0
 PAIR_COUNTS = 3
 #: Most geometries of one molecule that a committee may choose.
 SHARE = 8
+#: Longest force of GFN2-xTB in what is chosen, eV/Angstrom.
+LONGEST = 15.0
 #: Beyond this a committee says that a geometry is absurd, eV/Angstrom.
 ABSURD = 20.0
 BATCH = 64
@@ -49,13 +52,17 @@ def main() -> None:
     frames = [
         atoms
         for atoms in iread(arguments.frames, ":")
-        if len(atoms) <= most_atoms(atoms, arguments.largest) and fingerprint(atoms) not in before
+        if len(atoms) <= most_atoms(atoms, arguments.largest)
+        and np.linalg.norm(atoms.get_forces(), axis=1).max() < LONGEST
+        and fingerprint(atoms) not in before
     ]
     rng = np.random.default_rng(arguments.seed)
     if arguments.committee:
         chosen = by_doubt(frames, arguments.committee, arguments.number)
     else:
         chosen = in_turn(frames, arguments.number, rng)
+    for atoms in chosen:
+        atoms.calc = None  # the labels are another method's
     write(arguments.output, chosen, format="extxyz")
     kinds = Counter(atoms.info["kind"] for atoms in chosen)
     molecules = len({atoms.info["smiles"] for atoms in chosen})
