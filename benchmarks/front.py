@@ -57,6 +57,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "6 radial functions": {"network": {"radial_functions": 6}},
     "4 radial functions": {"network": {"radial_functions": 4}},
     "3 radial functions": {"network": {"radial_functions": 3}},
+    "2 radial functions": {"network": {"radial_functions": 2}},
+    "3 radial functions, mean absolute errors": {
+        "network": {"radial_functions": 3},
+        "training": {"loss": "l2mae"},
+    },
     "4 radial functions, cutoff 6 A": {
         "network": {"radial_functions": 4},
         "hypergraph": {"cutoff": 6.0},
