@@ -17,13 +17,16 @@ SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint format mypy pytest wheel-test install clean clean-all
+.PHONY: help demo docs test test-slow lint format mypy pytest wheel-test install clean clean-all
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(VENV)/.installed  ## relax acetylacetone and run MD; writes demo-output/
 	$(BIN)/python examples/demo.py
+
+docs: $(VENV)/.docs  ## the documentation site, in site/
+	$(BIN)/python -m mkdocs build --strict
 
 test: lint wheel-test pytest  ## set up everything for the tests and run them all
 
@@ -47,7 +50,7 @@ install: $(VENV)/.installed  ## the package, editable, in $(VENV)
 wheel-test: $(WHEEL_VENV)/.tested  ## a wheel, built and installed where no compiler is, has its models
 
 clean:  ## remove what was built and written, but not the virtual environments
-	rm -rf build dist demo-output .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build dist site demo-output .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find se3set_ase tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean  ## the virtual environments too
@@ -67,6 +70,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[label,train,torch-sim,ipi,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev .ci/install_scatter

@@ -77,7 +77,7 @@ class Weights(NamedTuple):
     fragment: Tensor
     """(F,) W_f."""
     reach: Tensor
-    """(H,) 1 - prod_{j in f} (1 - s(d_ij)) at the owner i, 1 if it is a member of f."""
+    """(H,) :func:`any_of` sum_{j in f} s(d_ij) at the owner i, 1 if it is a member of f."""
     hyperedge: Tensor
     """(H,) u_if: W_f times that."""
     edge: Tensor
