@@ -50,7 +50,8 @@ class LightConfig:
     channels : scalars, vectors and tensors of each atom and hyperedge.
     blocks : V2E-E2V rounds.
     heads : groups of channels that share an attention gate.
-    radial_functions : Bessel functions of each edge length.
+    radial_functions : Bessel functions of each edge length. Few: what they cannot tell apart the
+        network need not learn, and more fit the training data alone (docs/front.csv).
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
     edge_paths : couplings of a member's features with the edge, 9 or 14, see
@@ -64,7 +65,7 @@ class LightConfig:
     channels: int = 64
     blocks: int = 2
     heads: int = 8
-    radial_functions: int = 8
+    radial_functions: int = 3
     radial_hidden: int = 64
     readout_hidden: int = 32
     edge_paths: int = EDGE_PATHS
