@@ -13,7 +13,7 @@ from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-TINY = {"channels": 4, "heads": 2, "blocks": 2, "radial_hidden": 8}
+TINY = {"channels": 4, "heads": 2, "blocks": 2, "radial_functions": 8, "radial_hidden": 8}
 
 WATER = Atoms("OH2", [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 HYDROXYL = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]])
