@@ -119,7 +119,7 @@ def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
             LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: another cluster may be here
                 silence_logs="ERROR",
                 memory_limit=0,  # none: it would stop a program that needs more than its share
             )

@@ -24,7 +24,7 @@ def tiny_model(seed: int = 7, *, channels: int = 8, dtype: torch.dtype = torch.f
         return SE3Set(
             elements=(1, 6, 8),
             hypergraph=HypergraphConfig(cutoff=4.5),
-            network=LightConfig(channels=channels, blocks=1, heads=2),
+            network=LightConfig(channels=channels, blocks=1, heads=2, radial_functions=8),
             atomic_energies=ATOMIC_ENERGIES,
             shifts=(0.1, 0.2, 0.3),
             scale=1.7,
