@@ -244,9 +244,13 @@ def test_refused_where_it_cannot_be_done(
     with pytest.raises(compiled.CompilationError, match="expected the light network"):
         compiled.compiled(published)
     monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/compiler",))
-    with pytest.raises(CalculatorSetupError, match="expected a C\\+\\+ compiler"):
+    # Not by monkeypatch, which would leave torch without this setting.
+    with (
+        torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}),
+        pytest.raises(CalculatorSetupError, match="expected a C\\+\\+ compiler"),
+    ):
         make(compile=True)
+    assert torch._inductor.config.cpp.cxx
     assert not list(tmp_path.glob("*.pt2"))
 
 
