@@ -1,6 +1,8 @@
 """Isolated atoms, for the atomic energies of both levels: isolated_atoms.xyz, and -gfn2.xyz.
 
-python models/organic/atoms.py        # half a minute
+    python models/organic/atoms.py        # half a minute
+
+Ground states of the free atoms; what organic-gfn2 and organic are trained with.
 """
 
 from __future__ import annotations
