@@ -83,8 +83,7 @@ class Committee:
                     "Take the model again from where it came from."
                 )
         self._known = set(self.calibration.environments)
-        self._numbers = np.empty(0, dtype=np.int64)
-        self._bonds: frozenset[tuple[int, int]] = frozenset()
+        self._last: WeightedHypergraph | None = None
 
     @cached_property
     def others(self) -> list[Potential]:
@@ -126,17 +125,18 @@ class Committee:
 
         The uncertainty is looked at where a molecule is new, the bonds whenever they change.
         """
-        hypergraph = prediction.hypergraph
+        hypergraph, last = prediction.hypergraph, self._last
+        self._last = hypergraph
+        new = last is None or not np.array_equal(last.numbers, hypergraph.numbers)
+        if last is not None and not new and last.decisions() == hypergraph.decisions():
+            return []  # as in nearly every step of a run
         name, told = self.first.metadata.name, []
-        new = not np.array_equal(self._numbers, hypergraph.numbers)
-        if new or hypergraph.decided_bonds != self._bonds:
-            self._numbers, self._bonds = hypergraph.numbers, hypergraph.decided_bonds
-            if unseen := sorted(environments(hypergraph) - self._known):
-                self._known.update(unseen)
-                told.append(
-                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
-                    "energies and forces there are a guess"
-                )
+        if unseen := sorted(environments(hypergraph) - self._known):
+            self._known.update(unseen)
+            told.append(
+                f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
+                "energies and forces there are a guess"
+            )
         if new:
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
