@@ -6,8 +6,9 @@
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
 Normal modes and relaxations are those of the MMFF94 force field, the hot run is GFN2-xTB's; every
-number is drawn with the seed of its molecule. Writes structures-PART.xyz, which ``se3set-ase
-label`` takes; frames carry SMILES and kind.
+number is drawn with the seed of its molecule and of the round, so that ``--round 2`` makes as many
+others. Writes structures-PART-ROUND.xyz, which ``se3set-ase label`` takes; frames carry SMILES and
+kind. A stopped run goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed
 from ase.data import covalent_radii, vdw_radii
 from ase.io import write
+from ase.io.extxyz import key_val_str_to_dict
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from rdkit import Chem, RDLogger
@@ -54,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/organic"))
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--molecules", type=int, help="the first so many of each part alone")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -64,26 +67,43 @@ def main() -> None:
         partners = [row["smiles"] for row in here]
         small = [row["smiles"] for row in here if int(row["atoms"]) <= SMALL]
         small_first = [row["smiles"] for row in sorted(here, key=lambda row: int(row["atoms"]))]
-        path = arguments.output / f"structures-{part}.xyz"
+        path = arguments.output / f"structures-{part}-{arguments.round}.xyz"
         if path.exists():
             continue
         half = path.with_suffix(".part")
-        half.unlink(missing_ok=True)
+        done = finished(half)
+        chosen = [s for s in small_first[: arguments.molecules] if s not in done]
+        job = partial(structures, round_=arguments.round, partners=partners, small=small)
         with ProcessPoolExecutor(arguments.processes) as pool:
-            chosen = small_first[: arguments.molecules]
-            jobs = pool.map(
-                partial(structures, partners=partners, small=small), chosen, chunksize=4
-            )
+            jobs = pool.map(job, chosen, chunksize=4)
             for frames in tqdm(jobs, part, len(chosen), disable=None):
                 if frames:
                     write(half, frames, format="extxyz", append=True)
         half.replace(path)
 
 
-def structures(smiles: str, partners: list[str], small: list[str]) -> list[Atoms]:
+def finished(half: Path) -> set[str]:
+    """Molecules that a stopped run wrote; of the last one, perhaps torn, the frames are dropped."""
+    if not half.exists():
+        return set()
+    lines = half.read_text().splitlines(keepends=True)
+    starts: dict[str, int] = {}  # the line at which each molecule begins
+    at = 0
+    while at < len(lines) and at + int(lines[at]) + 2 <= len(lines):
+        starts.setdefault(key_val_str_to_dict(lines[at + 1])["smiles"], at)
+        at += int(lines[at]) + 2
+    if not starts:
+        return set()
+    _, last = starts.popitem()
+    half.write_text("".join(lines[:last]))
+    return set(starts)
+
+
+def structures(smiles: str, round_: int, partners: list[str], small: list[str]) -> list[Atoms]:
     """All geometries of one molecule, and of pairs of it with random others."""
     RDLogger.DisableLog("rdApp.*")
-    rng = np.random.default_rng(int(hashlib.sha256(smiles.encode()).hexdigest()[:16], 16))
+    key = smiles if round_ == 1 else f"{smiles} {round_}"
+    rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16))
     molecule = embedded(smiles, rng, CONFORMERS)
     if molecule is None:
         return []
