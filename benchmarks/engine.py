@@ -26,7 +26,7 @@ from ase.build import molecule
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
-from machine import about, write_rows
+from machine import about, resident_kB, write_rows
 from systems import graphene_flake, peptide_helix, water_cluster
 
 from se3set_ase import SE3SetCalculator
@@ -216,12 +216,6 @@ def one_call(atoms: Atoms) -> dict[str, float]:
         "call_ms": 1e3 * min(times),
         "memory_MB": max(memory) / 1024,  # beyond what the process had before the call
     }
-
-
-def resident_kB(what: str) -> int:
-    """Memory of this process, now (VmRSS) or at most (VmHWM); Linux."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{what}:")[1].split()[0])
 
 
 def slope(sizes: list[float], values: list[float]) -> float:

@@ -36,3 +36,9 @@ def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
         writer = csv.DictWriter(file, fieldnames=columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def resident_kB(what: str) -> int:
+    """Memory of this process, now (VmRSS) or at most (VmHWM); Linux."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{what}:")[1].split()[0])

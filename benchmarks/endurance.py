@@ -1,0 +1,71 @@
+"""A long run: memory and time per step must not grow.
+
+    python benchmarks/endurance.py                  # a million steps: an hour on one idle core
+    python benchmarks/endurance.py --steps 200000
+
+Langevin dynamics of acetylacetone at 300 K by ASE, compiled, float32, steps of 0.5 fs, with the log
+of refragmentation. Writes a row for every block of steps to endurance.csv as it goes, and tells how
+memory and time per step grew over the second half of the run, by least squares. The log keeps the
+last 100,000 events, some 30 MB when it is full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import units
+from ase.io import read
+from ase.md.langevin import Langevin
+from machine import about, resident_kB, write_rows
+from tqdm import trange
+
+from se3set_ase import SE3SetCalculator
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Run, tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="acac")
+    parser.add_argument("--molecule", type=Path, default=ROOT / "examples" / "acetylacetone.xyz")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--block", type=int, default=5_000)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "endurance.csv")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    atoms = read(arguments.molecule)
+    atoms.calc = SE3SetCalculator(arguments.model, device="cpu", dtype="float32", compile=True)
+    rng = np.random.default_rng(0)
+    dynamics = Langevin(
+        atoms, 0.5 * units.fs, temperature_K=300, friction=0.01 / units.fs, fixcm=False, rng=rng
+    )
+    dynamics.run(1_000)  # what is loaded and listed once is not what is measured
+    rows: list[dict[str, object]] = []
+    for block in trange(arguments.steps // arguments.block, unit="block", disable=None):
+        wall, processor = time.perf_counter(), time.process_time()
+        dynamics.run(arguments.block)
+        row = {
+            "steps": (block + 1) * arguments.block,
+            "wall_ms_per_step": 1000 * (time.perf_counter() - wall) / arguments.block,
+            "processor_ms_per_step": 1000 * (time.process_time() - processor) / arguments.block,
+            "resident_MB": resident_kB("VmRSS") / 1024,
+            "events": atoms.calc.event_log.n_events,
+            "temperature_K": atoms.get_temperature(),
+            "model": arguments.model,
+        }
+        rows.append({**row, **about()})
+        write_rows(arguments.output, rows)
+    half = rows[len(rows) // 2 :]
+    for key in ("resident_MB", "processor_ms_per_step"):
+        values = np.array([float(row[key]) for row in half])
+        slope = np.polyfit([float(row["steps"]) / 1e6 for row in half], values, 1)[0]
+        print(f"{key}: {values.mean():.4g}, grows by {slope:+.3g} in a million steps")
+
+
+if __name__ == "__main__":
+    main()
