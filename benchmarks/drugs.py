@@ -1,0 +1,176 @@
+"""25 drugs that no training saw: relaxed by three optimisers, run hot, and at constant energy.
+
+    pip install '.[label]'
+    python benchmarks/drugs.py --processes 2           # hours
+    python benchmarks/drugs.py runs/organic/model      # another model
+    python benchmarks/drugs.py --dft                   # adds minima of the five smallest: an hour
+
+Each molecule (models/organic/drugs.smi) is embedded by RDKit and relaxed by MMFF94, the lowest of
+ten; that is what the optimisers of ASE begin with. Runs are compiled, float32. Minima are compared
+with those that GFN2-xTB and wB97X/6-31G(d) reach from the model's own, by the root mean square
+distance of all atoms after superposition. Writes drugs.csv; a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import minimize_rotation_and_translation
+from ase.calculators.calculator import Calculator, all_changes
+from machine import about, write_rows
+from rdkit import Chem, RDLogger
+from rdkit.Chem import AllChem
+from tblite.ase import TBLite
+from tqdm import tqdm
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.label.labellers import Labeller, make_labeller
+from se3set_ase.simulate import DynamicsResult, md, relax
+
+ROOT = Path(__file__).parents[1]
+DRUGS = ROOT / "models" / "organic" / "drugs.smi"
+OPTIMIZERS = ("BFGS", "LBFGS", "FIRE2")
+FMAX, STEPS = 0.01, 250
+#: Name, kelvin, steps, step (fs), ensemble.
+RUNS = (
+    ("50 ps at 300 K", 300.0, 50_000, 1.0, "langevin"),
+    ("10 ps at 500 K", 500.0, 10_000, 1.0, "langevin"),
+    ("nve", 300.0, 20_000, 0.5, "nve"),
+)
+#: Drugs with a minimum by density functional theory: so many of the smallest.
+DFT, DFT_LEVEL = 5, "wB97X/6-31G(d)"
+
+
+def main() -> None:
+    """Every drug that the table lacks, then the minima by density functional theory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="organic")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--dft", action="store_true")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "drugs.csv")
+    arguments = parser.parse_args()
+    drugs = dict(line.split()[::-1] for line in DRUGS.read_text().splitlines())
+    rows: dict[str, dict[str, object]] = {}
+    if arguments.output.exists():
+        with arguments.output.open(newline="") as file:
+            rows = {row["drug"]: dict(row) for row in csv.DictReader(file)}
+    job: Callable[[str], dict[str, object]] = partial(measure, model=arguments.model)
+    todo = [name for name in drugs if name not in rows]
+    if arguments.dft:
+        job = partial(dft_minimum, model=arguments.model)
+        smallest = sorted(rows, key=lambda name: int(str(rows[name]["atoms"])))[:DFT]
+        todo = [name for name in smallest if not rows[name].get("rmsd_to_dft_A")]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        jobs = {pool.submit(job, drugs[name]): name for name in todo}
+        for done in tqdm(as_completed(jobs), total=len(jobs), disable=None):
+            name = jobs[done]
+            rows[name] = {"drug": name, **rows.get(name, {}), **done.result()}
+            write_rows(arguments.output, list(rows.values()))
+    for optimizer in OPTIMIZERS:
+        steps = [int(str(row[f"{optimizer}_steps"])) for row in rows.values()]
+        n = sum(str(row[f"{optimizer}_converged"]) == "True" for row in rows.values())
+        print(f"{optimizer}: {n} of {len(rows)}, {np.median(steps)} steps (median), {max(steps)}")
+
+
+def measure(smiles: str, model: str) -> dict[str, object]:
+    """Everything of one drug but density functional theory."""
+    torch.set_num_threads(1)
+    start = embedded(smiles)
+    row: dict[str, object] = {"model": model, "atoms": len(start)}
+    for optimizer in OPTIMIZERS:
+        atoms = start.copy()
+        atoms.calc = SE3SetCalculator(model, device="cpu")
+        found = relax(atoms, fmax=FMAX, steps=STEPS, optimizer=optimizer)
+        row[f"{optimizer}_converged"] = found.converged
+        row[f"{optimizer}_steps"] = found.n_steps
+        row[f"{optimizer}_energy_eV"] = found.energy[-1]
+        if optimizer == "LBFGS":
+            minimum = atoms.copy()
+    row["rmsd_to_gfn2_A"] = moved_by(minimum, TBLite(method="GFN2-xTB", verbosity=0))
+    for name, kelvin, steps, timestep, ensemble in RUNS:
+        atoms = minimum.copy()
+        atoms.calc = SE3SetCalculator(model, device="cpu", dtype="float32", compile=True)
+        atoms.get_forces()
+        before = bonds(atoms)
+        result = md(
+            atoms,
+            temperature_K=kelvin,
+            timestep=timestep,
+            steps=steps,
+            ensemble=ensemble,
+            interval=10,
+        )
+        row[f"{name}: bonds lost"] = len(before - bonds(atoms))
+        row[f"{name}: bonds broken on the way"] = broken(result)
+        row[f"{name}: mean temperature, K"] = round(float(result.temperature.mean()), 1)
+        if ensemble == "nve":
+            row["drift_meV_atom_ps"] = result.drift()
+    return {**row, **about()}
+
+
+def dft_minimum(smiles: str, model: str) -> dict[str, object]:
+    """How far the minimum is from that of density functional theory."""
+    torch.set_num_threads(1)
+    atoms = embedded(smiles)
+    atoms.calc = SE3SetCalculator(model, device="cpu")
+    relax(atoms, fmax=FMAX, steps=STEPS, optimizer="LBFGS")
+    return {"rmsd_to_dft_A": moved_by(atoms, Labelled(make_labeller(DFT_LEVEL)), fmax=0.02)}
+
+
+def embedded(smiles: str) -> Atoms:
+    """The lowest by MMFF94 of ten conformers."""
+    RDLogger.DisableLog("rdApp.*")
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMultipleConfs(molecule, 10, randomSeed=1)
+    energies = [energy for _, energy in AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)]
+    ids = [conformer.GetId() for conformer in molecule.GetConformers()]
+    lowest = molecule.GetConformer(ids[int(np.argmin(energies))])
+    return Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()], lowest.GetPositions())
+
+
+def moved_by(minimum: Atoms, calc: Calculator, fmax: float = FMAX) -> float:
+    """Root mean square distance (Angstrom) to where another method's relaxation goes from there."""
+    atoms = minimum.copy()
+    atoms.calc = calc
+    if not relax(atoms, fmax=fmax, steps=500, optimizer="BFGS").converged:
+        return float("nan")
+    minimize_rotation_and_translation(minimum, atoms)
+    return float(np.sqrt(((atoms.positions - minimum.positions) ** 2).sum(axis=1).mean()))
+
+
+def bonds(atoms: Atoms) -> frozenset[tuple[int, int]]:
+    """Those that weigh more than one half."""
+    return frozenset(atoms.calc.hypergraph.decided_bonds)
+
+
+def broken(result: DynamicsResult) -> int:
+    """Events."""
+    return sum(event.kind == "bond broken" for event in result.events)
+
+
+class Labelled(Calculator):
+    """A labeller as an ASE calculator."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, labeller: Labeller):
+        super().__init__()
+        self.labeller = labeller
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        """By one call of the labeller."""
+        super().calculate(atoms, properties, system_changes)
+        label = self.labeller(self.atoms)
+        self.results = {"energy": label.energy, "forces": label.forces}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""How the error of `organic` falls with the number of labels by density functional theory.
+
+    pip install '.[label,train]'
+    python benchmarks/learning_curve.py                    # hours on one core
+    python benchmarks/learning_curve.py --labels 500 2000
+
+Each point is models/organic/train.yaml on so many of its labels, with as many steps of training,
+measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
+`organic-gfn2` itself. Writes learning_curve.csv and .png; a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from machine import about, write_rows
+from matplotlib.figure import Figure
+from organic import DATA, column, frames_of
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.train.config import RunConfig, load_config
+from se3set_ase.train.run import train
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "models" / "organic" / "train.yaml"
+SHOWN = {
+    "forces, MAE, meV/A": "forces, meV/Å",
+    "conformers, MAE, kcal/mol": "conformers, kcal/mol",
+    "torsional barriers, MAE, kcal/mol": "torsional barriers, kcal/mol",
+}
+
+
+def main() -> None:
+    """Train, measure, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--labels", type=int, nargs="+", default=[0, 300, 1000, 3000])
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    arguments = parser.parse_args()
+    path = arguments.output / "learning_curve.csv"
+    rows: dict[int, dict[str, object]] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = {int(row["labels"]): dict(row) for row in csv.DictReader(file)}
+    for labels in arguments.labels:
+        if labels in rows:
+            continue
+        model = "organic-gfn2" if labels == 0 else trained_on(labels)
+        found = column(SE3SetCalculator(str(model), device="cpu"), DATA)
+        rows[labels] = {"labels": labels, **found, **about()}
+        write_rows(path, [rows[n] for n in sorted(rows)])
+    draw([rows[n] for n in sorted(rows)], path.with_suffix(".png"))
+
+
+def trained_on(labels: int) -> Path:
+    """The folder of the model."""
+    config = load_config(CONFIG)
+    all_labels = len(frames_of(DATA, "train"))
+    epochs = round(config.training.epochs * all_labels / labels)
+    return train(
+        RunConfig(
+            **{
+                **config.model_dump(),
+                "name": f"organic-{labels}",
+                "data": {**config.data.model_dump(), "n_train": labels, "tests": {}},
+                "training": {**config.training.model_dump(), "epochs": epochs},
+            }
+        )
+    )
+
+
+def draw(rows: list[dict[str, object]], path: Path) -> None:
+    """Errors over the number of labels; none is drawn at the left edge."""
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    for (key, title), axes in zip(SHOWN.items(), figure.subplots(1, len(SHOWN)), strict=True):
+        labels = [max(int(str(row["labels"])), 100) for row in rows]
+        axes.loglog(labels, [float(str(row[key])) for row in rows], "o-")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("labels")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
