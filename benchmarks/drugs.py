@@ -14,7 +14,7 @@ distance of all atoms after superposition. Writes drugs.csv; a run that was stop
 from __future__ import annotations
 
 import argparse
-import csv
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -25,7 +25,7 @@ import torch
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator, all_changes
-from machine import about, write_rows
+from machine import about, read_rows, weights_of, write_rows
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 from tblite.ase import TBLite
@@ -58,10 +58,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "drugs.csv")
     arguments = parser.parse_args()
     drugs = dict(line.split()[::-1] for line in DRUGS.read_text().splitlines())
-    rows: dict[str, dict[str, object]] = {}
-    if arguments.output.exists():
-        with arguments.output.open(newline="") as file:
-            rows = {row["drug"]: dict(row) for row in csv.DictReader(file)}
+    rows: dict[str, dict[str, object]] = {r["drug"]: dict(r) for r in read_rows(arguments.output)}
+    if {row["weights"] for row in rows.values()} - {weights_of(arguments.model)}:
+        parser.error(f"expected {arguments.output} to be of this model; give another name")
     job: Callable[[str], dict[str, object]] = partial(measure, model=arguments.model)
     todo = [name for name in drugs if name not in rows]
     if arguments.dft:
@@ -72,7 +71,10 @@ def main() -> None:
         jobs = {pool.submit(job, drugs[name]): name for name in todo}
         for done in tqdm(as_completed(jobs), total=len(jobs), disable=None):
             name = jobs[done]
-            rows[name] = {"drug": name, **rows.get(name, {}), **done.result()}
+            try:
+                rows[name] = {"drug": name, **rows.get(name, {}), **done.result()}
+            except Exception as error:  # costs the others nothing; tried again next time
+                print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
             write_rows(arguments.output, list(rows.values()))
     for optimizer in OPTIMIZERS:
         steps = [int(str(row[f"{optimizer}_steps"])) for row in rows.values()]
@@ -84,7 +86,7 @@ def measure(smiles: str, model: str) -> dict[str, object]:
     """Everything of one drug but density functional theory."""
     torch.set_num_threads(1)
     start = embedded(smiles)
-    row: dict[str, object] = {"model": model, "atoms": len(start)}
+    row: dict[str, object] = {"model": model, "weights": weights_of(model), "atoms": len(start)}
     for optimizer in OPTIMIZERS:
         atoms = start.copy()
         atoms.calc = SE3SetCalculator(model, device="cpu")

@@ -12,14 +12,13 @@ figure are made of what lies there, so that runs may be done one by one, or side
 from __future__ import annotations
 
 import argparse
-import csv
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase.io import read
-from machine import about, write_rows
+from machine import about, read_rows, write_rows
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -166,12 +165,6 @@ def trace(result: DynamicsResult) -> list[dict[str, object]]:
         }
         for k, (time, energy) in enumerate(zip(times, per_atom(result)[every], strict=True))
     ]
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Back from :func:`write_rows`."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def draw(folder: Path, path: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from machine import about, write_rows
+from machine import about, read_rows, write_rows
 from matplotlib.figure import Figure
 from speed import molecules
 
@@ -118,11 +118,6 @@ def main() -> None:
         write_rows(path, sorted(rows, key=lambda row: list(VARIANTS).index(row["variant"])))
         print(markdown(rows))
         draw(rows, arguments.output / "front.png")
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Of an earlier run, if there was one."""
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:

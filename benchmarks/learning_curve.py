@@ -4,7 +4,7 @@
     python benchmarks/learning_curve.py                    # hours on one core
     python benchmarks/learning_curve.py --labels 500 2000
 
-Each point is models/organic/train.yaml on so many of its labels, with as many steps of training,
+Each point is models/organic/train.yaml on so many of its labels, at random, with as many steps,
 measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
 `organic-gfn2` itself. Writes learning_curve.csv and .png; a run that was stopped goes on.
 """
@@ -12,10 +12,9 @@ measured as benchmarks/organic.py does on molecules that no training saw. The po
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-from machine import about, write_rows
+from machine import about, read_rows, weights_of, write_rows
 from matplotlib.figure import Figure
 from organic import DATA, column, frames_of
 
@@ -39,16 +38,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     path = arguments.output / "learning_curve.csv"
-    rows: dict[int, dict[str, object]] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = {int(row["labels"]): dict(row) for row in csv.DictReader(file)}
+    rows: dict[int, dict[str, object]] = {int(r["labels"]): dict(r) for r in read_rows(path)}
     for labels in arguments.labels:
         if labels in rows:
             continue
         model = "organic-gfn2" if labels == 0 else trained_on(labels)
         found = column(SE3SetCalculator(str(model), device="cpu"), DATA)
-        rows[labels] = {"labels": labels, **found, **about()}
+        rows[labels] = {"labels": labels, **found, "weights": weights_of(str(model)), **about()}
         write_rows(path, [rows[n] for n in sorted(rows)])
     draw([rows[n] for n in sorted(rows)], path.with_suffix(".png"))
 

@@ -7,12 +7,16 @@ import datetime
 import os
 import platform
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import ase
 import torch
 
 import se3set_ase
+from se3set_ase.checkpoint import load_metadata
+from se3set_ase.files import write_atomically
+from se3set_ase.registry import resolve_model
 
 
 def about() -> dict[str, object]:
@@ -32,10 +36,26 @@ def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
     """As CSV; a column that a row lacks stays empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Back from :func:`write_rows`; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights_of(model: str) -> str:
+    """The beginning of the hash of a model's weights."""
+    weights = load_metadata(resolve_model(model)).weights
+    assert weights is not None
+    return weights.sha256[:12]
 
 
 def resident_kB(what: str) -> int:

@@ -298,7 +298,7 @@ class SE3SetCalculator(Calculator):
     def forces_uncertainty(self) -> np.ndarray | None:
         """(N,) length of the error to expect of each atom's force, eV/Angstrom; as the energy's."""
         found = self._uncertainties()
-        return found and found[1]
+        return found and found[1].copy()
 
     def _uncertainties(self) -> tuple[float, np.ndarray] | None:
         if self._committee is None:

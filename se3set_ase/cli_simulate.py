@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["md", "relax"]
 
-#: Of many molecules, those that are relaxed in one batch; failures that are told.
+#: Of many molecules, at most so many are relaxed in one batch; failures that are told.
 TOGETHER, TOLD = 64, 10
 
 
@@ -69,7 +69,7 @@ def relax(
 ) -> None:
     """Relax a molecule, or each of many.
 
-    Ctrl-C keeps what was reached. Many are relaxed together; the same command goes on with those
+    Ctrl-C keeps what was reached. Many are relaxed in batches; the same command goes on with those
     that an earlier run did not come to.
     """
     check_readable(file)
@@ -88,9 +88,8 @@ def relax(
             f"expected no --trajectory and no --events for many molecules, got them for the "
             f"{len(frames)} of {file}; --last relaxes its last one"
         )
-    if overwrite:
-        output.unlink(missing_ok=True)
-        output.with_name(output.name + ".json").unlink(missing_ok=True)
+    if output.resolve() == file.resolve():
+        raise ValueError(f"expected another name for the output than that of the input, {file}")
     from se3set_ase.relaxations import Relaxation
 
     work = Relaxation(
@@ -103,7 +102,7 @@ def relax(
         steps=steps,
         optimizer=optimizer,
     )
-    _relax_each(frames, output, work, processes, scheduler)
+    _relax_each(frames, output, work, processes, scheduler, overwrite)
 
 
 def _relax_one(
@@ -138,24 +137,34 @@ def _relax_one(
 
 
 def _relax_each(
-    frames: list[Atoms], output: Path, work: Relaxation, processes: int, scheduler: str | None
+    frames: list[Atoms],
+    output: Path,
+    work: Relaxation,
+    processes: int,
+    scheduler: str | None,
+    overwrite: bool,
 ) -> None:
     from se3set_ase.potential import Potential
     from se3set_ase.simulate import checked_optimizer
-    from se3set_ase.tasks import work_on
+    from se3set_ase.tasks import Here, work_on
 
     checked_optimizer(work.optimizer, work.fmax, work.steps)
     # Here once, before any process has to: whatever is wrong with the model is told, not recorded
     # for each molecule, and what has to be compiled is.
     Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
+    if overwrite:
+        output.unlink(missing_ok=True)
+        output.with_name(output.name + ".json").unlink(missing_ok=True)
     alone = processes == 1 and scheduler is None
+    # Several for each process, that none waits for another, and little is lost by Ctrl-C.
+    per_task = min(TOGETHER, math.ceil(len(frames) / (4 * processes)))
     try:
         with (
-            ThreadPoolExecutor(1) if alone else workers(processes, scheduler) as executor,
+            Here() if alone else workers(processes, scheduler) as executor,
             progress_bar("relax", len(frames), "molecule") as progress,
         ):
             done = work_on(
-                frames, work, output, executor=executor, per_task=TOGETHER, progress=progress
+                frames, work, output, executor=executor, per_task=per_task, progress=progress
             )
     except KeyboardInterrupt:
         typer.echo("the same command goes on with the others", err=True)

@@ -23,13 +23,15 @@ from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import METADATA_FILE, load_metadata
 from se3set_ase.files import sha256_of, write_atomically
-from se3set_ase.metadata import CheckpointError
+from se3set_ase.metadata import CheckpointError, ModelMetadata
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import COMMITTEE_FILE
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
+#: Angstrom: no run moves an atom as far in a step, so that this is another geometry.
+JUMP = 0.5
 
 
 class Member(pydantic.BaseModel):
@@ -82,24 +84,31 @@ class Committee:
                     f"{file} is missing, or not the one that {COMMITTEE_FILE} names. "
                     "Take the model again from where it came from."
                 )
+            self._check_alike(load_metadata(file.parent), file)
         self._known = set(self.calibration.environments)
         self._last: WeightedHypergraph | None = None
+
+    def _check_alike(self, other: ModelMetadata, file: Path) -> None:
+        """CheckpointError for a member whose predictions cannot be compared with the first's."""
+        first = self.first.metadata
+        for what in ("elements", "hypergraph"):
+            if getattr(other, what) != getattr(first, what):
+                raise CheckpointError(f"{file}: expected the {what} of the first member")
 
     @cached_property
     def others(self) -> list[Potential]:
         """The further members, loaded when they are needed first."""
         model = self.first.model
         dtype: Any = str(model.dtype).removeprefix("torch.")
-        others = []
-        for member in self.calibration.members:
-            folder = self.folder / member.folder
-            other = Potential(folder, device=model.device, dtype=dtype)
-            if other.model.elements != model.elements:
-                raise CheckpointError(f"{folder}: expected the elements of the first member")
-            if other.metadata.hypergraph != self.first.metadata.hypergraph:
-                raise CheckpointError(f"{folder}: expected the hypergraph of the first member")
-            others.append(other)
-        return others
+        return [
+            Potential(
+                self.folder / member.folder,
+                device=model.device,
+                dtype=dtype,
+                refragment="hard" if model.hypergraph.hard else "smooth",
+            )
+            for member in self.calibration.members
+        ]
 
     def uncertainty(self, prediction: Prediction) -> tuple[float, np.ndarray]:
         """Errors to expect of a prediction of the first member.
@@ -123,12 +132,17 @@ class Committee:
     def surprises(self, prediction: Prediction) -> list[str]:
         """Why the first member's prediction is a guess: nothing, mostly; each reason once.
 
-        The uncertainty is looked at where a molecule is new, the bonds whenever they change.
+        The uncertainty is looked at where a molecule is new or has jumped, the bonds whenever they
+        change.
         """
         hypergraph, last = prediction.hypergraph, self._last
-        self._last = hypergraph
-        new = last is None or not np.array_equal(last.numbers, hypergraph.numbers)
+        new = (
+            last is None
+            or not np.array_equal(last.numbers, hypergraph.numbers)
+            or float(np.abs(last.positions - hypergraph.positions).max()) > JUMP
+        )
         if last is not None and not new and last.decisions() == hypergraph.decisions():
+            self._last = hypergraph
             return []  # as in nearly every step of a run
         name, told = self.first.metadata.name, []
         if unseen := sorted(environments(hypergraph) - self._known):
@@ -146,6 +160,7 @@ class Committee:
                     f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry, "
                     f"more than {limit:.1f} for anything like its training data"
                 )
+        self._last = hypergraph
         return told
 
 
@@ -159,14 +174,19 @@ def committee_of(path: str | os.PathLike[str], first: Potential) -> Committee | 
 def read_calibration(file: Path) -> Calibration:
     """Read and check ``committee.json``; CheckpointError if it cannot be used."""
     try:
-        content = Calibration.model_validate_json(file.read_bytes())
-    except (OSError, ValueError) as error:
+        values = json.loads(file.read_bytes())
+        # First, since another version may have other fields.
+        kind = values.get("format"), values.get("schema_version")
+        if kind != (FORMAT, SCHEMA_VERSION):
+            raise CheckpointError(
+                f"{file}: expected {FORMAT!r}, schema version {SCHEMA_VERSION}, got {kind[0]!r}, "
+                f"{kind[1]!r}"
+            )
+        content = Calibration.model_validate(values)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{file} is damaged: {error}") from error
-    if (content.format, content.schema_version) != (FORMAT, SCHEMA_VERSION):
-        raise CheckpointError(
-            f"{file}: expected {FORMAT!r}, schema version {SCHEMA_VERSION}, got "
-            f"{content.format!r}, {content.schema_version}"
-        )
     for member in content.members:
         # The names come out of a file that may be anybody's: they must not lead elsewhere.
         if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):

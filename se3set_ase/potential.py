@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import is_
 from typing import Any, Literal
 
 import numpy as np
@@ -128,8 +129,7 @@ class Potential:
         if isinstance(self.model.network, LightNetwork):
             self.model.network.by_hand = scatter == "native"
         self._mixer = FragmentMixer()
-        self._listed: Sequence[Hypergraph] = ()
-        self._collection: tuple[Evaluate, Graph] | None = None
+        self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model was made for such a system."""
@@ -257,16 +257,18 @@ class Potential:
 
     def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
         """The function to call, and its graph."""
-        same = len(hypergraphs) == len(self._listed) and all(
-            a is b for a, b in zip(hypergraphs, self._listed, strict=True)
-        )
-        if self._collection is None or not same:
-            sizes = padded(sizes_of(hypergraphs)) if self._compiled else None
-            graph = self._collate(hypergraphs, sizes)
-            function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
-            self._collection = function, graph
-            self._listed = tuple(hypergraphs)
-        return self._collection
+        last = self._last  # read once: another thread may change it
+        if (
+            last is not None
+            and len(hypergraphs) == len(last[0])
+            and all(map(is_, hypergraphs, last[0]))
+        ):
+            return last[1]
+        sizes = padded(sizes_of(hypergraphs)) if self._compiled else None
+        graph = self._collate(hypergraphs, sizes)
+        function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
+        self._last = tuple(hypergraphs), (function, graph)
+        return function, graph
 
     def _collate(self, hypergraphs: Sequence[Hypergraph], sizes: Sizes | None) -> Graph:
         return collate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from se3set_ase.checkpoint import load_metadata
 from se3set_ase.many import Relaxed, relax_many
 from se3set_ase.potential import Potential
 from se3set_ase.registry import resolve_model
-from se3set_ase.tasks import reason
+from se3set_ase.tasks import fingerprint, reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Relaxation:
         """All settings; the model by the hash of its weights, not by where it lies."""
         weights = load_metadata(resolve_model(self.model)).weights
         assert weights is not None  # load_metadata has checked it
-        where = {"device", "compile"}  # the same results
+        where = {"model", "device", "compile"}  # the same results
         settings = {k: v for k, v in asdict(self).items() if k not in where}
         return {
             "program": f"se3set-ase {__version__}",
@@ -57,7 +56,7 @@ class Relaxation:
         """Together; one by one where one of them is no molecule of the model."""
         try:
             found = self._relaxed(molecules)
-        except ValueError as error:
+        except Exception as error:  # of one of them, or of memory for all
             if len(molecules) == 1:
                 return [reason(error)]
             return [answer for atoms in molecules for answer in self([atoms])]
@@ -82,20 +81,14 @@ class Relaxation:
             "model": self.model,
             "converged": relaxed.converged,
             "n_steps": relaxed.n_steps,
-            "begun": _fingerprint(start),
+            "begun": fingerprint(start),
         }
         return relaxed.atoms
 
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
         """See :class:`se3set_ase.tasks.Work`."""
-        same = given is not None and result.info.get("begun") == _fingerprint(given)
+        same = given is not None and result.info.get("begun") == fingerprint(given)
         return "" if same else "that began elsewhere"
-
-
-def _fingerprint(atoms: Atoms) -> str:
-    """The same only for the same elements at the very same positions; no number for a reader."""
-    content = atoms.numbers.astype("<i8").tobytes() + atoms.positions.astype("<f8").tobytes()
-    return "x" + hashlib.sha256(content).hexdigest()[:15]
 
 
 @lru_cache(maxsize=1)

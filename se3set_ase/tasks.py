@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
@@ -19,6 +20,8 @@ from se3set_ase.files import write_atomically
 
 #: Tasks given to the executor and not yet done.
 WAITING = 256
+#: What the output may be called: others mean another format.
+SUFFIXES = (".xyz", ".extxyz")
 
 Answer = tuple[int, Atoms | str]
 """Number of a molecule in the input; what came out, or why nothing did."""
@@ -37,7 +40,7 @@ class Work(Protocol):
     def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
         """Results in the same order, or a reason instead; their ``info`` is added to the input's.
 
-        What it raises is the reason for all of them.
+        What it raises ends the run.
         """
 
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
@@ -70,10 +73,11 @@ def work_on(
     ``OUTPUT.json`` has the settings and the failures. Results are written as they come, so what
     was done when a run is stopped is there when the same run is started again. At the end they
     stand in the order of the input. Failures are not tried again unless they are deleted from
-    ``OUTPUT.json``.
+    ``OUTPUT.json``, or the molecule is another one now.
 
     Parameters
     ----------
+    output : ``.xyz`` or ``.extxyz``.
     executor : runs the tasks: of processes, of a dask cluster, of MPI...
     per_task : molecules that go to a process at once.
     progress : called with the number of molecules done.
@@ -81,15 +85,18 @@ def work_on(
     Raises
     ------
     ValueError : a periodic frame; an output that is of other molecules or of other work.
-    BrokenExecutor : the executor lost its processes and can't replace them.
+    FileExistsError : a file that is no output of an earlier run. FileNotFoundError : no folder.
+    Exception : whatever the executor raises once it has lost its processes; what was done by then
+        is in the output.
     """
     for index, atoms in enumerate(molecules):
         if atoms.pbc.any():
             raise ValueError(f"expected molecules, got a periodic cell in frame {index}")
     record = output.with_name(output.name + ".json")
-    failures = _earlier_failures(record, work)
+    _check_place(output, record)
+    failures = _earlier_failures(record, molecules, work)
     kept = _earlier_results(output, molecules, work)
-    _write_record(record, work, failures)
+    _write_record(record, molecules, work, failures)
     todo = [i for i in range(len(molecules)) if i not in kept and i not in failures]
     _tell(progress, len(molecules) - len(todo))
     try:
@@ -103,7 +110,7 @@ def work_on(
                     file.flush()
                 _tell(progress, 1)
     finally:
-        _write_record(record, work, failures)
+        _write_record(record, molecules, work, failures)
     done = sorted(_earlier_results(output, molecules, work).items())
     write_atomically(output, _as_text([atoms for _, atoms in done]).encode())
     return Done(n_done=len(done), n_kept=len(kept), failures=failures)
@@ -117,11 +124,12 @@ def _answers(
     per_task: int,
 ) -> Iterator[Answer]:
     """As they come. The executor never holds more than some tasks: molecules may be many."""
+    waiting = 1 if isinstance(executor, Here) else WAITING
     tasks = iter(todo[start : start + per_task] for start in range(0, len(todo), per_task))
     running: dict[Future[list[Answer]], Sequence[int]] = {}
     try:
         while True:
-            for task in islice(tasks, WAITING - len(running)):
+            for task in islice(tasks, waiting - len(running)):
                 jobs = [(i, molecules[i].copy()) for i in task]  # without a calculator
                 running[executor.submit(_work_on_some, work, jobs)] = task
             if not running:
@@ -130,10 +138,10 @@ def _answers(
                 task = running.pop(future)
                 try:
                     answers = future.result()
-                except BrokenExecutor:  # nothing else will come either
-                    raise
-                except Exception as error:  # it killed one worker after another
-                    answers = [(i, reason(error)) for i in task]
+                except Exception as error:
+                    if type(error).__name__ != "KilledWorker":  # nothing else will come either
+                        raise
+                    answers = [(i, reason(error)) for i in task]  # it killed one after another
                 yield from answers
     finally:
         for future in running:
@@ -157,18 +165,27 @@ def _as_text(frames: Sequence[Atoms]) -> str:
     return text.getvalue()
 
 
+def _check_place(output: Path, record: Path) -> None:
+    """Nobody's other file is touched, and what is written can be read again."""
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"expected an output named {' or '.join(SUFFIXES)}, got {output}")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"no folder {output.parent} to write {output.name} into")
+    if output.exists() and output.stat().st_size and not record.exists():
+        raise FileExistsError(
+            f"expected {output} to be of an earlier run, got it without {record.name}; "
+            "give another name"
+        )
+
+
 def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, Atoms]:
     """By number; a frame that was half written when the run was stopped is cut off the file."""
     if not output.exists():
         return {}
     text = output.read_text(encoding="utf-8")
     whole = _whole_frames(text)
-    if whole < len(text):
-        write_atomically(output, text[:whole].encode())
-    if not whole:
-        return {}
     earlier: dict[int, Atoms] = {}
-    for atoms in read(StringIO(text[:whole]), ":", format="extxyz"):
+    for atoms in read(StringIO(text[:whole]), ":", format="extxyz") if whole else []:
         index = int(atoms.info.get(work.index_key, -1))
         given = molecules[index] if 0 <= index < len(molecules) else None
         if misfit := work.misfit(atoms, given):
@@ -177,38 +194,81 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
                 f"{index} {misfit}; give another name"
             )
         earlier[index] = atoms
+    if whole < len(text):
+        write_atomically(output, text[:whole].encode())
     return earlier
 
 
 def _whole_frames(text: str) -> int:
     """Characters of the frames that are complete."""
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")  # as ASE does: other characters that end lines may be in a comment
     end = 0
-    while end < len(lines):
+    while end < len(lines) - 1:  # after the last newline is nothing, or a torn line
         count = lines[end].strip()
-        after = end + 2 + int(count) if count.isdigit() else len(lines) + 1
-        if after > len(lines) or not lines[after - 1].endswith("\n"):
+        after = end + 2 + int(count) if count.isdigit() else len(lines)
+        if after > len(lines) - 1:
             break
         end = after
-    return sum(map(len, lines[:end]))
+    return sum(len(line) + 1 for line in lines[:end])
 
 
-def _earlier_failures(record: Path, work: Work) -> dict[int, str]:
+def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, str]:
+    """Those of molecules that are still the same."""
     if not record.exists():
         return {}
-    earlier = json.loads(record.read_text())
-    failures = earlier.pop("failures")
+    try:
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        failures = earlier.pop("failures")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected {record} to be of an earlier run, got {type(error).__name__}: {error}; "
+            "give another name"
+        ) from error
     if earlier != _as_json(work.record()):
         raise ValueError(
             f"expected {record} to be of a run with the settings {work.record()}, got "
             f"{earlier}; give another name"
         )
-    return {int(index): why for index, why in failures.items()}
+    return {
+        int(index): failure["reason"]
+        for index, failure in failures.items()
+        if int(index) < len(molecules) and fingerprint(molecules[int(index)]) == failure["molecule"]
+    }
 
 
-def _write_record(record: Path, work: Work, failures: dict[int, str]) -> None:
-    content = {**work.record(), "failures": dict(sorted(failures.items()))}
+def _write_record(
+    record: Path, molecules: Sequence[Atoms], work: Work, failures: dict[int, str]
+) -> None:
+    told = {
+        index: {"reason": why, "molecule": fingerprint(molecules[index])}
+        for index, why in sorted(failures.items())
+    }
+    content = {**work.record(), "failures": told}
     write_atomically(record, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def fingerprint(atoms: Atoms) -> str:
+    """The same only for the same elements, positions, charges, spins and constraints."""
+    said = [atoms.info.get(key) for key in ("charge", "spin_multiplicity", "spin")]
+    arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
+    arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
+    digest = hashlib.sha256(repr((said, [c.todict() for c in atoms.constraints])).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return "x" + digest.hexdigest()[:15]  # no number for a reader of files
+
+
+class Here(Executor):
+    """Tasks are done at once, where they are submitted: Ctrl-C reaches them."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        """The future is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*arguments, **more))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def _as_json(value: Any) -> Any:

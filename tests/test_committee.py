@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,29 @@ def test_members_that_agree_have_no_doubt(tmp_path: Path) -> None:
     atoms.get_forces()
     assert atoms.calc.energy_uncertainty == pytest.approx(0.0, abs=ROUNDING)
     assert atoms.calc.forces_uncertainty == pytest.approx(np.zeros(len(atoms)), abs=ROUNDING)
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
+def test_hard_members_are_compared_with_hard_ones(tmp_path: Path) -> None:
+    """Each of the same weights: smooth ones would be found to differ."""
+    atoms = ethanol()
+    atoms.set_distance(2, 3, 1.35, fix=0)  # a bond in between
+    with pytest.warns(UserWarning, match="hard"):
+        atoms.calc = SE3SetCalculator(make(tmp_path, seeds=(1, 1, 1)), refragment="hard")
+    hard = atoms.get_potential_energy()
+    assert atoms.calc.energy_uncertainty == pytest.approx(0.0, abs=ROUNDING)
+    atoms.calc = SE3SetCalculator(tmp_path)
+    assert abs(atoms.get_potential_energy() - hard) > 1e-3  # the control
+
+
+def test_members_of_another_kind_are_told_at_once(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    model = tiny_model(1)
+    model.hypergraph = replace(model.hypergraph, cutoff=4.0)
+    save_checkpoint(folder / "member-1", model, METADATA)
+    write_calibration(folder, ["member-1"], familiar_forces=1.0)
+    with pytest.raises(CheckpointError, match="hypergraph of the first member"):
+        SE3SetCalculator(folder)
 
 
 def test_doubt_is_that_of_the_last_geometry(tmp_path: Path) -> None:
@@ -168,6 +192,13 @@ def test_far_from_the_data_is_told(tmp_path: Path) -> None:
     atoms.calc = SE3SetCalculator(make(tmp_path, familiar_forces=1e-3))
     with pytest.warns(UserWarning, match=r"may be wrong by .* eV/Angstrom at [CHO]\d"):
         atoms.get_forces()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.rattle(0.01)
+        atoms.get_forces()  # a run goes on
+    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+    with pytest.warns(UserWarning, match="may be wrong by"):
+        atoms.get_forces()  # another geometry
 
 
 def test_a_model_without_a_committee_says_so() -> None:
@@ -214,10 +245,8 @@ def test_members_of_other_elements(tmp_path: Path) -> None:
     folder = make(tmp_path / "model")
     shutil.copytree(resolve_model("acac"), folder / "other")
     write_calibration(folder, ["other"], familiar_forces=1.0)
-    atoms = ethanol()
-    atoms.calc = SE3SetCalculator(folder)
     with pytest.raises(CheckpointError, match="of the first member"):
-        atoms.get_forces()
+        SE3SetCalculator(folder)
 
 
 def test_the_registry_knows_the_committee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

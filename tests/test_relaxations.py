@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ from typer.testing import CliRunner, Result
 from se3set_ase import SE3SetCalculator
 from se3set_ase.cli import app
 from se3set_ase.console import workers
+from se3set_ase.many import Relaxed
+from se3set_ase.options import INTERRUPTED
+from se3set_ase.registry import resolve_model
 from se3set_ase.relaxations import Relaxation
 from se3set_ase.tasks import work_on
 
@@ -83,7 +88,7 @@ def test_a_stopped_run_goes_on(here: Path) -> None:
     assert "6 of 6 molecules have been relaxed; 2 were before" in result.stdout
     again = read(output, ":")
     assert [a.info["relax_index"] for a in again] == list(range(6))
-    first = read("many-relaxed.xyz", ":")
+    first = read(StringIO(whole), ":", format="extxyz")
     for one, other in zip(first, again, strict=True):
         assert one.get_potential_energy() == pytest.approx(
             other.get_potential_energy(), abs=SAME_MINIMUM
@@ -139,6 +144,77 @@ def test_options_of_one_molecule_are_refused_for_many(here: Path) -> None:
     assert relax("--last", "--steps", 2).exit_code == 0
     assert isinstance(read("many-relaxed.xyz", ":"), list)
     assert len(read("many-relaxed.xyz", ":")) == 1
+
+
+def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
+    assert relax("--steps", 1).exit_code == 0
+    before = Path("many-relaxed.xyz").read_text()
+    assert run("relax", "many.xyz", "-m", "nonsense", "--overwrite").exit_code == BAD_INPUT
+    assert relax("--optimizer", "Newton", "--overwrite").exit_code == BAD_INPUT
+    assert Path("many-relaxed.xyz").read_text() == before
+    refused = relax("--output", "many.xyz", "--overwrite")
+    assert refused.exit_code == BAD_INPUT
+    assert "another name for the output than that of the input" in refused.output
+    assert len(read("many.xyz", ":")) == 6
+
+
+def test_other_constraints_and_charges_are_other_molecules(here: Path) -> None:
+    assert relax("--steps", 1).exit_code == 0
+    for change in (
+        lambda atoms: atoms.set_constraint(FixAtoms([0])),
+        lambda atoms: atoms.info.update(charge=1),
+    ):
+        made = molecules()
+        change(made[2])
+        write("many.xyz", made)
+        refused = relax("--steps", 1)
+        assert refused.exit_code == BAD_INPUT
+        assert "frame 2 that began elsewhere" in refused.output
+
+
+def test_ctrl_c_keeps_what_was_reached(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the batches before, at once."""
+    write("many.xyz", molecules(9))
+    relaxed, calls = Relaxation._relaxed, []
+
+    def interrupted(self: Relaxation, some: Sequence[Atoms]) -> list[Relaxed]:
+        calls.append(len(some))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return relaxed(self, some)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Relaxation, "_relaxed", interrupted)
+        result = relax("--steps", 1)
+    assert result.exit_code == INTERRUPTED
+    assert "goes on with the others" in result.output
+    assert calls == [3, 3, 3]
+    assert len(read("many-relaxed.xyz", ":")) == 6
+    assert "9 of 9 molecules have been relaxed; 6 were before" in relax("--steps", 1).stdout
+
+
+def test_what_takes_a_batch_down_takes_one_molecule(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As memory does that is too short for all of them."""
+    relaxed = Relaxation._relaxed
+
+    def short(self: Relaxation, some: Sequence[Atoms]) -> list[Relaxed]:
+        if any(len(atoms) == 10 for atoms in some):
+            raise MemoryError("no more")
+        return relaxed(self, some)
+
+    monkeypatch.setattr(Relaxation, "_relaxed", short)
+    result = relax("--steps", 1)
+    assert "4 of 6 molecules have been relaxed" in result.stdout
+    assert "molecule 1 has not: MemoryError: no more" in result.stdout
+
+
+def test_a_model_may_move(here: Path) -> None:
+    assert relax("--steps", 1).exit_code == 0
+    shutil.copytree(resolve_model("gfn2"), "elsewhere")
+    again = run("relax", "many.xyz", "-m", "elsewhere", "--fmax", FMAX, "--steps", 1)
+    assert "6 of 6 molecules have been relaxed; 6 were before" in again.stdout
 
 
 def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--largest", type=int, default=40, help="atoms")
-    parser.add_argument("--committee", nargs="*", default=[], help="models")
+    parser.add_argument("--committee", nargs="+", default=[], help="models")
     parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -56,6 +56,8 @@ def main() -> None:
         and np.linalg.norm(atoms.get_forces(), axis=1).max() < LONGEST
         and fingerprint(atoms) not in before
     ]
+    if len(arguments.committee) == 1:
+        parser.error("expected at least two models for a committee, got one")
     rng = np.random.default_rng(arguments.seed)
     if arguments.committee:
         chosen = by_doubt(frames, arguments.committee, arguments.number)
@@ -96,7 +98,8 @@ def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> lis
         for atoms, *found in zip(batch, *forces, strict=True):
             spread = np.sqrt(np.var(found, axis=0, ddof=1).sum(axis=-1)).max()
             worth.append(spread / len(atoms) ** COST_EXPONENT if spread < ABSURD else 0.0)
-    return list(with_shares([frames[i] for i in np.argsort(worth)[::-1]], number))
+    doubtful = [frames[i] for i in np.argsort(worth)[::-1] if worth[i] > 0.0]
+    return list(with_shares(doubtful, number))
 
 
 def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import minimize_rotation_and_translation
 from ase.constraints import FixInternals
 from ase.io import write
 from ase.optimize import BFGS
 from rdkit import Chem
-from rdkit.Chem import AllChem
+from rdkit.Chem import AllChem, rdMolAlign
 from tblite.ase import TBLite
 from tqdm import tqdm
 
@@ -92,8 +91,8 @@ def relaxed(atoms: Atoms) -> Atoms:
     """By GFN2-xTB; constraints of the atoms hold, and are gone afterwards."""
     atoms = atoms.copy()
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-    BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
-    return Atoms(atoms.numbers, atoms.positions)
+    converged = BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+    return Atoms(atoms.numbers, atoms.positions, info={"converged": bool(converged)})
 
 
 def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
@@ -107,28 +106,31 @@ def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
 
 def conformers(smiles: str) -> list[Atoms]:
     """Different minima of GFN2-xTB, from different ones of MMFF94, as they come."""
-    starts = different(embedded(smiles, EMBEDDINGS)[1])
-    kept = different([relaxed(start) for start in starts])
+    molecule, embeddings = embedded(smiles, EMBEDDINGS)
+    minima = [relaxed(start) for start in different(molecule, embeddings)]
+    kept = different(molecule, [atoms for atoms in minima if atoms.info["converged"]])
     for atoms in kept:
         atoms.info = {"smiles": smiles, "kind": "conformer"}
     return kept
 
 
-def different(frames: list[Atoms]) -> list[Atoms]:
+def different(molecule: Chem.Mol, frames: list[Atoms]) -> list[Atoms]:
     """The first few that none before is like."""
     kept: list[Atoms] = []
     for atoms in frames:
-        heavy = atoms[atoms.numbers > 1]
-        if len(kept) < MOST and all(distance(heavy, k[k.numbers > 1]) > SAME for k in kept):
+        if len(kept) < MOST and all(distance(molecule, atoms, k) > SAME for k in kept):
             kept.append(atoms)
     return kept
 
 
-def distance(one: Atoms, other: Atoms) -> float:
-    """Root mean square, after the best rotation."""
-    one = one.copy()
-    minimize_rotation_and_translation(other, one)
-    return float(np.sqrt(((one.positions - other.positions) ** 2).sum(axis=1).mean()))
+def distance(molecule: Chem.Mol, one: Atoms, other: Atoms) -> float:
+    """Root mean square over heavy atoms, of the mirror image too, equal atoms interchanged."""
+    copies = []
+    for positions in (one.positions, other.positions, other.positions * (1, 1, -1)):
+        copy = Chem.Mol(molecule)
+        copy.GetConformer(-1).SetPositions(np.ascontiguousarray(positions, dtype=float))
+        copies.append(Chem.RemoveHs(copy))
+    return min(rdMolAlign.GetBestRMS(Chem.Mol(copies[0]), image) for image in copies[1:])
 
 
 def torsion(smiles: str) -> list[Atoms]:

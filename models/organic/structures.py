@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/organic"))
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--round", type=int, default=1)
-    parser.add_argument("--molecules", type=int, help="the first so many of each part alone")
+    parser.add_argument("--molecules", type=int, help="to try it: so many of each part alone")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:
@@ -86,16 +86,16 @@ def finished(half: Path) -> set[str]:
     """Molecules that a stopped run wrote; of the last one, perhaps torn, the frames are dropped."""
     if not half.exists():
         return set()
-    lines = half.read_text().splitlines(keepends=True)
+    lines = half.read_text().split("\n")  # as ASE does
     starts: dict[str, int] = {}  # the line at which each molecule begins
     at = 0
-    while at < len(lines) and at + int(lines[at]) + 2 <= len(lines):
+    while at < len(lines) - 1 and at + int(lines[at]) + 2 < len(lines):
         starts.setdefault(key_val_str_to_dict(lines[at + 1])["smiles"], at)
         at += int(lines[at]) + 2
     if not starts:
         return set()
     _, last = starts.popitem()
-    half.write_text("".join(lines[:last]))
+    half.write_text("".join(f"{line}\n" for line in lines[:last]))
     return set(starts)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from se3set_ase.potential import declared_charge_and_spin
+
 #: By tblite, at its default accuracy.
 TIGHT_BINDING = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 
@@ -80,6 +82,7 @@ class DensityFunctional:
         """Label one geometry; LabelError where the iteration does not converge."""
         from pyscf import dft, gto
 
+        _check_declared(atoms, self.charge, self.spin_multiplicity)
         molecule = gto.M(
             atom=list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True)),
             unit="Angstrom",
@@ -118,11 +121,14 @@ class AnyCalculator:
     ----------
     calculator : ``module:Class``. arguments : that it is made with.
     level_of_theory : written beside each label.
+    charge, spin_multiplicity : that the arguments tell it; None where nobody knows.
     """
 
     calculator: str
     level_of_theory: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    charge: int | None = None
+    spin_multiplicity: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Program, version and every attribute."""
@@ -131,11 +137,12 @@ class AnyCalculator:
 
     def __call__(self, atoms: Atoms) -> Label:
         """Label one geometry; what the calculator raises goes through."""
+        _check_declared(atoms, self.charge, self.spin_multiplicity)
         atoms = Atoms(atoms.numbers, atoms.positions)  # without magnetic moments and the like
         atoms.calc = self.make()(**self.arguments)
         return Label(float(atoms.get_potential_energy()), atoms.get_forces())
 
-    def make(self) -> type:
+    def make(self) -> Any:
         """The class; ValueError if there is none."""
         module, _, name = self.calculator.partition(":")
         try:
@@ -186,9 +193,13 @@ def make_labeller(
             "verbosity": 0,
             **options,
         }
-        return AnyCalculator(
-            calculator="tblite.ase:TBLite", level_of_theory=name, arguments=arguments
+        calculator = AnyCalculator(
+            calculator="tblite.ase:TBLite", level_of_theory=name, arguments=arguments, **state
         )
+        known = calculator.make().default_parameters
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(f"expected options out of {', '.join(known)}, got {unknown}")
+        return calculator
     functional, _, basis = method.partition("/")
     if not (functional and basis):
         raise ValueError(
@@ -204,6 +215,14 @@ def make_labeller(
         ) from error
     _known(labeller)
     return labeller
+
+
+def _check_declared(atoms: Atoms, charge: int | None, spin_multiplicity: int | None) -> None:
+    """LabelError for a geometry that says it is of another charge or spin than it would get."""
+    wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+    for name, value in declared_charge_and_spin(atoms).items():
+        if wanted[name] not in (None, value):
+            raise LabelError(f"expected {name} {wanted[name]}, which was asked for, got {value}")
 
 
 def _known(labeller: DensityFunctional) -> None:

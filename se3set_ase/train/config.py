@@ -30,7 +30,7 @@ class DataConfig(_Section):
     validation: Path | int
     """Another file, or the number of frames to set aside from ``train`` (seeded)."""
     n_train: int | None = Field(default=None, gt=0)
-    """Use so many of the remaining frames; all by default."""
+    """Use so many of the remaining frames, at random (seeded); all by default."""
     isolated_atoms: Path | None = None
     """Extended XYZ with one-atom frames: the atomic energies. Fitted to the data without it."""
     tests: dict[str, Path] = {}

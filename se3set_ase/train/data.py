@@ -150,6 +150,8 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
         validation = [frames[i] for i in order[: data.validation]]
         order = order[data.validation :]
     if data.n_train is not None:
+        if isinstance(data.validation, Path):  # files may have an order, as of molecules
+            order = np.random.default_rng(seed).permutation(len(frames))
         if data.n_train > len(order):
             raise DataError(
                 f"{data.train}: expected at least {data.n_train} frames for training, "

@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+)
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -110,6 +117,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path, frames_per_task: int) -> None:
     # As a run that was killed leaves it: out of order, and its last frame half written.
     parts = [_frame_text(read(whole, index)) for index in (7, 2)]
     output.write_text("".join(parts) + _frame_text(read(whole, 5))[:-40])
+    shutil.copy(tmp_path / "whole.xyz.json", tmp_path / "out.xyz.json")
     counted: list[int] = []
     done = run(made, output, frames_per_task=frames_per_task, progress=lambda n: counted.append(n))
     assert (done.n_done, done.n_kept) == (12, 2)
@@ -134,8 +142,19 @@ def test_failures_are_told_and_not_tried_again(tmp_path: Path) -> None:
     again = run(made, output, Springs())
     assert (again.n_done, again.n_kept) == (11, 11)
     record = tmp_path / "out.xyz.json"
-    record.write_text(record.read_text().replace('"4": "ArithmeticError: too far away"', ""))
+    content = json.loads(record.read_text())
+    assert content["failures"].pop("4")["reason"] == "ArithmeticError: too far away"
+    record.write_text(json.dumps(content))
     assert run(made, output, Springs()).n_done == 12
+
+
+def test_a_molecule_that_was_mended_is_tried_again(tmp_path: Path) -> None:
+    made, output = frames(), tmp_path / "out.xyz"
+    made[4].positions += 50.0
+    assert run(made, output, Springs(fails_above=40.0)).failures
+    made[4].positions -= 50.0
+    done = run(made, output, Springs(fails_above=40.0))
+    assert (done.n_done, done.n_kept, done.failures) == (12, 11, {})
 
 
 @pytest.mark.parametrize(
@@ -163,9 +182,46 @@ def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="with the settings"):
         run(made, output, Springs(constant=2.0))
     (tmp_path / "out.xyz.json").unlink()
-    with pytest.raises(ValueError, match="frame 0 by springs; give another name"):
-        run(made, output, MORSE)
+    with pytest.raises(FileExistsError, match=r"without out.xyz.json; give another name"):
+        run(made, output, Springs())
     assert output.read_text() == before
+
+
+def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
+    notes, table = tmp_path / "notes.xyz", tmp_path / "table.txt"
+    notes.write_text("results of three months, without a newline at the end")
+    with pytest.raises(FileExistsError, match="give another name"):
+        run(frames(2), notes, Springs())
+    assert notes.read_text().startswith("results of three months")
+    with pytest.raises(ValueError, match=r"named .xyz or .extxyz, got .*table.txt"):
+        run(frames(2), table, Springs())
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        run(frames(2), tmp_path / "nowhere" / "out.xyz", Springs())
+    record = tmp_path / "out.xyz.json"
+    record.write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"out.xyz.json to be of an earlier run"):
+        run(frames(2), tmp_path / "out.xyz", Springs())
+    assert record.read_text() == "[1, 2]"
+
+
+@pytest.mark.parametrize("strange", ["\x0c", "\x85", "\u2028"])
+def test_characters_that_end_lines_elsewhere_are_kept(tmp_path: Path, strange: str) -> None:
+    made, output = frames(4), tmp_path / "out.xyz"
+    made[1].info["note"] = f"one{strange}two"
+    assert run(made, output, Springs()).n_done == 4
+    assert run(made, output, Springs()).n_kept == 4
+
+
+@pytest.mark.parametrize("declared", [{"charge": 1}, {"spin_multiplicity": 3}])
+def test_declared_charge_and_spin_are_not_passed_over(
+    tmp_path: Path, declared: dict[str, int]
+) -> None:
+    made = [molecule("H2O"), molecule("H2O")]
+    made[1].info |= declared
+    for method in ("GFN2-xTB", "HF/STO-3G"):
+        done = run(made, tmp_path / f"{method[:2]}.xyz", make_labeller(method))
+        assert done.n_done == 1
+        assert "which was asked for, got" in done.failures[1]
 
 
 def test_periodic_frames_are_refused(tmp_path: Path) -> None:
@@ -203,20 +259,23 @@ def test_tasks_wait_in_bounded_number(tmp_path: Path) -> None:
     assert 10 < executor.most <= WAITING < len(made)
 
 
-def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [BrokenExecutor, CancelledError, ModuleNotFoundError])
+def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(
+    tmp_path: Path, lost: type[Exception]
+) -> None:
     class Breaks(ThreadPoolExecutor):
         def submit(self, call: Any, /, *arguments: Any) -> Future[Any]:  # type: ignore[override]
             if arguments[1][0][0] == 3:
                 future: Future[Any] = Future()
-                future.set_exception(BrokenExecutor("gone"))
+                future.set_exception(lost("gone"))
                 return future
             return super().submit(call, *arguments)
 
     made, output = frames(6), tmp_path / "out.xyz"
-    with Breaks(1) as pool, pytest.raises(BrokenExecutor):
+    with Breaks(1) as pool, pytest.raises(lost):
         run(made, output, Springs(), pool)
     done = run(made, output, Springs())
-    assert done.n_done == 6
+    assert (done.n_done, done.failures) == (6, {})
 
 
 def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
