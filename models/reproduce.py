@@ -1,4 +1,4 @@
-"""Make a bundled model again, from nothing: data, pre-training, training.
+"""Make a bundled model again: data, pre-training, training. All but `gfn2` begin from `gfn2`.
 
     pip install 'se3set-ase[train]' tblite
     python models/reproduce.py 3bpa --data ../shared/data
@@ -34,7 +34,8 @@ BEGINS_WITH = {
 def main() -> None:
     """Step by step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=sorted(p.parent.name for p in ROOT.glob("models/*/*.yaml")))
+    bundled = sorted(path.parent.name for path in ROOT.glob("models/*/model.json"))
+    parser.add_argument("name", choices=bundled)
     parser.add_argument("--data", type=Path, help="as of benchmarks/accuracy.py; not for gfn2")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
