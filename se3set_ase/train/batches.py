@@ -32,6 +32,7 @@ class Batches:
     Parameters
     ----------
     batch_size : frames of a batch, at most all there are. world : processes that share it.
+    seed : of the order. epochs : that :meth:`epoch` will be asked for, whose batches share a shape.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Batches:
         dtype: torch.dtype,
         device: torch.device | str,
         world: int = 1,
+        seed: int = 0,
+        epochs: int = 1,
     ):
         self._frames = frames
         self._species_of = species_of
@@ -54,22 +57,19 @@ class Batches:
             raise DataError(f"expected at least one frame per process ({world}), got {len(frames)}")
         self._dtype = dtype
         self._device = device
+        self._seed = seed
         each = np.array([sizes_of([f.hypergraph]) for f in frames])
         self._by_size = np.argsort(-each[:, Sizes._fields.index("edges")], kind="stable")
-        self.sizes = self._largest(each[self._by_size])
+        self.sizes = self._largest(each, epochs)
 
-    def _largest(self, each: np.ndarray) -> Sizes:
-        """Of any batch that :meth:`epoch` may draw; sizes of the frames (n, 8), largest first."""
-        n_batches, n_strata = len(self), self._share * self._world
-        dropped = len(each) - n_batches * n_strata  # each may shift the strata by one frame
-        strata = np.array(
-            [
-                each[j * n_batches : (j + 1) * n_batches + dropped].max(axis=0)
-                for j in range(n_strata)
-            ]
-        )
-        shares = [strata[rank :: self._world].sum(axis=0) for rank in range(self._world)]
-        largest = Sizes(*np.max(shares, axis=0).tolist())
+    def _largest(self, each: np.ndarray, epochs: int) -> Sizes:
+        """Of all the batches that will be drawn; sizes of the frames (n, 8)."""
+        sums = [
+            each[self._drawn(epoch)[rank :: self._world]].sum(axis=0).max(axis=0)
+            for epoch in range(epochs)
+            for rank in range(self._world)
+        ]
+        largest = Sizes(*np.max(sums, axis=0).tolist())
         return largest._replace(
             bonds=largest.bonds + 1,  # padded terms refer to it
             factors=max(int(each[:, Sizes._fields.index("factors")].max()), 1),
@@ -79,18 +79,22 @@ class Batches:
         """Batches of an epoch."""
         return len(self._frames) // (self._share * self._world)
 
-    def epoch(self, seed: int, epoch: int, rank: int = 0) -> Iterator[Batch]:
+    def _drawn(self, epoch: int) -> np.ndarray:
+        """Frames of an epoch: (frames of a batch, batches), each row of one stratum of size."""
+        rng = np.random.default_rng([self._seed, epoch])
+        n_batches, n_strata = len(self), self._share * self._world
+        drawn = np.sort(rng.permutation(len(self._frames))[: n_batches * n_strata])
+        strata: np.ndarray = rng.permuted(self._by_size[drawn].reshape(n_strata, n_batches), axis=1)
+        return strata
+
+    def epoch(self, epoch: int, rank: int = 0) -> Iterator[Batch]:
         """Every frame at most once, in an order that depends on seed and epoch alone.
 
         Each batch has one frame of each stratum of size: the few frames with several hypergraphs
         mixed are so spread over the batches, and the common padded shape is little larger than
         an average batch. With several processes, the share of process ``rank`` of each batch.
         """
-        rng = np.random.default_rng([seed, epoch])
-        n_batches, n_strata = len(self), self._share * self._world
-        drawn = np.sort(rng.permutation(len(self._frames))[: n_batches * n_strata])
-        strata = rng.permuted(self._by_size[drawn].reshape(n_strata, n_batches), axis=1)
-        for batch in strata.T:
+        for batch in self._drawn(epoch).T:
             n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
             yield self._batch(batch[rank :: self._world], self.sizes, n_atoms / self._world)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +17,15 @@ from ase.io import iread
 from se3set_ase.files import unpacked
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
+from se3set_ase.nn.graph import sizes_of
 from se3set_ase.potential import declared_charge_and_spin
 from se3set_ase.train.config import DataConfig
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Fragments that may be, one way or another, in a training frame: so many, and so many for each
+#: atom (where no bond is in between, at most one). Each batch is padded for the largest frame.
+SPRAWLING, SPRAWLING_PER_ATOM = 30, 1.5
 
 
 class DataError(ValueError):
@@ -158,7 +166,7 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
                 f"got {len(order)}"
             )
         order = order[: data.n_train]
-    training = [frames[i] for i in order]
+    training = _without_sprawling([frames[i] for i in order])
     known = {z for f in training for z in f.numbers.tolist()}
     for frame in validation:
         if foreign := sorted(set(frame.numbers.tolist()) - known):
@@ -167,6 +175,25 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
                 f"got {symbols(foreign)}"
             )
     return training, validation
+
+
+def _without_sprawling(frames: list[Frame]) -> list[Frame]:
+    """Without the few that would make every batch some times as large."""
+    sprawling = [
+        f for f in frames
+        if sizes_of([f.hypergraph]).terms > max(SPRAWLING, SPRAWLING_PER_ATOM * len(f.numbers))
+    ]  # fmt: skip
+    if not sprawling:
+        return frames
+    _LOGGER.warning(
+        "%d of %d training frames are left out, %s first: so many of their bonds are half broken "
+        "at once that their hypergraphs are several times as large as others",
+        len(sprawling),
+        len(frames),
+        sprawling[0].origin,
+    )
+    out = set(map(id, sprawling))
+    return [f for f in frames if id(f) not in out]
 
 
 def symbols(numbers: Iterable[int]) -> str:

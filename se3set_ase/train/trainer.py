@@ -83,9 +83,7 @@ class Trainer:
             amsgrad=True,
         )
         self.batches = self._batches(
-            self.train_frames,
-            options.batch_size,
-            world=self.fabric.world_size,
+            self.train_frames, options.batch_size, self.fabric.world_size, options.epochs
         )
         self.best = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.folder = config.output / config.name
@@ -142,7 +140,7 @@ class Trainer:
         )
         if not options.compile:
             return step
-        batch = next(self.batches.epoch(self.config.seed, 0, self.fabric.global_rank))
+        batch = next(self.batches.epoch(0, self.fabric.global_rank))
         try:
             return compile_step(step, list(self.model.parameters()), batch, self._weights(0.0))
         except BackendCompilerFailed as error:  # no C++ compiler, as a rule
@@ -160,9 +158,7 @@ class Trainer:
         parameters = list(self.model.parameters())
         started = time.perf_counter()
         sums, usual = np.zeros(3), progress.gradient
-        for index, batch in enumerate(
-            self.batches.epoch(self.config.seed, progress.epoch, self.fabric.global_rank)
-        ):
+        for index, batch in enumerate(self.batches.epoch(progress.epoch, self.fabric.global_rank)):
             done = progress.epoch + index / n_steps
             rate = learning_rate(options, done, progress.epoch * n_steps + index)
             for group in self.optimizer.param_groups:
@@ -272,15 +268,19 @@ class Trainer:
         change = fit_elements(counts, -left)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
-    def _batches(self, frames: Sequence[Frame], batch_size: int, world: int = 1) -> Batches:
+    def _batches(
+        self, frames: Sequence[Frame], size: int, world: int = 1, epochs: int = 1
+    ) -> Batches:
         return Batches(
             frames,
             self.model.species_of,
             self.model.hypergraph,
-            batch_size=batch_size,
+            batch_size=size,
             dtype=self.model.dtype,
             device=self.model.device,
             world=world,
+            seed=self.config.seed,
+            epochs=epochs,
         )
 
     def _average(self) -> SE3Set:

@@ -23,9 +23,17 @@ def read(tmp_path: Path, made: list[Atoms]) -> list:
     return read_frames(tmp_path / "a.xyz", CONFIG)
 
 
-def batches(made: list, size: int, world: int = 1) -> Batches:
+def batches(made: list, size: int, world: int = 1, seed: int = 0, epochs: int = 20) -> Batches:
     return Batches(
-        made, SPECIES, CONFIG, batch_size=size, dtype=torch.float64, device="cpu", world=world
+        made,
+        SPECIES,
+        CONFIG,
+        batch_size=size,
+        dtype=torch.float64,
+        device="cpu",
+        world=world,
+        seed=seed,
+        epochs=epochs,
     )
 
 
@@ -34,16 +42,16 @@ def test_batches_are_of_one_shape_and_take_each_frame_once(tmp_path: Path) -> No
     several = batches(made, 3)
     assert len(several) == 3
     shapes, energies = set(), []
-    for batch in several.epoch(0, 5):
+    for batch in several.epoch(5):
         shapes.add(tuple(t.shape for t in (*batch.graph, batch.positions, batch.forces)))
         energies += batch.energy.tolist()
         assert batch.atoms_per_process == batch.graph.n_atoms.sum() == batch.graph.atom_weight.sum()
     assert len(shapes) == 1
     assert sorted(energies) == sorted(f.energy for f in made)
-    order = [b.energy.tolist() for b in several.epoch(0, 5)]
-    assert order == [b.energy.tolist() for b in several.epoch(0, 5)]
-    assert order != [b.energy.tolist() for b in several.epoch(0, 6)]
-    assert order != [b.energy.tolist() for b in several.epoch(1, 5)]
+    order = [b.energy.tolist() for b in several.epoch(5)]
+    assert order == [b.energy.tolist() for b in several.epoch(5)]
+    assert order != [b.energy.tolist() for b in several.epoch(6)]
+    assert order != [b.energy.tolist() for b in batches(made, 3, seed=1).epoch(5)]
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -54,12 +62,19 @@ def test_large_frames_are_spread_over_the_batches(tmp_path: Path, world: int) ->
     largest = several.sizes.atoms * world
     for epoch in range(20):
         for rank in range(world):
-            shapes = {b.graph.species.shape for b in several.epoch(0, epoch, rank)}
+            shapes = {b.graph.species.shape for b in several.epoch(epoch, rank)}
             assert shapes == {(several.sizes.atoms,)}
-        counts = [b.graph.n_atoms.tolist() for b in batches(made, 4).epoch(0, epoch)]
+        counts = [b.graph.n_atoms.tolist() for b in batches(made, 4).epoch(epoch)]
         assert len(counts) == 4
         assert all(c.count(4) <= 2 for c in counts)
     assert largest == 4 + 4 + 2 + 2 < 4 * 4  # four large ones never meet
+
+
+def test_the_shape_is_that_of_the_largest_batch(tmp_path: Path) -> None:
+    made = read(tmp_path, frames(9, [WATER, PEROXIDE, Atoms("H")]))
+    several = batches(made, 2, epochs=6)
+    atoms = [int(b.graph.n_atoms.sum()) for epoch in range(6) for b in several.epoch(epoch)]
+    assert several.sizes.atoms == max(atoms) > min(atoms)
 
 
 def test_every_frame_is_measured_once_though_the_last_batch_is_small(tmp_path: Path) -> None:
@@ -70,13 +85,13 @@ def test_every_frame_is_measured_once_though_the_last_batch_is_small(tmp_path: P
 
 def test_fewer_frames_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     made = read(tmp_path, frames(2))
-    assert [len(b.energy) for b in batches(made, 5).epoch(0, 0)] == [2]
+    assert [len(b.energy) for b in batches(made, 5).epoch(0)] == [2]
 
 
 def test_processes_share_each_batch(tmp_path: Path) -> None:
     made = read(tmp_path, frames(9, [WATER, HYDROXYL, PEROXIDE]))
-    whole = list(batches(made, 4).epoch(0, 0))
-    shares = [list(batches(made, 4, world=2).epoch(0, 0, rank)) for rank in range(2)]
+    whole = list(batches(made, 4).epoch(0))
+    shares = [list(batches(made, 4, world=2).epoch(0, rank)) for rank in range(2)]
     assert len(whole) == len(shares[0]) == len(shares[1]) == 2
     for batch, first, second in zip(whole, *shares, strict=True):
         assert batch.energy[0::2].tolist() == first.energy.tolist()

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from made_up_data import HYDROXYL, PEROXIDE, WATER, frames
+from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, labelled
 
 from se3set_ase import console
 from se3set_ase.hypergraph import HypergraphConfig
@@ -209,6 +209,23 @@ def test_refuses_an_element_of_the_validation_that_training_lacks(tmp_path: Path
     data = data_config(tmp_path, frames(3), validation=tmp_path / "v.xyz")
     with pytest.raises(DataError, match=r"v\.xyz, frame 1: .*training frames \(H, O\), got C$"):
         split(data, CONFIG, seed=0)
+
+
+def test_a_frame_that_explodes_is_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A chain whose bonds are all in between: hundreds of ways to be fragments."""
+    exploding = Atoms("C14", np.outer(np.arange(14), [1.8, 0.0, 0.0]))
+    made = frames(8)
+    made.insert(3, labelled(exploding))
+    data = data_config(tmp_path, made, validation=1)
+    training, validation = split(data, CONFIG, seed=0)
+    assert len(training) + len(validation) == 8
+    assert "1 of 8 training frames are left out" in caplog.text
+    caplog.clear()
+    data_config(tmp_path, frames(9))
+    assert len(split(data, CONFIG, seed=0)[0]) == 8
+    assert not caplog.text
 
 
 def read(tmp_path: Path, made: list[Atoms]) -> list:

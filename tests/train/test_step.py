@@ -60,6 +60,7 @@ def batches(made: list[Frame], size: int, world: int = 1) -> Batches:
         dtype=torch.float64,
         device="cpu",
         world=world,
+        epochs=2,
     )
 
 
@@ -68,7 +69,7 @@ def weight(excess: float = 0.0) -> LossWeights:
 
 
 def first(made: list[Frame], size: int = 4) -> Batch:
-    return next(batches(made, size).epoch(0, 0))
+    return next(batches(made, size).epoch(0))
 
 
 @pytest.mark.parametrize("kind", LOSSES)
@@ -204,7 +205,7 @@ def test_mean_over_processes_is_the_step_of_the_whole_batch(made: list[Frame], k
     parameters = list(network.parameters())
     whole = step(parameters, first(made), weight())
     shares = [
-        step(parameters, next(batches(made, 4, world=2).epoch(0, 0, rank)), weight())
+        step(parameters, next(batches(made, 4, world=2).epoch(0, rank)), weight())
         for rank in range(2)
     ]
     assert float(shares[0].loss) != pytest.approx(float(shares[1].loss), rel=1e-3)
@@ -271,10 +272,10 @@ def test_compiled_step_is_the_eager_step_on_other_batches_and_weights(
     step = make_step(potential, FORCES_WEIGHT, "l2mae", hold_back=isinstance(potential, SE3Set))
     parameters = list(potential.parameters())
     several = batches(made, 2)
-    compiled = compile_step(step, parameters, next(several.epoch(0, 0)), weight())
+    compiled = compile_step(step, parameters, next(several.epoch(0)), weight())
     others = [(p * 1.1 + 0.01).detach().requires_grad_(True) for p in parameters]
     for weights in (parameters, others):
-        for batch in several.epoch(1, 1):
+        for batch in several.epoch(1):
             other = LossWeights(2 * weight().energy, weight().excess + 0.3)
             expected, got = (call(weights, batch, other) for call in (step, compiled))
             scale = float(torch.cat([g.flatten() for g in expected.gradients]).norm())
