@@ -50,8 +50,8 @@ class LightConfig:
     channels : scalars, vectors and tensors of each atom and hyperedge.
     blocks : V2E-E2V rounds.
     heads : groups of channels that share an attention gate.
-    radial_functions : Bessel functions of each edge length. Few: what they cannot tell apart the
-        network need not learn, and more fit the training data alone (docs/front.csv).
+    radial_functions : Bessel functions of each edge length. From random weights, few are best: more
+        fit the training data alone (docs/front.csv). Begun from another model, more may be.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
     edge_paths : couplings of a member's features with the edge, 9 or 14, see

@@ -183,7 +183,7 @@ def _without_sprawling(frames: list[Frame]) -> list[Frame]:
         f for f in frames
         if sizes_of([f.hypergraph]).terms > max(SPRAWLING, SPRAWLING_PER_ATOM * len(f.numbers))
     ]  # fmt: skip
-    if not sprawling:
+    if len(sprawling) in (0, len(frames)):
         return frames
     _LOGGER.warning(
         "%d of %d training frames are left out, %s first: so many of their bonds are half broken "
