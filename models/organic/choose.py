@@ -1,7 +1,7 @@
 """Which geometries are worth a label that costs: at random first, then where a committee disagrees.
 
-    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 2000 --largest 16
-    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 3000 --largest 24 \\
+    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 2000 --largest 110
+    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 3000 --largest 150 \\
         --committee runs/organic-1/model runs/organic-2/model --without runs/organic/chosen-1.xyz
 
 Without a committee every molecule gets its turn before one gets its second, the kinds of geometry
@@ -24,9 +24,11 @@ from tqdm import tqdm
 
 from se3set_ase.potential import Potential
 
-#: A label costs about so much more for more atoms: N to this power.
-COST_EXPONENT = 2.0
-#: A pair counts as so many geometries: it has its turn as seldom, and may have 1.5 times the atoms.
+#: Functions of the basis 6-31G(d), spherical; elements of the third period have 18.
+HYDROGEN, SECOND_PERIOD, THIRD_PERIOD = 2, 14, 18
+#: A label costs about so much more for more functions: their number to this power.
+COST_EXPONENT = 2.5
+#: A pair counts as so many geometries: it has its turn as seldom.
 PAIR_COUNTS = 3
 #: Most geometries of one molecule that a committee may choose.
 SHARE = 8
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument("frames", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--number", type=int, required=True)
-    parser.add_argument("--largest", type=int, default=40, help="atoms")
+    parser.add_argument("--largest", type=int, default=200, help="functions of the basis")
     parser.add_argument("--committee", nargs="+", default=[], help="models")
     parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
     parser.add_argument("--seed", type=int, default=0)
@@ -52,7 +54,7 @@ def main() -> None:
     frames = [
         atoms
         for atoms in iread(arguments.frames, ":")
-        if len(atoms) <= most_atoms(atoms, arguments.largest)
+        if functions(atoms) <= arguments.largest
         and np.linalg.norm(atoms.get_forces(), axis=1).max() < LONGEST
         and fingerprint(atoms) not in before
     ]
@@ -83,9 +85,10 @@ def in_turn(frames: Sequence[Atoms], number: int, rng: np.random.Generator) -> l
     return [frames[index] for *_, index in sorted(ranked)[:number]]
 
 
-def most_atoms(atoms: Atoms, largest: int) -> int:
-    """More for a pair."""
-    return 3 * largest // 2 if atoms.info["kind"] == "pair" else largest
+def functions(atoms: Atoms) -> int:
+    """Of the basis."""
+    z = atoms.numbers
+    return int(np.where(z > 10, THIRD_PERIOD, np.where(z > 2, SECOND_PERIOD, HYDROGEN)).sum())
 
 
 def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> list[Atoms]:
@@ -97,7 +100,7 @@ def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> lis
         forces = [[p.forces for p in member.predict(batch)] for member in members]
         for atoms, *found in zip(batch, *forces, strict=True):
             spread = np.sqrt(np.var(found, axis=0, ddof=1).sum(axis=-1)).max()
-            worth.append(spread / len(atoms) ** COST_EXPONENT if spread < ABSURD else 0.0)
+            worth.append(spread / functions(atoms) ** COST_EXPONENT if spread < ABSURD else 0.0)
     doubtful = [frames[i] for i in np.argsort(worth)[::-1] if worth[i] > 0.0]
     return list(with_shares(doubtful, number))
 

@@ -5,7 +5,8 @@
 Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules that
 RDKit assembles from the fragments of both (BRICS rules): of at most 40 atoms, and small ones of at
 most 18, which quantum chemistry is cheap for. The drugs of drugs.smi are for tests alone. The part
-is decided by a hash of the molecule, so it stays when molecules are added. Writes molecules.csv.
+is decided by a hash of the molecule, so it stays when molecules are added: a second round added
+more to train on. Writes molecules.csv.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from rdkit.Chem import BRICS, Descriptors
 
 HERE = Path(__file__).parent
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
-#: Most atoms of what is assembled, and how many of that.
-ASSEMBLED = {40: 1500, 18: 800}
+#: Of each round: most atoms of what is assembled, and how many of that.
+ASSEMBLED: tuple[dict[int, int], ...] = ({40: 1500, 18: 800}, {28: 2400})
 #: Percent of the molecules.
 VALIDATION, TEST = 4, 6
 
@@ -38,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     drugs = {key(m): m for m in read_smiles(HERE / "drugs.smi")}
-    rows = {k: (m, "drug", "drugs") for k, m in drugs.items()}
+    rows = {k: (m, "drug", "drugs", 1) for k, m in drugs.items()}
     with gzip.open(arguments.monomers, "rt") as file:
         monomers = dict.fromkeys(re.findall(r'\bname="?([^"\s]+)', file.read()))
     kinds = {
@@ -46,16 +47,21 @@ def main() -> None:
         "known": list(read_smiles(HERE / "seeds.smi")),
     }
     parents = [*kinds["monomer"], *kinds["known"]]
-    for largest, number in ASSEMBLED.items():
-        kinds[f"assembled, up to {largest} atoms"] = list(assembled(parents, largest, number))
-    for kind, molecules in kinds.items():
-        for molecule in molecules:
-            rows.setdefault(key(molecule), (molecule, kind, part(key(molecule))))
+    for round_, sizes in enumerate(ASSEMBLED, start=1):
+        for largest, number in sizes.items():
+            found = list(assembled(parents, largest, number, seed=round_ - 1))
+            kinds[f"assembled, up to {largest} atoms"] = found
+        for kind, molecules in kinds.items():
+            for molecule in molecules:
+                where = part(key(molecule))
+                if round_ == 1 or where == "train":
+                    rows.setdefault(key(molecule), (molecule, kind, where, round_))
     with (HERE / "molecules.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["smiles", "kind", "part", "atoms"])
-        for molecule, kind, where in rows.values():
-            writer.writerow([Chem.MolToSmiles(molecule), kind, where, n_atoms(molecule)])
+        writer.writerow(["smiles", "kind", "part", "atoms", "round"])
+        for molecule, *columns, round_ in rows.values():
+            smiles = Chem.MolToSmiles(molecule)
+            writer.writerow([smiles, *columns, n_atoms(molecule), round_])
 
 
 def read_smiles(file: Path) -> Iterator[Chem.Mol]:
@@ -92,12 +98,12 @@ def suitable(molecule: Chem.Mol, largest: int) -> bool:
     )
 
 
-def assembled(parents: list[Chem.Mol], largest: int, number: int) -> Iterator[Chem.Mol]:
+def assembled(parents: list[Chem.Mol], largest: int, number: int, seed: int) -> Iterator[Chem.Mol]:
     """New molecules: of a few random fragments each time, the first that they give."""
     smiles = sorted({f for parent in parents for f in BRICS.BRICSDecompose(parent)})
     fragments = [Chem.MolFromSmiles(f) for f in smiles if "*" in f]
     fragments = [f for f in fragments if n_atoms(f) < largest]
-    random.seed(0)  # BRICSBuild draws from the global generator
+    random.seed(seed)  # BRICSBuild draws from the global generator
     found: set[str] = set()
     while len(found) < number:
         few = random.sample(fragments, 5)

@@ -2,13 +2,16 @@
 
     pip install '.[label]'
     python models/organic/structures.py --processes 2 --output runs/organic
+    python models/organic/structures.py --processes 2 --output runs/organic --round 2 \\
+        --monomers ../shared/data/des-monomers/conformers.xyz.gz
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
-Normal modes and relaxations are those of the MMFF94 force field, the hot run is GFN2-xTB's; every
-number is drawn with the seed of its molecule and of the round, so that ``--round 2`` makes as many
-others. Writes structures-PART-ROUND.xyz, which ``se3set-ase label`` takes; frames carry SMILES and
-kind. A stopped run goes on.
+Normal modes and relaxations are those of the MMFF94 force field, as is the hot run after the first
+round, where it is GFN2-xTB's; every number is drawn with the seed of its molecule. With
+``--monomers``, its geometries (of SPICE) are parted, too.
+Writes structures-PART-ROUND.xyz and monomers-PART.xyz, which ``se3set-ase label`` takes; frames
+carry SMILES and kind. A stopped run goes on.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import CalculationFailed
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.data import covalent_radii, vdw_radii
-from ase.io import write
+from ase.io import iread, write
 from ase.io.extxyz import key_val_str_to_dict
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
@@ -35,7 +38,10 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from se3set_ase.files import unpacked
+
 HERE = Path(__file__).parent
+PARTS = ("train", "validation", "test")
 KCAL = units.kcal / units.mol
 CONFORMERS, PER_CONFORMER = 4, 3
 MODES_K = (150.0, 1200.0)  # temperatures of the displacements, drawn between
@@ -56,24 +62,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/organic"))
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--round", type=int, default=1)
+    parser.add_argument("--round", type=int, default=1, choices=(1, 2))
+    parser.add_argument("--monomers", type=Path)
     parser.add_argument("--molecules", type=int, help="to try it: so many of each part alone")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    for part in ("train", "validation", "test"):
+        all_rows = list(csv.DictReader(file))
+    if arguments.monomers is not None:
+        write_monomers(arguments.monomers, all_rows, arguments.output)
+    rows = [row for row in all_rows if int(row["round"]) <= arguments.round]
+    for part in PARTS:
         here = [row for row in rows if row["part"] == part]
         partners = [row["smiles"] for row in here]
         small = [row["smiles"] for row in here if int(row["atoms"]) <= SMALL]
+        here = [row for row in here if int(row["round"]) == arguments.round]
         small_first = [row["smiles"] for row in sorted(here, key=lambda row: int(row["atoms"]))]
         path = arguments.output / f"structures-{part}-{arguments.round}.xyz"
-        if path.exists():
+        if path.exists() or not here:
             continue
         half = path.with_suffix(".part")
         done = finished(half)
         chosen = [s for s in small_first[: arguments.molecules] if s not in done]
-        job = partial(structures, round_=arguments.round, partners=partners, small=small)
+        job = partial(
+            structures, tight_binding=arguments.round == 1, partners=partners, small=small
+        )
         with ProcessPoolExecutor(arguments.processes) as pool:
             jobs = pool.map(job, chosen, chunksize=4)
             for frames in tqdm(jobs, part, len(chosen), disable=None):
@@ -99,18 +112,36 @@ def finished(half: Path) -> set[str]:
     return set(starts)
 
 
-def structures(smiles: str, round_: int, partners: list[str], small: list[str]) -> list[Atoms]:
+def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None:
+    """Each geometry to the part of its molecule; a file that is there stays."""
+    part_of = {row["smiles"]: row["part"] for row in rows}
+    parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
+    for atoms in iread(unpacked(path), format="extxyz"):
+        smiles = Chem.MolToSmiles(Chem.MolFromSmiles(atoms.info["name"]))
+        atoms.info = {"smiles": smiles, "kind": "monomer"}
+        frames = parts.get(part_of.get(smiles, "drugs"))  # a tautomer's name may be the other one's
+        if frames is not None:
+            frames.append(atoms)
+    for part, found in parts.items():
+        if not (output / f"monomers-{part}.xyz").exists():
+            write(output / f"monomers-{part}.xyz", found, format="extxyz")
+
+
+def structures(
+    smiles: str, tight_binding: bool, partners: list[str], small: list[str]
+) -> list[Atoms]:
     """All geometries of one molecule, and of pairs of it with random others."""
     RDLogger.DisableLog("rdApp.*")
-    key = smiles if round_ == 1 else f"{smiles} {round_}"
-    rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16))
-    molecule = embedded(smiles, rng, CONFORMERS)
+    molecule = embedded(smiles, generator(smiles), CONFORMERS)
     if molecule is None:
         return []
+    rng = generator(f"{smiles} modes")
     found: list[tuple[str, Atoms]] = []
     for conformer in molecule.GetConformers():
         found += [("modes", a) for a in along_modes(molecule, conformer.GetId(), rng)]
-    found += [("hot", atoms) for atoms in hot(as_atoms(molecule, 0), rng)]
+    rng = generator(smiles)
+    method = TBLite(method="GFN2-xTB", verbosity=0) if tight_binding else MMFF94(molecule)
+    found += [("hot", atoms) for atoms in hot(as_atoms(molecule, 0), method, rng)]
     found += [("turned", atoms) for atoms in turned(molecule, rng)]
     found += [("stretched", atoms) for atoms in stretched(molecule, rng)]
     for number, names in ((PAIRS, partners), (SMALL_PAIRS, small)):
@@ -125,6 +156,11 @@ def structures(smiles: str, round_: int, partners: list[str], small: list[str]) 
             atoms.calc = None
             frames.append(atoms)
     return frames
+
+
+def generator(name: str) -> np.random.Generator:
+    """Of random numbers that depend on the name alone."""
+    return np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
 
 
 def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol | None:
@@ -146,10 +182,32 @@ def as_atoms(molecule: Chem.Mol, conformer: int) -> Atoms:
     return Atoms(numbers, molecule.GetConformer(ids[conformer]).GetPositions())
 
 
+class MMFF94(Calculator):
+    """RDKit's force field of a molecule, for ASE."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, molecule: Chem.Mol, conformer: int = -1):
+        super().__init__()
+        properties = AllChem.MMFFGetMoleculeProperties(molecule)
+        self.field = AllChem.MMFFGetMoleculeForceField(molecule, properties, confId=conformer)
+
+    def calculate(self, atoms=None, properties=(), system_changes=()):  # type: ignore[no-untyped-def]
+        """All that there is."""
+        super().calculate(atoms, properties, system_changes)
+        energy, gradient = self.evaluate(self.atoms.positions.ravel())
+        self.results = {"energy": energy, "forces": -gradient.reshape(-1, 3)}
+
+    def evaluate(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy (eV) and its gradient (eV/Angstrom) at positions (3N,)."""
+        # The energy first: without it the gradient has the distances of an earlier call in it.
+        energy = self.field.CalcEnergy(flat.tolist())
+        return KCAL * energy, KCAL * np.array(self.field.CalcGrad(flat.tolist()))
+
+
 def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) -> Iterator[Atoms]:
     """Classical harmonic displacements at random temperatures (as of ANI-1, arXiv:1610.08935)."""
-    properties = AllChem.MMFFGetMoleculeProperties(molecule)
-    field = AllChem.MMFFGetMoleculeForceField(molecule, properties, confId=conformer)
+    method = MMFF94(molecule, conformer)
     start = np.array(molecule.GetConformer(conformer).GetPositions())
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     atoms = Atoms(numbers, start)
@@ -160,10 +218,10 @@ def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) ->
         for sign in (1.0, -1.0):
             moved = flat.copy()
             moved[k] += sign * step
-            ends.append(np.array(field.CalcGrad(moved.tolist())))
+            ends.append(method.evaluate(moved)[1])
         rows.append((ends[0] - ends[1]) / (2.0 * step))
     weight = np.repeat(atoms.get_masses(), 3) ** -0.5
-    hessian = KCAL * 0.5 * (np.array(rows) + np.array(rows).T) * np.outer(weight, weight)
+    hessian = 0.5 * (np.array(rows) + np.array(rows).T) * np.outer(weight, weight)
     stiffness, modes = np.linalg.eigh(hessian)
     modes, stiffness = modes[:, stiffness > SOFTEST], stiffness[stiffness > SOFTEST]
     for _ in range(PER_CONFORMER):
@@ -172,9 +230,9 @@ def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) ->
         yield Atoms(numbers, start + shift.reshape(-1, 3))
 
 
-def hot(atoms: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Frames of a short run by GFN2-xTB."""
-    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Frames of a short run."""
+    atoms.calc = method
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * HOT_K, rng=rng)
     dynamics = Langevin(
         atoms,

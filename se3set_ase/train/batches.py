@@ -33,6 +33,7 @@ class Batches:
     ----------
     batch_size : frames of a batch, at most all there are. world : processes that share it.
     seed : of the order. epochs : that :meth:`epoch` will be asked for, whose batches share a shape.
+    epoch_frames : frames of an epoch, all by default.
     """
 
     def __init__(
@@ -47,14 +48,18 @@ class Batches:
         world: int = 1,
         seed: int = 0,
         epochs: int = 1,
+        epoch_frames: int | None = None,
     ):
         self._frames = frames
+        self._epoch_frames = min(epoch_frames or len(frames), len(frames))
         self._species_of = species_of
         self._config = config
         self._world = world
-        self._share = min(batch_size, len(frames)) // world  # frames per process and batch
+        self._share = min(batch_size, self._epoch_frames) // world  # frames per process and batch
         if self._share == 0:
-            raise DataError(f"expected at least one frame per process ({world}), got {len(frames)}")
+            raise DataError(
+                f"expected at least one frame per process ({world}), got {self._epoch_frames}"
+            )
         self._dtype = dtype
         self._device = device
         self._seed = seed
@@ -77,7 +82,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return len(self._frames) // (self._share * self._world)
+        return self._epoch_frames // (self._share * self._world)
 
     def _drawn(self, epoch: int) -> np.ndarray:
         """Frames of an epoch: (frames of a batch, batches), each row of one stratum of size."""

@@ -46,6 +46,9 @@ class TrainingConfig(_Section):
     """How the network is fitted."""
 
     epochs: int = Field(gt=0)
+    epoch_frames: int | None = Field(default=None, gt=0)
+    """Frames of an epoch, at random (seeded) for each; all by default. Of large data a part, so
+    that validations, the points that a run resumes from, are not hours apart."""
     batch_size: int = Field(default=5, gt=0)
     """Frames of each step, shared among the processes where there are several."""
     learning_rate: float = Field(default=2e-3, gt=0)

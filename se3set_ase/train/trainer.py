@@ -82,9 +82,7 @@ class Trainer:
             weight_decay=options.weight_decay,
             amsgrad=True,
         )
-        self.batches = self._batches(
-            self.train_frames, options.batch_size, self.fabric.world_size, options.epochs
-        )
+        self.batches = self._batches(self.train_frames, options.batch_size, training=True)
         self.best = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.folder = config.output / config.name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -268,9 +266,8 @@ class Trainer:
         change = fit_elements(counts, -left)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
 
-    def _batches(
-        self, frames: Sequence[Frame], size: int, world: int = 1, epochs: int = 1
-    ) -> Batches:
+    def _batches(self, frames: Sequence[Frame], size: int, *, training: bool = False) -> Batches:
+        options = self.config.training
         return Batches(
             frames,
             self.model.species_of,
@@ -278,9 +275,10 @@ class Trainer:
             batch_size=size,
             dtype=self.model.dtype,
             device=self.model.device,
-            world=world,
+            world=self.fabric.world_size if training else 1,
             seed=self.config.seed,
-            epochs=epochs,
+            epochs=options.epochs if training else 1,
+            epoch_frames=options.epoch_frames if training else None,
         )
 
     def _average(self) -> SE3Set:

@@ -23,7 +23,14 @@ def read(tmp_path: Path, made: list[Atoms]) -> list:
     return read_frames(tmp_path / "a.xyz", CONFIG)
 
 
-def batches(made: list, size: int, world: int = 1, seed: int = 0, epochs: int = 20) -> Batches:
+def batches(
+    made: list,
+    size: int,
+    world: int = 1,
+    seed: int = 0,
+    epochs: int = 20,
+    epoch_frames: int | None = None,
+) -> Batches:
     return Batches(
         made,
         SPECIES,
@@ -34,6 +41,7 @@ def batches(made: list, size: int, world: int = 1, seed: int = 0, epochs: int = 
         world=world,
         seed=seed,
         epochs=epochs,
+        epoch_frames=epoch_frames,
     )
 
 
@@ -75,6 +83,17 @@ def test_the_shape_is_that_of_the_largest_batch(tmp_path: Path) -> None:
     several = batches(made, 2, epochs=6)
     atoms = [int(b.graph.n_atoms.sum()) for epoch in range(6) for b in several.epoch(epoch)]
     assert several.sizes.atoms == max(atoms) > min(atoms)
+
+
+def test_an_epoch_may_be_a_part_of_the_frames_another_one_each_time(tmp_path: Path) -> None:
+    made = read(tmp_path, frames(12, [WATER, HYDROXYL, PEROXIDE]))
+    some = batches(made, 2, epoch_frames=5)
+    assert len(some) == 2
+    epochs = [[e for b in some.epoch(n) for e in b.energy.tolist()] for n in range(20)]
+    assert all(len(set(energies)) == 4 for energies in epochs)
+    assert epochs[0] != epochs[1]
+    assert {e for energies in epochs for e in energies} == {f.energy for f in made}
+    assert len(batches(made, 2, epoch_frames=100)) == 6  # all that there are
 
 
 def test_every_frame_is_measured_once_though_the_last_batch_is_small(tmp_path: Path) -> None:
