@@ -1,0 +1,133 @@
+"""Labels of two levels of theory: one after the other, both at once, or the dear ones alone.
+
+    pip install '.[label,train]'
+    python benchmarks/two_levels.py            # hours on one core
+
+Many geometries have labels by GFN2-xTB, few by wB97X/6-31G(d). ``one after the other``: trained on
+the many, then all weights on the few, as `organic` is. ``both at once``: one network with a head
+and an embedding of the elements for each level (a level's elements are kinds of their own), which
+sees both in the same proportion. ``alone``: the few, from random weights. All see as many
+geometries, and are measured as benchmarks/organic.py does. After arXiv:2506.14963, which has more.
+Writes two_levels.csv; a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from machine import about, write_rows
+from organic import DATA, column
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.bonds import COVALENT_RADII
+from se3set_ase.checkpoint import save_checkpoint
+from se3set_ase.metadata import ModelMetadata
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.radial import Repulsion
+from se3set_ase.train import trainer
+from se3set_ase.train.config import RunConfig, load_config
+from se3set_ase.train.data import Frame, read_atomic_energies, split
+from se3set_ase.train.normalisation import normalise
+from se3set_ase.train.run import train
+
+ROOT = Path(__file__).parents[1]
+ORGANIC = ROOT / "models" / "organic" / "train.yaml"
+GFN2 = ROOT / "models" / "organic-gfn2" / "train.yaml"
+#: Geometries by GFN2-xTB, at random; how many of both are seen in all, and of how many the dear.
+MANY, SEEN, SEEN_DEAR = 15_000, 90_000, 45_000
+#: Added to atomic numbers that are of the level of the many.
+OTHER = 100
+SHARED: dict[str, Any] = {"learning_rate": 3e-3, "batch_size": 16, "validate_every": 1}
+NETWORK = {"preset": "light"}
+
+
+def main() -> None:
+    """Train each, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    output = parser.parse_args().output
+    rows = []
+    for way in (one_after_the_other, both_at_once, alone):
+        name = way.__name__.replace("_", " ")
+        found = column(SE3SetCalculator(str(way()), device="cpu"), DATA)
+        rows.append({"way": name, "geometries seen": SEEN, **found, **about()})
+        write_rows(output / "two_levels.csv", rows)
+        print(name, found["forces, MAE, meV/A"])
+
+
+def run(base: Path, name: str, seen: int, frames: int, **changes: Any) -> RunConfig:
+    """A training that sees so many geometries, in epochs of so many."""
+    config = load_config(base)
+    training = {**config.training.model_dump(), **SHARED, "epochs": round(seen / frames)}
+    training |= {"epoch_frames": frames}
+    values = {**config.model_dump(), "name": f"two-levels-{name}", "training": training, **changes}
+    values["data"] = {**values["data"], "tests": {}, **changes.get("data", {})}
+    return RunConfig(**values)
+
+
+def one_after_the_other() -> Path:
+    """Pre-training, then fine-tuning."""
+    data = {**load_config(GFN2).data.model_dump(), "n_train": MANY}
+    first = train(run(GFN2, "first", SEEN - SEEN_DEAR, MANY, data=data, network=NETWORK))
+    return train(run(ORGANIC, "then", SEEN_DEAR, 3000, initial=first, network={}))
+
+
+def alone() -> Path:
+    """Without the many."""
+    return train(run(ORGANIC, "alone", SEEN, 3000, initial=None, network=NETWORK))
+
+
+def both_at_once() -> Path:
+    """The other level's atoms are made other elements, which are cut off in the end."""
+    many = load_config(GFN2).data.model_copy(update={"n_train": MANY})
+
+    def split_both(data: Any, hypergraph: Any, seed: int) -> tuple[list[Frame], list[Frame]]:
+        few, validation = split(data, hypergraph, seed)
+        others = [relabelled(frame) for frame in split(many, hypergraph, seed)[0]]
+        repeats = round(len(others) * SEEN_DEAR / (SEEN - SEEN_DEAR) / len(few))
+        return few * repeats + others, validation
+
+    def atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
+        assert many.isolated_atoms is not None
+        others = read_atomic_energies(many.isolated_atoms)
+        return {**read_atomic_energies(path), **{z + OTHER: e for z, e in others.items()}}
+
+    def build(*arguments: Any) -> SE3Set:
+        model = make(*arguments)
+        elements = [z % OTHER for z in model.elements]
+        radii = COVALENT_RADII[elements].tolist()
+        model.repulsion = Repulsion(elements, radii, cutoff=model.hypergraph.reach)
+        return model
+
+    make = trainer.build_model
+    config = run(ORGANIC, "both", SEEN, MANY, initial=None, network=NETWORK)
+    with (
+        patch.object(trainer, "split", split_both),
+        patch.object(trainer, "read_atomic_energies", atomic_energies),
+        patch.object(trainer, "build_model", build),
+    ):
+        fitted = trainer.Trainer(config)
+        model = fitted.run()
+    few = [frame for frame in fitted.train_frames if frame.numbers.max() < OTHER]
+    atomic = dict(zip(model.elements, model.atomic_energies, strict=True))
+    own = make(config, model.hypergraph, normalise(few, atomic), model)
+    own.set_shifts([model.shifts[model.elements.index(z)] for z in own.elements])
+    level = config.data.level_of_theory
+    save_checkpoint(
+        fitted.folder / "model", own, ModelMetadata(name=config.name, level_of_theory=level)
+    )
+    return fitted.folder / "model"
+
+
+def relabelled(frame: Frame) -> Frame:
+    """With atoms that are other elements to the network."""
+    numbers = frame.numbers + OTHER
+    return replace(frame, numbers=numbers, hypergraph=replace(frame.hypergraph, numbers=numbers))
+
+
+if __name__ == "__main__":
+    main()
