@@ -51,8 +51,8 @@ class SE3SetCalculator(Calculator):
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), how sums over members are taken.
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. A minute
-        or two, once on a computer for each dtype and number of threads; then never again, whatever
-        the molecule. Needs a C++ compiler.
+        or two, once on a computer for each model, dtype and number of threads; then never again,
+        whatever the molecule. Needs a C++ compiler.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises

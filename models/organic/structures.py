@@ -31,7 +31,7 @@ from ase.data import covalent_radii, vdw_radii
 from ase.io import iread, write
 from ase.io.extxyz import key_val_str_to_dict
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem, rdMolTransforms
 from scipy.spatial.transform import Rotation
@@ -233,7 +233,7 @@ def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) ->
 def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[Atoms]:
     """Frames of a short run."""
     atoms.calc = method
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * HOT_K, rng=rng)
+    thermalize_momenta(atoms, temperature_K=2 * HOT_K, rng=rng)
     dynamics = Langevin(
         atoms,
         1.0 * units.fs,
