@@ -23,9 +23,9 @@ from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Fragments that may be, one way or another, in a training frame: so many, and so many for each
-#: atom (where no bond is in between, at most one). Each batch is padded for the largest frame.
-SPRAWLING, SPRAWLING_PER_ATOM = 30, 1.5
+#: A training frame may have so many times as many edges per atom as the median: each batch is padded
+#: for the largest. One bond that is half broken doubles them in its neighbourhood.
+SPRAWLING = 3.0
 
 
 class DataError(ValueError):
@@ -179,21 +179,20 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
 
 def _without_sprawling(frames: list[Frame]) -> list[Frame]:
     """Without the few that would make every batch some times as large."""
-    sprawling = [
-        f for f in frames
-        if sizes_of([f.hypergraph]).terms > max(SPRAWLING, SPRAWLING_PER_ATOM * len(f.numbers))
-    ]  # fmt: skip
-    if len(sprawling) in (0, len(frames)):
+    edges = np.array([sizes_of([f.hypergraph]).edges / len(f.numbers) for f in frames])
+    if not edges.any():  # lone atoms
+        return frames
+    sprawling = edges > SPRAWLING * np.median(edges[edges > 0])
+    if not sprawling.any():
         return frames
     _LOGGER.warning(
         "%d of %d training frames are left out, %s first: so many of their bonds are half broken "
         "at once that their hypergraphs are several times as large as others",
-        len(sprawling),
+        sprawling.sum(),
         len(frames),
-        sprawling[0].origin,
+        frames[int(sprawling.argmax())].origin,
     )
-    out = set(map(id, sprawling))
-    return [f for f in frames if id(f) not in out]
+    return [frame for frame, out in zip(frames, sprawling, strict=True) if not out]
 
 
 def symbols(numbers: Iterable[int]) -> str:
