@@ -23,8 +23,8 @@ from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
 
-#: A training frame may have so many times the median of the edges per atom: each batch is padded for
-#: the largest. One bond that is half broken doubles them in its neighbourhood.
+#: A training frame may have so many times the median of the edges per atom: each batch is padded
+#: for the largest. One bond that is half broken doubles them in its neighbourhood.
 SPRAWLING = 3.0
 
 
