@@ -6,7 +6,8 @@
 
 Each point is models/organic/train.yaml on so many of its labels, at random, with as many steps,
 measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
-`organic-gfn2` itself. Writes learning_curve.csv and .png; a run that was stopped goes on.
+`organic-gfn2` itself. Writes learning_curve.csv and .png; a run that was stopped goes on, unless
+the labels have changed since.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from matplotlib.figure import Figure
 from organic import DATA, column, frames_of
 
 from se3set_ase import SE3SetCalculator
+from se3set_ase.files import sha256_of
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "models" / "organic" / "train.yaml"
 SHOWN = {
-    "forces, MAE, meV/A": "forces, meV/Å",
+    "forces, MAE, meV/A: all": "forces, meV/Å",
     "conformers, MAE, kcal/mol": "conformers, kcal/mol",
     "torsional barriers, MAE, kcal/mol": "torsional barriers, kcal/mol",
 }
@@ -39,12 +41,16 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.output / "learning_curve.csv"
     rows: dict[int, dict[str, object]] = {int(r["labels"]): dict(r) for r in read_rows(path)}
+    data = sha256_of(DATA / "train.xyz.gz")[:12], sha256_of(DATA / "test.xyz.gz")[:12]
+    if any((row["train"], row["test"]) != data for row in rows.values()):
+        parser.error(f"{path} is of other labels; move it away")
     for labels in arguments.labels:
         if labels in rows:
             continue
         model = "organic-gfn2" if labels == 0 else trained_on(labels)
         found = column(SE3SetCalculator(str(model), device="cpu"), DATA)
-        rows[labels] = {"labels": labels, **found, "weights": weights_of(str(model)), **about()}
+        told = {"train": data[0], "test": data[1], "weights": weights_of(str(model)), **about()}
+        rows[labels] = {"labels": labels, **found, **told}
         write_rows(path, [rows[n] for n in sorted(rows)])
     draw([rows[n] for n in sorted(rows)], path.with_suffix(".png"))
 
@@ -53,14 +59,18 @@ def trained_on(labels: int) -> Path:
     """The folder of the model."""
     config = load_config(CONFIG)
     all_labels = len(frames_of(DATA, "train"))
-    epochs = round(config.training.epochs * all_labels / labels)
+    more = all_labels / labels
+    each = {
+        "epochs": round(config.training.epochs * more),
+        "validate_every": round(config.training.validate_every * more),
+    }
     return train(
         RunConfig(
             **{
                 **config.model_dump(),
                 "name": f"organic-{labels}",
                 "data": {**config.data.model_dump(), "n_train": labels, "tests": {}},
-                "training": {**config.training.model_dump(), "epochs": epochs},
+                "training": {**config.training.model_dump(), **each},
             }
         )
     )

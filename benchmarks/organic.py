@@ -5,14 +5,16 @@
     python benchmarks/organic.py runs/organic/model    # another model
 
 The labels (models/organic/data) are those of molecules that no training saw: geometries of all
-kinds, conformers and torsions; and of dimers, whose halves (water, methane, benzene, ...) it may
-have seen, other pairs of them too. models/organic/references.py tells how they were made.
-Writes organic.csv, and organic_torsions.png and organic_dimers.png with every curve.
+kinds, conformers, torsions and 25 drugs; and of dimers, whose halves (water, methane, benzene, ...)
+it may have seen, other pairs of them too. models/organic/references.py tells how they were made. Of
+the molecules, ``assembled`` ones are made of fragments that others in the training have; drugs are
+as they come. Writes organic.csv, and organic_torsions.png and organic_dimers.png with every curve.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -34,6 +36,8 @@ from se3set_ase.files import unpacked
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "models" / "organic" / "data"
 KCAL = units.kcal / units.mol
+#: Molecules by their number of atoms.
+SIZES = {"up to 12 atoms": (0, 12), "13 to 24 atoms": (13, 24), "25 and more": (25, 1000)}
 #: Points on a curve, to find its minimum between those that were calculated.
 FINE = 2001
 #: eV: less than this is bound, and not a wiggle of the curve between points.
@@ -77,7 +81,7 @@ def main() -> None:
 def column(calc: Calculator, data: Path) -> dict[str, float]:
     """All that is measured of one method, by name with its unit."""
     return {
-        **forces(calc, frames_of(data, "test")),
+        **forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")]),
         **conformers(families(calc, data, "conformers")),
         **torsions(families(calc, data, "torsions")),
         **dimers(families(calc, data, "dimers")),
@@ -112,20 +116,21 @@ def results(calc: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
 
 
 def forces(calc: Calculator, frames: Sequence[Atoms]) -> dict[str, float]:
-    """Mean absolute errors of components, also by kind of geometry and by element."""
-    numbers, kinds, errors = [], [], []
+    """Mean absolute errors of components: all but the drugs, and by what an atom is in."""
+    with (ROOT / "models" / "organic" / "molecules.csv").open() as file:
+        kind_of = {row["smiles"]: row["kind"] for row in csv.DictReader(file)}
+    errors, names = [], []
     for atoms in tqdm(frames, "forces", disable=None):
-        errors.append(np.abs(results(calc, atoms)[1] - atoms.get_forces()))
-        numbers.append(atoms.numbers)
-        kinds.append(np.full(len(atoms), atoms.info["kind"]))
-    error = 1000 * np.concatenate(errors).mean(axis=1)
-    kind, symbol = np.concatenate(kinds), np.concatenate(numbers)
-    found = {"forces, MAE, meV/A": error.mean()}
-    for name in np.unique(kind):
-        found[f"forces, MAE, meV/A: {name}"] = error[kind == name].mean()
-    for z in np.unique(symbol):
-        found[f"forces, MAE, meV/A: {Atoms([z]).symbols}"] = error[symbol == z].mean()
-    return found
+        kind = kind_of[atoms.info["smiles"]]
+        (size,) = (name for name, (a, b) in SIZES.items() if a <= len(atoms) <= b)
+        every = () if kind == "drug" else ("all", f"geometries: {atoms.info['kind']}", size)
+        errors.append(np.abs(results(calc, atoms)[1] - atoms.get_forces()).mean(axis=1))
+        names += [(*every, f"molecules: {kind}", f"element {z}") for z in atoms.symbols]
+    error = 1000 * np.concatenate(errors)
+    return {
+        f"forces, MAE, meV/A: {name}": error[[name in own for own in names]].mean()
+        for name in sorted({name for own in names for name in own})
+    }
 
 
 def conformers(found: Sequence[Family]) -> dict[str, float]:
@@ -141,63 +146,70 @@ def conformers(found: Sequence[Family]) -> dict[str, float]:
 
 
 def torsions(found: Sequence[Family]) -> dict[str, float]:
-    """Highest less lowest energy of each turn."""
+    """Highest less lowest energy of each turn, and its shape: relative to the mean."""
     errors = np.array([np.ptp(f.found) - np.ptp(f.reference) for f in found]) / KCAL
+    shapes = [f.found - f.found.mean() - (f.reference - f.reference.mean()) for f in found]
     return {
+        "torsional profiles, RMSE, kcal/mol": float(np.std(np.concatenate(shapes)) / KCAL),
         "torsional barriers, MAE, kcal/mol": float(np.abs(errors).mean()),
         "torsional barriers, largest error, kcal/mol": float(np.abs(errors).max()),
     }
 
 
 def dimers(found: Sequence[Family]) -> dict[str, float]:
-    """Binding energy relative to the largest distance, and where it is deepest."""
-    deep, where = [], []
-    for family in found:
-        (x, depth), (x_reference, depth_reference) = (
-            minimum(family, values) for values in (family.found, family.reference)
-        )
-        deep.append((depth - depth_reference) / KCAL)
-        where.append(x - x_reference)
+    """Binding energy relative to halves that are far apart, and where it is deepest."""
+    pairs = [(minimum(f, f.found), minimum(f, f.reference)) for f in found]
+    depths = np.array([depth - reference for (_, depth), (_, reference) in pairs])
+    both = [(x, y) for (x, a), (y, b) in pairs if a < BOUND and b < BOUND]
     return {
-        "dimers bound": float(sum(minimum(f, f.found)[1] < BOUND for f in found)),
-        "dimers bound by the reference": float(
-            sum(minimum(f, f.reference)[1] < BOUND for f in found)
+        "dimers that are bound, or not, as by the reference": float(
+            sum((a < BOUND) == (b < BOUND) for (_, a), (_, b) in pairs)
         ),
-        "dimers, binding energy, MAE, kcal/mol": float(np.abs(deep).mean()),
-        "dimers, distance, largest error, A": float(np.abs(where).max()),
+        "dimers bound by both": float(len(both)),
+        "dimers, binding energy, MAE, kcal/mol": float(np.abs(depths).mean() / KCAL),
+        "dimers bound by both, distance, largest error, A": max(
+            (abs(x - y) for x, y in both), default=float("nan")
+        ),
         "dimers that repel when pushed together": float(sum(map(repels, found))),
     }
 
 
 def minimum(family: Family, values: np.ndarray) -> tuple[float, float]:
-    """Shift (Angstrom) and energy (eV, to the farthest) of the lowest point of a curve."""
-    shifts = np.array([atoms.info["shift"] for atoms in family.frames])
+    """Shift (Angstrom) and energy (eV) of the lowest point; the last frame is that far apart."""
+    shifts = np.array([atoms.info["shift"] for atoms in family.frames[:-1]])
     fine = np.linspace(shifts[0], shifts[-1], FINE)
-    curve = CubicSpline(shifts, values - values[-1])(fine)
+    curve = CubicSpline(shifts, values[:-1] - values[-1])(fine)
     return float(fine[curve.argmin()]), float(curve.min())
 
 
 def repels(family: Family) -> bool:
-    """The energy falls on the way from the shortest distance to the minimum."""
-    lowest = int(family.found.argmin())
-    return lowest > 0 and bool((np.diff(family.found[: lowest + 1]) < 0).all())
+    """At the shortest distance by more than half of what it does by the reference, ever less."""
+    lowest = int(family.found[:-1].argmin())
+    pushed, reference = (e[0] - e[-1] for e in (family.found, family.reference))
+    falls = bool((np.diff(family.found[: lowest + 1]) < 0).all())
+    return lowest > 0 and falls and pushed > 0.5 * reference > 0.0
 
 
 def draw(found: dict[str, list[Family]], along: str, path: Path) -> None:
     """Each curve with its reference."""
-    first = next(iter(found.values()))
+    first, apart = next(iter(found.values())), along == "shift"
+
+    def relative(energies: np.ndarray) -> np.ndarray:
+        """kcal/mol, to the lowest or, of dimers, to the last frame, which is not drawn."""
+        zero = energies[-1] if apart else energies.min()
+        return (energies - zero)[: -1 if apart else None] / KCAL
+
     figure = Figure(figsize=(15, 6), layout="constrained")
     for k, axes in enumerate(figure.subplots(2, 5).ravel()[: len(first)]):
-        x = [atoms.info[along] for atoms in first[k].frames]
-        zero = (lambda e: e - e[-1]) if along == "shift" else (lambda e: e - e.min())
-        axes.plot(x, zero(first[k].reference) / KCAL, "k-", label="wB97X/6-31G(d)")
+        x = [atoms.info[along] for atoms in first[k].frames][: -1 if apart else None]
+        axes.plot(x, relative(first[k].reference), "k-", label="wB97X/6-31G(d)")
         for name, style in zip(found, styles(), strict=False):
-            axes.plot(x, zero(found[name][k].found) / KCAL, style, label=name)
+            axes.plot(x, relative(found[name][k].found), style, label=name)
         axes.set_title(first[k].smiles, fontsize=9)
-        axes.set_xlabel("angle, degrees" if along == "angle" else "shift, Å")
+        axes.set_xlabel("shift, Å" if apart else "angle, degrees")
         axes.spines[["top", "right"]].set_visible(False)
-        if along == "shift":
-            deepest = (first[k].reference - first[k].reference[-1]).min() / KCAL
+        if apart:
+            deepest = relative(first[k].reference).min()
             axes.set_ylim(2 * deepest, -3 * deepest)
     figure.axes[0].legend(fontsize=7)
     figure.supylabel("kcal/mol")

@@ -21,10 +21,13 @@ from ase.calculators.calculator import (
 
 from se3set_ase.committee import committee_of
 from se3set_ase.compiled import CompilationError
+from se3set_ase.declared import declared_charge_and_spin
 from se3set_ase.events import Event, EventLog
 from se3set_ase.nn.scatter import Backend
-from se3set_ase.potential import Potential, Prediction, declared_charge_and_spin
-from se3set_ase.refragment import Refragmenter, WeightedHypergraph
+from se3set_ase.potential import Potential, Prediction
+from se3set_ase.refragment import Refragmenter
+from se3set_ase.text import formula
+from se3set_ase.weighted import WeightedHypergraph
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -44,8 +47,8 @@ class SE3SetCalculator(Calculator):
     charge, spin_multiplicity : of the molecule; must be among those the model was trained on.
     refragment : ``"smooth"``; ``"frozen"``, to keep the fragments of the first call (energies then
         depend on where a run began; it warns when the bonds have become others); or ``"hard"``
-        (published thresholds: the energy jumps at every refragmentation; for comparison only, and
-        it warns).
+        (each bond and reach decided at the middle of its switch: the energy jumps; for comparison
+        only, and it warns).
     molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
         replace the perceived ones where such a bond exists.
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
@@ -202,6 +205,8 @@ class SE3SetCalculator(Calculator):
             wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
             self.potential.check(atoms, **{**wanted, **declared})
             self._check_molecule(atoms)
+            if "numbers" in system_changes:
+                self._warn_of_foreign(atoms)
             departed = self._refragmenter.departed
             listed = self._refragmenter.update(atoms.numbers, atoms.positions)
         except ValueError as error:
@@ -237,6 +242,17 @@ class SE3SetCalculator(Calculator):
         assert self.atoms is not None
         assert self._prediction is not None
         return self.potential.hessian(self._prediction.hypergraph.structure, self.atoms.positions)
+
+    def _warn_of_foreign(self, atoms: Atoms) -> None:
+        """Where the model knows a few molecules only, and this is another."""
+        known, found = self.potential.metadata.formulas, formula(atoms.numbers)
+        if known and found not in known:
+            warnings.warn(
+                f"model {self.potential.metadata.name!r} was trained on {', '.join(known)} alone, "
+                f"got {found}: energies and forces are a guess",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [

@@ -32,6 +32,11 @@ def _limits(metadata: ModelMetadata) -> str:
         f"Elements: **{', '.join(metadata.symbols)}** only; others raise an error.",
         f"Total charge: {_listed(metadata.charges)}; "
         f"spin multiplicity: {_listed(metadata.multiplicities)}.",
+        *(
+            [f"Molecules: {', '.join(metadata.formulas)} only; the calculator warns of others."]
+            if metadata.formulas
+            else []
+        ),
         "Isolated molecules only: no periodic cell, no stress.",
         *metadata.limits,
     ]

@@ -146,7 +146,7 @@ def events(
     ] = 0.0,
     most: Annotated[int, typer.Option(min=0, help="Tell at most so many.")] = 20,
     plot: Annotated[
-        Path | None, typer.Option(help="Bonds and fragments over time.  [default: FILE.png]")
+        Path | None, typer.Option(help="Draw bonds and fragments over time into this file.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -155,8 +155,8 @@ def events(
     from se3set_ase.events import lasting
 
     check_readable(file)
-    plot = plot or file.with_suffix(".png")
-    check_outputs(overwrite, plot)
+    if plot is not None:
+        check_outputs(overwrite, plot)
     log = records.read_events(file)
     kept = lasting(log.events, log.times, residence)
     left = [log.events[k] for k in kept], [log.times[k] for k in kept]
@@ -167,8 +167,9 @@ def events(
             most=most,
         )
     )
-    plots.plot_timeline(*left, plot, unit=log.unit)
-    typer.echo(f"written: {plot}")
+    if plot is not None:
+        plots.plot_timeline(*left, plot, unit=log.unit)
+        typer.echo(f"written: {plot}")
 
 
 app.command()(relax)

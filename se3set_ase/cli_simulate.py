@@ -29,6 +29,7 @@ from se3set_ase.options import (
     Model,
     Overwrite,
     Precision,
+    SpinMultiplicity,
     Structure,
 )
 
@@ -65,6 +66,7 @@ def relax(
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
     charge: Charge = 0,
+    spin_multiplicity: SpinMultiplicity = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax a molecule, or each of many.
@@ -80,7 +82,7 @@ def relax(
         events = events or Path(f"{file.stem}-relax.events.jsonl")
         check_outputs(overwrite, output, trajectory, events)
         atoms = frames[-1]
-        atoms.calc = _calculator(model, device, dtype, charge, compile)
+        atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
         _relax_one(atoms, output, trajectory, events, fmax, steps, optimizer)
         return
     if trajectory or events:
@@ -98,6 +100,7 @@ def relax(
         dtype=dtype.value,
         compile=compile,
         charge=charge,
+        spin_multiplicity=spin_multiplicity,
         fmax=fmax,
         steps=steps,
         optimizer=optimizer,
@@ -129,6 +132,7 @@ def _relax_one(
         )
     write(output, atoms)
     records.write_events(events, result)
+    typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_relaxation(result))
     typer.echo(report.describe_events(result))
     typer.echo(f"written: {output}, {trajectory}, {events}")
@@ -170,7 +174,8 @@ def _relax_each(
         typer.echo("the same command goes on with the others", err=True)
         raise
     typer.echo(
-        f"{done.n_done} of {len(frames)} molecules have been relaxed; {done.n_kept} were before"
+        f"{done.n_done} of {len(frames)} molecules have been relaxed by {work.model}; "
+        f"{done.n_kept} were before"
     )
     for index, why in list(done.failures.items())[:TOLD]:
         typer.echo(f"molecule {index} has not: {why}")
@@ -203,6 +208,7 @@ def md(
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
     charge: Charge = 0,
+    spin_multiplicity: SpinMultiplicity = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Run molecular dynamics.  Ctrl-C keeps what was done."""
@@ -214,7 +220,7 @@ def md(
     table = table or Path(f"{file.stem}-md.csv")
     events = events or Path(f"{file.stem}-md.events.jsonl")
     check_outputs(overwrite, trajectory, plot, table, events)
-    atoms.calc = _calculator(model, device, dtype, charge, compile, refragment)
+    atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile, refragment)
     with progress_bar(ensemble.value, steps, "step") as progress:
         result = simulate.md(
             atoms,
@@ -234,6 +240,7 @@ def md(
     records.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
     plots.plot_dynamics(result, plot, title=title)
+    typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_dynamics(result))
     typer.echo(report.describe_events(result))
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
@@ -246,6 +253,7 @@ def _calculator(
     device: str,
     dtype: Precision,
     charge: int,
+    spin_multiplicity: int,
     compile: bool,
     refragment: Membership = Membership.smooth,
 ) -> Any:
@@ -256,6 +264,7 @@ def _calculator(
         device=device,
         dtype=dtype.value,
         charge=charge,
+        spin_multiplicity=spin_multiplicity,
         compile=compile,
         refragment=refragment.value,
     )

@@ -25,13 +25,13 @@ from se3set_ase.checkpoint import METADATA_FILE, load_metadata
 from se3set_ase.files import sha256_of, write_atomically
 from se3set_ase.metadata import CheckpointError, ModelMetadata
 from se3set_ase.potential import Potential, Prediction
-from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import COMMITTEE_FILE
+from se3set_ase.weighted import WeightedHypergraph
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Angstrom: no run moves an atom as far in a step, so that this is another geometry.
-JUMP = 0.5
+#: Angstrom: where an atom has come as far, this is another geometry.
+FAR = 0.5
 
 
 class Member(pydantic.BaseModel):
@@ -87,6 +87,8 @@ class Committee:
             self._check_alike(load_metadata(file.parent), file)
         self._known = set(self.calibration.environments)
         self._last: WeightedHypergraph | None = None
+        self._asked: WeightedHypergraph | None = None
+        self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
         """CheckpointError for a member whose predictions cannot be compared with the first's."""
@@ -118,40 +120,42 @@ class Committee:
         Of the energy (eV); of the force on each atom (N,), length of the error (eV/Angstrom). Both
         are standard deviations among the members times the factor of the calibration.
         """
+        if self._answer is not None and self._answer[0] is prediction:
+            return self._answer[1]
         seen, found = prediction.hypergraph, [prediction]
         for other in self.others:
             found += other.evaluate([seen.structure], [seen.positions])
-        energies = np.array([p.energy for p in found])
-        forces = np.array([p.forces for p in found])  # member m, atom i, x
-        spread = np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
-        return (
-            self.calibration.energy_factor * float(energies.std(ddof=1)),
-            self.calibration.forces_factor * spread,
+        energy, forces = disagreement(found)
+        answer = (
+            self.calibration.energy_factor * energy,
+            self.calibration.forces_factor * forces,
         )
+        self._answer = prediction, answer
+        return answer
 
     def surprises(self, prediction: Prediction) -> list[str]:
         """Why the first member's prediction is a guess: nothing, mostly; each reason once.
 
-        The uncertainty is looked at where a molecule is new or has jumped, the bonds whenever they
-        change.
+        The uncertainty is looked at where a molecule is new or has come some way since the last
+        look, the bonds whenever they change.
         """
-        hypergraph, last = prediction.hypergraph, self._last
-        new = (
-            last is None
-            or not np.array_equal(last.numbers, hypergraph.numbers)
-            or float(np.abs(last.positions - hypergraph.positions).max()) > JUMP
-        )
-        if last is not None and not new and last.decisions() == hypergraph.decisions():
-            self._last = hypergraph
-            return []  # as in nearly every step of a run
+        hypergraph, last, asked = prediction.hypergraph, self._last, self._asked
         name, told = self.first.metadata.name, []
-        if unseen := sorted(environments(hypergraph) - self._known):
+        self._last = hypergraph
+        if last is None or last.decisions() != hypergraph.decisions():
+            unseen = sorted(environments(hypergraph) - self._known)
             self._known.update(unseen)
-            told.append(
-                f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
-                "energies and forces there are a guess"
-            )
-        if new:
+            if unseen:
+                told.append(
+                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
+                    "energies and forces there are a guess"
+                )
+        if (
+            asked is None
+            or not np.array_equal(asked.numbers, hypergraph.numbers)
+            or float(np.abs(asked.positions - hypergraph.positions).max()) > FAR
+        ):
+            self._asked = hypergraph
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
             if forces[worst] > limit:
@@ -160,8 +164,19 @@ class Committee:
                     f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry, "
                     f"more than {limit:.1f} for anything like its training data"
                 )
-        self._last = hypergraph
         return told
+
+
+def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
+    """Standard deviations among several models' predictions of one geometry.
+
+    Returns
+    -------
+    Of the energy (eV), and of the force on each atom (N,), all components together (eV/Angstrom).
+    """
+    energies = np.array([p.energy for p in predictions])
+    forces = np.array([p.forces for p in predictions])  # member m, atom i, x
+    return float(energies.std(ddof=1)), np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
 
 
 def committee_of(path: str | os.PathLike[str], first: Potential) -> Committee | None:

@@ -9,14 +9,12 @@ from typing import Protocol
 import numpy as np
 from ase.data import chemical_symbols
 from ase.data.colors import jmol_colors
-from ase.formula import Formula
 from scipy.spatial import ConvexHull
 
 __all__ = [
     "Drawable",
     "atom_colour",
     "atom_radius",
-    "formula",
     "fragment_colours",
     "hull",
     "hull_radii",
@@ -35,7 +33,7 @@ Fragment = tuple[int, ...]
 
 
 class Drawable(Protocol):
-    """A hypergraph at one geometry, such as :class:`se3set_ase.refragment.WeightedHypergraph`."""
+    """A hypergraph at one geometry, such as :class:`se3set_ase.weighted.WeightedHypergraph`."""
 
     @property
     def numbers(self) -> np.ndarray:
@@ -69,16 +67,6 @@ def atom_radius(number: int) -> float:
 def hull_radii(numbers: np.ndarray) -> np.ndarray:
     """(n,) of the balls that a hull goes around, Angstrom."""
     return np.where(np.asarray(numbers) == 1, 0.50, 0.75)
-
-
-def formula(numbers: np.ndarray, atoms: Iterable[int]) -> str:
-    """Sum formula in Hill's order.
-
-    >>> formula(np.array([8, 1, 6, 1]), (1, 2, 3))
-    'CH2'
-    """
-    symbols = [chemical_symbols[numbers[i]] for i in atoms]
-    return str(Formula.from_list(symbols).format("hill"))
 
 
 def fragment_colours(frames: Iterable[Drawable]) -> dict[Fragment, str]:

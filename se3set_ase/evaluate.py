@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from se3set_ase.hypergraph import check_positions
 from se3set_ase.potential import Potential
 
 __all__ = ["evaluate"]
@@ -146,12 +145,6 @@ def _predict_batch(
     model: Potential, batch: list[Atoms], state: dict[str, int], *, first: int
 ) -> list[tuple[float, np.ndarray]]:
     """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
-    for index, atoms in enumerate(batch):
-        try:
-            model.check_declared(atoms, **state)
-            check_positions(atoms.positions, len(atoms))
-        except ValueError as error:
-            raise ValueError(f"frame {first + index}: {error}") from error
     try:
         predictions = model.predict(batch, **state)
     except ValueError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from se3set_ase.refragment import WeightedHypergraph
+from se3set_ase.weighted import WeightedHypergraph
 
 #: What undoes what.
 OPPOSITE = {
@@ -68,9 +68,6 @@ class EventLog:
     def events(self) -> list[Event]:
         """The events that are kept, in order."""
         return list(self._events)
-
-    def __len__(self) -> int:
-        return len(self._events)
 
     @property
     def n_events(self) -> int:

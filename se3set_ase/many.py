@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from se3set_ase.hypergraph import Hypergraph
-from se3set_ase.potential import Potential, Prediction, numbered
+from se3set_ase.potential import Potential, Prediction, check_several, numbered
 from se3set_ase.refragment import Refragmenter
 from se3set_ase.simulate import checked_optimizer
 
@@ -66,8 +66,12 @@ def relax_many(
 
     Raises
     ------
+    TypeError : one molecule that is not in a list, or no :class:`Potential`.
     UnsupportedSystem, ValueError : before anything is relaxed, as :meth:`Potential.predict`.
     """
+    check_several(molecules)
+    if not isinstance(potential, Potential):
+        raise TypeError(f"expected a Potential, e.g. Potential('acac'), got {potential!r}")
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
     runs = []
     for index, atoms in enumerate(molecules):

@@ -100,6 +100,8 @@ class ModelMetadata:
     level_of_theory : Method and basis of the training labels.
     charges : Total molecular charges (e) that the model was trained on.
     multiplicities : Spin multiplicities (2S + 1) that the model was trained on.
+    formulas : The molecules that it was trained on, in Hill's order, where they are few; empty
+        where they are many, or not known. The calculator warns of others.
     description : One sentence.
     limits : What the model must not be used for: plain sentences, most important first.
     license : SPDX name of the licence of the weights.
@@ -123,6 +125,7 @@ class ModelMetadata:
     level_of_theory: str
     charges: tuple[int, ...] = (0,)
     multiplicities: tuple[int, ...] = (1,)
+    formulas: tuple[str, ...] = ()
     description: str = ""
     limits: tuple[str, ...] = ()
     license: str = "MIT"

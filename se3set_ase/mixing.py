@@ -38,7 +38,7 @@ class WeightedFragment:
     terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
         bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
         bonds is damped, see :mod:`se3set_ase.outcomes`.
-    rest : a lone atom, from whose weight that of every other fragment of it is taken away.
+    rest : one atom alone, which weighs 1 less the weights of all other fragments that have it.
     """
 
     atoms: tuple[int, ...]

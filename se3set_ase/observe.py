@@ -45,7 +45,7 @@ class EventObserver:
         self.times: list[float | None] = []
         self._dynamics = dynamics
         self._log: EventLog | None = getattr(atoms.calc, "event_log", None)
-        self._seen = self._log.n_events if self._log else 0
+        self._seen = self._log.n_events if self._log is not None else 0
         self._file = None if file is None else Path(file)
         if self._file is not None:
             self._file.write_text("", encoding="utf-8")

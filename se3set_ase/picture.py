@@ -17,11 +17,11 @@ from se3set_ase.drawing import (
     Drawable,
     atom_colour,
     atom_radius,
-    formula,
     fragment_colours,
     hull_radii,
     oriented,
 )
+from se3set_ase.text import formula
 
 __all__ = ["Picture"]
 

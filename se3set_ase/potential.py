@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
@@ -21,6 +20,7 @@ from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.compiled import compiled, padded
+from se3set_ase.declared import UnsupportedSystem, declared_charge_and_spin
 from se3set_ase.hessian import differentiable, hessian
 from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.metadata import ModelMetadata
@@ -29,18 +29,16 @@ from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.nn.light import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
-from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.registry import resolve_model
+from se3set_ase.weighted import WeightedHypergraph
+
+__all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
 #: Edges of the molecules that are taken together: some 500 MB, or three gigabytes of a device.
 EDGES, EDGES_ON_DEVICE = 2**14, 2**18
 
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
-
-
-class UnsupportedSystem(ValueError):
-    """A system that the model knows nothing about; the text says what it covers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +77,11 @@ class Potential:
     device : ``"auto"`` (CUDA if there is one, else CPU) or a torch device.
     dtype : ``"float64"`` or ``"float32"``, of the network's arithmetic. Positions, sums of
         energies and results are always float64.
-    refragment : ``"smooth"``, or ``"hard"`` to decide bonds and reach by thresholds, as the
-        published method does. Hard energies jump: for comparison only.
+    refragment : ``"smooth"``, or ``"hard"`` to decide each bond and reach at the middle of its
+        switch. Hard energies jump, as those of any threshold: for comparison only.
     scatter : ``"native"``, or ``"torch_scatter"`` to sum over members by torch-scatter (extra
-        ``scatter``). Changes speed, not energies.
+        ``scatter``). The same energies; no faster than native, whose gradients are written by
+        hand, and not to be compiled.
     compile : work with machine code, see :func:`se3set_ase.compiled.compiled`: from 1.5 times
         (1000 atoms) to 6 times (10 atoms) faster, the same numbers to rounding. Takes a minute or
         two, once on a computer for each model, dtype and number of threads.
@@ -156,6 +155,14 @@ class Potential:
                     f"expected {name} {' or '.join(map(str, known))}, which model "
                     f"{self.metadata.name!r} was trained on, got {value}"
                 )
+        electrons = int(atoms.numbers.sum()) - charge
+        # A lone atom is what all energies are relative to, whatever its spin.
+        if len(atoms) > 1 and (electrons - spin_multiplicity) % 2 == 0:
+            raise UnsupportedSystem(
+                f"expected an {'even' if spin_multiplicity % 2 else 'odd'} number of electrons for "
+                f"charge {charge} and spin_multiplicity {spin_multiplicity}, got {electrons} of "
+                f"{atoms.get_chemical_formula()}: an atom is missing, or it is an ion or a radical"
+            )
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
         """As :meth:`check`, with the charge or spin that the molecule itself declares first."""
@@ -172,9 +179,11 @@ class Potential:
 
         Raises
         ------
+        TypeError : one molecule that is not in a list.
         UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
             text starts with the number of the molecule where there are several.
         """
+        check_several(molecules)
         config, wanted = self.model.hypergraph, (charge, spin_multiplicity)
         hypergraphs = []
         for index, atoms in enumerate(molecules):
@@ -281,6 +290,12 @@ class Potential:
         )
 
 
+def check_several(molecules: Sequence[Atoms]) -> None:
+    """TypeError for a molecule in place of a list of them: it would be taken for its atoms."""
+    if isinstance(molecules, Atoms):
+        raise TypeError("expected a list of Atoms, got one Atoms: put it into brackets, [atoms]")
+
+
 @contextlib.contextmanager
 def numbered(index: int, count: int) -> Iterator[None]:
     """Errors about one molecule of several start with its number."""
@@ -297,50 +312,3 @@ def gradients() -> Iterator[None]:
     """Forces are gradients, inside the caller's ``torch.no_grad`` or ``inference_mode`` too."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
-
-
-def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
-    """What the atoms themselves say: ``charge``, ``spin_multiplicity``; absent if nothing.
-
-    Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or ``info["spin"]``, under which
-    other calculators read the multiplicity, 0 if unknown), and the sums of the initial charges
-    and magnetic moments where those were set.
-
-    Raises
-    ------
-    UnsupportedSystem : what they say is no whole number.
-    """
-    declared: dict[str, int] = {}
-    for key in ("charge", "spin_multiplicity"):
-        if key in atoms.info:
-            declared[key] = _whole(atoms.info[key], f"atoms.info[{key!r}]")
-    if "spin" in atoms.info and (spin := _whole(atoms.info["spin"], "atoms.info['spin']")):
-        declared.setdefault("spin_multiplicity", spin)
-    if atoms.has("initial_charges"):
-        # Partial charges add up to whole ones only nearly.
-        total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")
-        if round(total):
-            declared.setdefault("charge", round(total))
-    if atoms.has("initial_magmoms"):
-        moments = np.asarray(atoms.get_initial_magnetic_moments())
-        total = _finite(moments.sum(), "the sum of the initial magnetic moments")
-        if unpaired := round(abs(total)):
-            declared.setdefault("spin_multiplicity", unpaired + 1)
-    return declared
-
-
-def _finite(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UnsupportedSystem(f"expected a number as {what}, got {value!r}")
-    return number
-
-
-def _whole(value: Any, what: str) -> int:
-    number = _finite(value, what)
-    if number != round(number):
-        raise UnsupportedSystem(f"expected a whole number as {what}, got {value!r}")
-    return round(number)

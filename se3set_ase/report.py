@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from se3set_ase.drawing import formula
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.registry import ModelInfo
 from se3set_ase.simulate import DynamicsResult, RelaxResult
-from se3set_ase.text import atom_names, table
+from se3set_ase.text import atom_names, formula, table
 
 __all__ = [
     "describe_dynamics",
@@ -187,7 +186,7 @@ def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: Hyper
         part = f":{weight:.3f}" if weight < 0.9995 else ""
         attended[owner].append(label[atoms] + own + part)
     parts = [
-        f"{formula(numbers, range(len(names)))}: {len(names)} atoms, {len(fragments)} fragments, "
+        f"{formula(numbers)}: {len(names)} atoms, {len(fragments)} fragments, "
         f"{seen.n_hyperedges} hyperedges, {seen.n_edges} edges",
         table(["fragment", "weight", "formula", "atoms"], fragments),
     ]

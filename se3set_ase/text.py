@@ -1,8 +1,12 @@
-"""Columns and names of atoms as text."""
+"""Columns, names of atoms and formulas as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+import numpy as np
+from ase.data import chemical_symbols
+from ase.formula import Formula
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -35,6 +39,16 @@ def atom_names(kind: str, atoms: Sequence[int], symbols: Sequence[str], most: in
     return joint.join(named[:most]) + (
         f" and {len(named) - most} more" if len(named) > most else ""
     )
+
+
+def formula(numbers: np.ndarray, atoms: Iterable[int] | None = None) -> str:
+    """Sum formula in Hill's order, of all or of some atoms.
+
+    >>> formula(np.array([8, 1, 6, 1]), (1, 2, 3))
+    'CH2'
+    """
+    some = numbers if atoms is None else numbers[list(atoms)]
+    return str(Formula.from_list([chemical_symbols[z] for z in some]).format("hill"))
 
 
 def _is_number(cell: str) -> bool:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from se3set_ase.events import Event
 from se3set_ase.potential import Potential
-from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.replicas import Replicas
+from se3set_ase.weighted import WeightedHypergraph
 
 _missing: ImportError | None = None
 try:

@@ -22,12 +22,11 @@ from se3set_ase.drawing import (
     Drawable,
     atom_colour,
     atom_radius,
-    formula,
     fragment_colours,
     hull,
     oriented,
 )
-from se3set_ase.text import atom_names
+from se3set_ase.text import atom_names, formula
 
 __all__ = ["View"]
 
@@ -69,14 +68,14 @@ class View:
         for k, frame in enumerate(frames):
             if not np.array_equal(frame.numbers, numbers):
                 raise ValueError(
-                    f"expected frames of one molecule, got {formula(numbers, range(len(numbers)))} "
-                    f"and, in frame {k}, {formula(frame.numbers, range(len(frame.numbers)))}"
+                    f"expected frames of one molecule, got {formula(numbers)} "
+                    f"and, in frame {k}, {formula(frame.numbers)}"
                 )
         self._frames = frames
         self._size = width, height
         colours = fragment_colours(frames)
         symbols = [chemical_symbols[z] for z in numbers]
-        self._title = formula(numbers, range(len(numbers)))
+        self._title = formula(numbers)
         self._data = {
             "symbols": symbols,
             "names": [f"{symbol}{i}" for i, symbol in enumerate(symbols)],

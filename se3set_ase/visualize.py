@@ -9,14 +9,12 @@ from ase import Atoms
 from ase.io import read
 
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.drawing import formula
 from se3set_ase.events import EventLog
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.picture import Picture
-from se3set_ase.refragment import WeightedHypergraph
-from se3set_ase.text import atom_names
+from se3set_ase.text import atom_names, formula
 from se3set_ase.viewer import View
-from se3set_ase.weighted import weighted_hypergraph
+from se3set_ase.weighted import WeightedHypergraph, weighted_hypergraph
 
 __all__ = ["draw", "show"]
 
@@ -86,7 +84,7 @@ def _captions(frames: Sequence[WeightedHypergraph]) -> list[str]:
     """What each frame is, and the bonds that it has lost or gained since the one before."""
     if len(frames) == 1:
         (frame,) = frames
-        name = formula(frame.numbers, range(len(frame.numbers)))
+        name = formula(frame.numbers)
         return [f"{name}: {len(frame.fragments)} fragments, {frame.n_hyperedges} hyperedges"]
     log, last = EventLog(), len(frames) - 1
     return [

@@ -17,7 +17,7 @@ MAX_LINES = 350
 
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"metadata"}),
+    frozenset({"declared", "metadata"}),
     frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text"}),
     frozenset({"checkpoint_files", "drawing", "published_recipe", "tasks"}),
     frozenset({"fragments", "picture", "viewer"}),
@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
     frozenset({"nn", "refragment"}),
-    frozenset({"checkpoint", "compiled", "events", "hessian", "weighted"}),
+    frozenset({"weighted"}),
+    frozenset({"checkpoint", "compiled", "events", "hessian"}),
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"committee"}),

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculatorSetupError, InputError
 from rdkit import Chem
-from untrained import Make
+from untrained import METADATA, Make, tiny_model
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import METADATA_FILE, WEIGHTS_FILE, CheckpointError
+from se3set_ase.checkpoint import METADATA_FILE, WEIGHTS_FILE, CheckpointError, save_checkpoint
 
 SAME_ENERGY = 1e-10  # eV
 
@@ -377,3 +378,18 @@ def test_a_pickle_in_disguise_is_never_run(folder: Path, tmp_path: Path, file: s
 def test_the_copy_that_was_broken_was_whole(folder: Path) -> None:
     """The control of all the tests of broken files."""
     assert np.isfinite(SE3SetCalculator(folder).get_potential_energy(molecule("H2O")))
+
+
+def test_warns_of_a_molecule_that_the_model_never_saw(tmp_path: Path) -> None:
+    metadata = replace(METADATA, formulas=("C2H6O", "CH4O"))
+    save_checkpoint(tmp_path / "model", tiny_model(), metadata)
+    water = molecule("H2O")
+    water.calc = SE3SetCalculator(tmp_path / "model", device="cpu")
+    with pytest.warns(UserWarning, match="trained on C2H6O, CH4O alone, got H2O: .* a guess") as w:
+        water.get_potential_energy()
+    assert len(w) == 1
+    water.rattle(0.01)
+    water.get_potential_energy()  # told once; a warning is an error here
+    known = molecule("CH3OH")
+    known.calc = water.calc
+    known.get_potential_energy()

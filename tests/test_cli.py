@@ -223,9 +223,9 @@ def test_events_of_a_run(model: Path, here: Path) -> None:
     n_formed = sum(e.kind == "bond formed" for e in log.events)
     assert n_formed > 0
     assert f"{n_formed} bond formed" in told.stdout
-    assert (here / "ethanol-md.events.png").read_bytes().startswith(b"\x89PNG")
-    assert "ethanol-md.events.png exists" in refused("events", "ethanol-md.events.jsonl")
-    few = run("events", "ethanol-md.events.jsonl", "--residence", 1000, "--overwrite")
+    few = run("events", "ethanol-md.events.jsonl", "--residence", 1000, "--plot", "some.png")
+    assert (here / "some.png").read_bytes().startswith(b"\x89PNG")
+    assert "some.png exists" in refused("events", "ethanol-md.events.jsonl", "--plot", "some.png")
     left = lasting(log.events, log.times, 1000.0)
     assert 0 < len(left) < len(log.events)
     assert sum(int(n) for n in re.findall(r"(\d+) (?:bond|fragments|reach)", few.stdout)) == len(

@@ -16,9 +16,10 @@ from untrained import ATOMIC_ENERGIES
 
 from se3set_ase import Potential
 from se3set_ase.checkpoint import CheckpointError
+from se3set_ase.declared import declared_charge_and_spin
 from se3set_ase.hypergraph import build_hypergraph
 from se3set_ase.nn.graph import collate
-from se3set_ase.potential import UnsupportedSystem, declared_charge_and_spin
+from se3set_ase.potential import UnsupportedSystem
 
 SAME_ENERGY = 1e-10  # eV: alone and in a batch, float64
 SAME_FORCES = 1e-9  # eV/Angstrom
@@ -319,3 +320,19 @@ def test_forces_inside_contexts_without_gradients(
         np.testing.assert_array_equal(prediction.forces, expected.forces)
     assert np.abs(hessian).max() > 1.0
     assert np.abs(expected.forces).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["CH3", "OH", "HCO"])
+def test_refuses_an_odd_number_of_electrons(potential: Potential, name: str) -> None:
+    radical = molecule(name)
+    radical.set_initial_magnetic_moments(None)  # says nothing about itself
+    n = int(radical.numbers.sum())
+    with pytest.raises(UnsupportedSystem, match=f"an even number of electrons .*, got {n} of"):
+        potential.predict([radical])
+    hydrogen = Atoms([*radical.symbols, "H"], [*radical.positions, (5.0, 5.0, 5.0)])
+    assert np.isfinite(potential.predict([hydrogen])[0].energy)
+
+
+def test_a_lone_atom_has_the_energy_of_an_atom(potential: Potential) -> None:
+    (found,) = potential.predict([Atoms("H")])
+    assert found.energy == pytest.approx(potential.metadata.atomic_energies[0], abs=1e-9)

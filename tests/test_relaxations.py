@@ -63,7 +63,7 @@ def relax(*arguments: object) -> Result:
 def test_minima_are_those_of_ase(here: Path) -> None:
     result = relax()
     assert result.exit_code == 0, result.output
-    assert "6 of 6 molecules have been relaxed; 0 were before" in result.stdout
+    assert "6 of 6 molecules have been relaxed by gfn2; 0 were before" in result.stdout
     for start, relaxed in zip(read("many.xyz", ":"), read("many-relaxed.xyz", ":"), strict=True):
         assert relaxed.info["converged"]
         assert relaxed.info["model"] == "gfn2"
@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on(here: Path) -> None:
     third = 2 + 9 + 2 + 10 + 5
     output.write_text("".join(lines[:third]))
     result = relax()
-    assert "6 of 6 molecules have been relaxed; 2 were before" in result.stdout
+    assert "6 of 6 molecules have been relaxed by gfn2; 2 were before" in result.stdout
     again = read(output, ":")
     assert [a.info["relax_index"] for a in again] == list(range(6))
     first = read(StringIO(whole), ":", format="extxyz")
@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_was_reached(here: Path, monkeypatch: pytest.MonkeyPat
     assert "goes on with the others" in result.output
     assert calls == [3, 3, 3]
     assert len(read("many-relaxed.xyz", ":")) == 6
-    assert "9 of 9 molecules have been relaxed; 6 were before" in relax("--steps", 1).stdout
+    assert "9 of 9 molecules have been relaxed by gfn2; 6 were before" in relax("--steps", 1).stdout
 
 
 def test_what_takes_a_batch_down_takes_one_molecule(
@@ -214,7 +214,7 @@ def test_a_model_may_move(here: Path) -> None:
     assert relax("--steps", 1).exit_code == 0
     shutil.copytree(resolve_model("gfn2"), "elsewhere")
     again = run("relax", "many.xyz", "-m", "elsewhere", "--fmax", FMAX, "--steps", 1)
-    assert "6 of 6 molecules have been relaxed; 6 were before" in again.stdout
+    assert "6 of 6 molecules have been relaxed by elsewhere; 6 were before" in again.stdout
 
 
 def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:

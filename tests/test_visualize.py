@@ -25,9 +25,8 @@ from se3set_ase import draw, show
 from se3set_ase.drawing import PALETTE, fragment_colours, hull, hull_radii, oriented
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.picture import Picture
-from se3set_ase.refragment import WeightedHypergraph
 from se3set_ase.viewer import OPACITY, View
-from se3set_ase.weighted import weighted_hypergraph
+from se3set_ase.weighted import WeightedHypergraph, weighted_hypergraph
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

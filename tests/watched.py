@@ -10,7 +10,7 @@ from ase.build import molecule
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate, weigh
-from se3set_ase.refragment import WeightedHypergraph
+from se3set_ase.weighted import WeightedHypergraph
 
 CONFIG = HypergraphConfig(cutoff=4.5, reach=3.5)
 SPECIES = {1: 0, 6: 1, 8: 2}

@@ -1,18 +1,20 @@
 """What the disagreement of a committee is worth: factors, and what is familiar.
 
     python models/organic/calibrate.py models/organic member-1 member-2 member-3 \\
-        --labels models/organic/data/validation.xyz.gz --saw runs/organic/gfn2-train.xyz
+        --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
+        --saw models/organic/data/train.xyz.gz
 
 The members lie in the folder of the model. On labelled geometries of molecules that were neither
 trained on nor are tests, each factor makes the root mean square of what the committee says that of
-the errors. Familiar is an uncertainty that 99.9 % of these geometries stay below; seen are the
-bonded neighbourhoods of the training geometries. Writes committee.json and calibration.png into the
-folder.
+the errors. Familiar is an uncertainty that 95 % of these geometries, hot and torn ones among them,
+stay below; seen are the bonded neighbourhoods of the training geometries. The plot is of the tests,
+which decided nothing. Writes committee.json and calibration.png into the folder.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ from ase.io import iread, read
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from se3set_ase.committee import Committee, environments, write_calibration
+from se3set_ase.committee import disagreement, environments, write_calibration
 from se3set_ase.files import unpacked
 from se3set_ase.potential import Potential
 from se3set_ase.weighted import weighted_hypergraph
 
-FAMILIAR = 0.999
+FAMILIAR = 0.95
+#: Of an energy (eV), and of each atom's force (eV/Angstrom).
+Doubt = tuple[float, np.ndarray]
 #: Points of the plot, of as many atoms each.
 BINS = 20
 
@@ -36,25 +40,15 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("members", nargs="+", help="folders in that of the model")
     parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--tests", type=Path, required=True)
     parser.add_argument("--saw", type=Path, nargs="+", required=True, help="training geometries")
     arguments = parser.parse_args()
     folder, members = arguments.model, arguments.members
-    first = Potential(folder)
-    write_calibration(folder, members, familiar_forces=1.0)  # factors of one
-    committee = Committee(folder, first)
-    said_energy, said_forces, longest = [], [], []
-    energy_error, forces_error = [], []
-    for atoms in tqdm(read(unpacked(arguments.labels), ":", format="extxyz"), disable=None):
-        (prediction,) = first.predict([atoms])
-        energy, forces = committee.uncertainty(prediction)
-        said_energy.append(energy)
-        said_forces.append(forces)
-        longest.append(forces.max())
-        energy_error.append(prediction.energy - atoms.get_potential_energy())
-        forces_error.append(np.linalg.norm(prediction.forces - atoms.get_forces(), axis=1))
-    config = first.model.hypergraph
-    said, error = np.concatenate(said_forces), np.concatenate(forces_error)
-    forces_factor = rms(error) / rms(said)
+    models = [Potential(folder), *(Potential(folder / member) for member in members)]
+    said, errors = doubts(models, arguments.labels)
+    energy_factor = rms([e for e, _ in errors]) / rms([e for e, _ in said])
+    forces_factor = rms(joined(errors)) / rms(joined(said))
+    config = models[0].model.hypergraph
     seen = {
         environment
         for path in arguments.saw
@@ -64,12 +58,29 @@ def main() -> None:
     write_calibration(
         folder,
         members,
-        energy_factor=rms(energy_error) / rms(said_energy),
+        energy_factor=energy_factor,
         forces_factor=forces_factor,
-        familiar_forces=forces_factor * float(np.quantile(longest, FAMILIAR)),
+        familiar_forces=forces_factor * float(np.quantile([f.max() for _, f in said], FAMILIAR)),
         environments=tuple(sorted(seen)),
     )
-    draw(forces_factor * said, error, folder / "calibration.png")
+    said, errors = doubts(models, arguments.tests)
+    draw(forces_factor * joined(said), joined(errors), folder / "calibration.png")
+
+
+def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
+    """What the models say of their errors, and the first one's errors, of each geometry."""
+    said, errors = [], []
+    for atoms in tqdm(read(unpacked(labels), ":", format="extxyz"), labels.stem, disable=None):
+        found = [model.predict([atoms])[0] for model in models]
+        said.append(disagreement(found))
+        off = np.linalg.norm(found[0].forces - atoms.get_forces(), axis=1)
+        errors.append((found[0].energy - atoms.get_potential_energy(), off))
+    return said, errors
+
+
+def joined(doubts: Sequence[Doubt]) -> np.ndarray:
+    """Of all atoms."""
+    return np.concatenate([forces for _, forces in doubts])
 
 
 def rms(values: object) -> float:

@@ -1,13 +1,16 @@
 """Which geometries are worth a label that costs: at random first, then where a committee disagrees.
 
-    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 2000 --largest 110
-    python models/organic/choose.py runs/organic/gfn2-train.xyz --number 3000 --largest 150 \\
-        --committee runs/organic-1/model runs/organic-2/model --without runs/organic/chosen-1.xyz
+    cd runs/organic
+    python ../../models/organic/choose.py gfn2-train.xyz --number 1200 --largest 120 \\
+        --output chosen-train-1.xyz
+    python ../../models/organic/choose.py gfn2-train.xyz --number 2000 --largest 100 \\
+        --committee ../organic-1/model ../organic-2/model --without chosen-train-*.xyz \\
+        --output chosen-train-4.xyz
 
-Without a committee every molecule gets its turn before one gets its second, the kinds of geometry
-at random. With one, a geometry is worth the largest uncertainty of a force in it, divided by what
-its label costs, and no molecule gets more than its share. Geometries with a long force by GFN2-xTB
-are left out.
+Without a committee every molecule gets its turn before one gets its second, those chosen before
+counted, the kinds of geometry at random. With one, a geometry is worth the largest uncertainty of a
+force in it, divided by what its label costs, and no molecule gets more than its share. Large
+molecules cost most and are left out beyond ``--largest``: data/README.md has all calls.
 """
 
 from __future__ import annotations
@@ -28,12 +31,8 @@ from se3set_ase.potential import Potential
 HYDROGEN, SECOND_PERIOD, THIRD_PERIOD = 2, 14, 18
 #: A label costs about so much more for more functions: their number to this power.
 COST_EXPONENT = 2.5
-#: A pair counts as so many geometries: it has its turn as seldom.
-PAIR_COUNTS = 3
 #: Most geometries of one molecule that a committee may choose.
 SHARE = 8
-#: Longest force of GFN2-xTB in what is chosen, eV/Angstrom.
-LONGEST = 15.0
 #: Beyond this a committee says that a geometry is absurd, eV/Angstrom.
 ABSURD = 20.0
 BATCH = 64
@@ -46,16 +45,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--largest", type=int, default=200, help="functions of the basis")
+    parser.add_argument("--longest-force", type=float, default=15.0, help="of GFN2-xTB, eV/A")
+    parser.add_argument("--kind", help="of geometries, e.g. pair; all by default")
     parser.add_argument("--committee", nargs="+", default=[], help="models")
     parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    before = {fingerprint(a) for path in arguments.without for a in iread(path, ":")}
+    chosen_before = [atoms for path in arguments.without for atoms in iread(path, ":")]
+    before = set(map(fingerprint, chosen_before))
     frames = [
         atoms
         for atoms in iread(arguments.frames, ":")
         if functions(atoms) <= arguments.largest
-        and np.linalg.norm(atoms.get_forces(), axis=1).max() < LONGEST
+        and np.linalg.norm(atoms.get_forces(), axis=1).max() < arguments.longest_force
+        and arguments.kind in (None, atoms.info["kind"])
         and fingerprint(atoms) not in before
     ]
     if len(arguments.committee) == 1:
@@ -64,7 +67,7 @@ def main() -> None:
     if arguments.committee:
         chosen = by_doubt(frames, arguments.committee, arguments.number)
     else:
-        chosen = in_turn(frames, arguments.number, rng)
+        chosen = in_turn(frames, chosen_before, arguments.number, rng)
     for atoms in chosen:
         atoms.calc = None  # the labels are another method's
     write(arguments.output, chosen, format="extxyz")
@@ -73,15 +76,16 @@ def main() -> None:
     print(f"{len(chosen)} of {len(frames)}, of {molecules} molecules: {dict(kinds)}")
 
 
-def in_turn(frames: Sequence[Atoms], number: int, rng: np.random.Generator) -> list[Atoms]:
+def in_turn(
+    frames: Sequence[Atoms], before: Sequence[Atoms], number: int, rng: np.random.Generator
+) -> list[Atoms]:
     """One geometry of each molecule, then a second one, ..."""
-    turns: Counter[tuple[str, bool]] = Counter()
+    turns = Counter(atoms.info["smiles"] for atoms in before)
     ranked = []
     for index in rng.permutation(len(frames)):
-        pair = frames[index].info["kind"] == "pair"
-        key = frames[index].info["smiles"], pair
-        turns[key] += PAIR_COUNTS if pair else 1
-        ranked.append((turns[key], len(ranked), index))
+        smiles = frames[index].info["smiles"]
+        turns[smiles] += 1
+        ranked.append((turns[smiles], len(ranked), index))
     return [frames[index] for *_, index in sorted(ranked)[:number]]
 
 

@@ -3,10 +3,11 @@
     python models/organic/dataset.py --labels runs/organic \\
         --monomers ../shared/data/des-monomers/wb97x.xyz.gz --bpa runs/data/3bpa_train.xyz
 
-Of runs/organic it takes wb97x-PART*.xyz, the conformers, torsions and dimers. What others have at
-the same level goes with it: monomers (SPICE's geometries), and for training alone 3-BPA (of
-BOTNet's geometries those that models/3bpa is trained on). Refuses a frame of a molecule that is of
-another part, or of another level. Digits beyond the noise of the labels are dropped.
+Of runs/organic it takes wb97x-PART*.xyz, the conformers, torsions, dimers and drugs. What others
+have at the same level goes with it: monomers (SPICE's geometries), and for training alone a few of
+3-BPA (of BOTNet's geometries those that models/3bpa is trained on). Refuses labels of another level
+or other settings, a frame of a molecule that is of another part, and a part that lacks an element.
+Digits beyond the noise of the labels are dropped; the settings are written to labels.json.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import json
 from collections import Counter
 from collections.abc import Iterator
 from io import StringIO
@@ -30,12 +32,14 @@ from se3set_ase.files import unpacked, write_atomically
 HERE = Path(__file__).parent
 LEVEL = "wB97X/6-31G(d)"
 PARTS = ("train", "validation", "test")
-REFERENCES = ("conformers", "torsions", "dimers")
+REFERENCES = ("conformers", "torsions", "dimers", "drugs")
 #: What a frame tells of itself.
 KEPT = ("smiles", "kind", "angle", "shift")
 #: Decimals of Angstrom, of eV/Angstrom and of eV.
 POSITIONS, FORCES, ENERGY = 5, 4, 5
 BPA = "Nc1ncccc1OCc1ccccc1"
+#: Geometries of it: more would be most of the data.
+BPA_FRAMES = 50
 
 
 def main() -> None:
@@ -47,23 +51,38 @@ def main() -> None:
     arguments = parser.parse_args()
     with (HERE / "molecules.csv").open() as file:
         part_of = {row["smiles"]: row["part"] for row in csv.DictReader(file)}
+    labels = [path for name in (*PARTS, *REFERENCES) for path in found_at(arguments.labels, name)]
+    settings = {json.dumps(json.loads(Path(f"{p}.json").read_text())["settings"]) for p in labels}
+    if len(settings) != 1:
+        raise ValueError(f"expected labels of one kind, got {sorted(settings)}")
     parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
     for part in PARTS:
-        for path in sorted(arguments.labels.glob(f"wb97x-{part}*.xyz")):
+        for path in found_at(arguments.labels, part):
             parts[part] += frames(path)
     for atoms in labelled(arguments.monomers):
         smiles = Chem.MolToSmiles(Chem.MolFromSmiles(atoms.info["name"]))
         if part_of.get(smiles) in PARTS:
             parts[part_of[smiles]].append(kept(atoms, smiles=smiles, kind="monomer"))
-    parts["train"] += [kept(a, smiles=BPA, kind="3bpa") for a in labelled(arguments.bpa)]
+    bpa = [kept(a, smiles=BPA, kind="3bpa") for a in labelled(arguments.bpa)]
+    parts["train"] += bpa[:: len(bpa) // BPA_FRAMES][:BPA_FRAMES]
+    elements = {part: {z for a in found for z in a.numbers} for part, found in parts.items()}
+    if elements["train"] != elements["validation"] or elements["train"] != elements["test"]:
+        raise ValueError(f"expected the same elements everywhere, got {elements}")
     for part, found in parts.items():
         elsewhere = {a.info["smiles"] for a in found if part_of.get(a.info["smiles"]) != part}
         if elsewhere - {BPA}:
             raise ValueError(f"expected molecules of {part}, got {sorted(elsewhere)[:3]}")
         save(part, found)
     for name in REFERENCES:
-        if (path := arguments.labels / f"wb97x-{name}.xyz").exists():
-            save(name, list(frames(path)))
+        if found := [a for path in found_at(arguments.labels, name) for a in frames(path)]:
+            save(name, found)
+    told = json.dumps(json.loads(settings.pop()), indent=1) + "\n"
+    write_atomically(HERE / "data" / "labels.json", told.encode())
+
+
+def found_at(folder: Path, name: str) -> list[Path]:
+    """Files of labels of a part or a set of references."""
+    return sorted(folder.glob(f"wb97x-{name}*.xyz"))
 
 
 def labelled(path: Path) -> Iterator[Atoms]:

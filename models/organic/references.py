@@ -1,12 +1,13 @@
 """Geometries that `organic` is held against: conformers, torsions and dimers, before their labels.
 
     python models/organic/references.py --output runs/organic
-    se3set-ase label runs/organic/conformers.xyz -m wB97X/6-31G(d) ...
+    se3set-ase label runs/organic/conformers.xyz -m "wB97X/6-31G(d)" ...
 
 Conformers are of held-out molecules that turn, torsions of held-out bonds, all relaxed by GFN2-xTB
 (a torsion with its angle held); a dimer is relaxed likewise, then its halves are pulled apart
-and pushed together along the line between their nearest atoms. Writes conformers.xyz, torsions.xyz
-and dimers.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
+and pushed together along the line between their nearest atoms, and set far from each other. Of each
+drug there is one geometry at 300 K, by the MMFF94 force field. Writes conformers.xyz, torsions.xyz,
+dimers.xyz and drugs.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.constraints import FixInternals
 from ase.io import write
 from ase.optimize import BFGS
 from rdkit import Chem
 from rdkit.Chem import AllChem, rdMolAlign
+from structures import DIMERS, MMFF94, as_atoms, generator, langevin
 from tblite.ase import TBLite
 from tqdm import tqdm
 
@@ -35,21 +37,15 @@ MOLECULES, MOST, EMBEDDINGS, LARGEST = 30, 5, 20, 20
 #: Two conformers are one if nearer than this, Angstrom (root mean square, heavy atoms).
 SAME = 0.3
 TORSIONS, ANGLES = 10, np.arange(0.0, 360.0, 30.0)
-#: Bound by hydrogen bonds, then by dispersion.
-DIMERS = (
-    "O.O",
-    "CO.O",
-    "NC=O.NC=O",
-    "OC=O.OC=O",
-    "CN.O",
-    "CC(C)=O.O",
-    "C.C",
-    "C=C.C=C",
-    "c1ccccc1.C",
-    "CF.CCl",
+SHIFTS = np.array(
+    [-1.2, -0.9, -0.6, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0]
 )
-SHIFTS = np.array([-0.6, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0])
+#: Angstrom: nothing is left of any attraction.
+FAR = 30.0
 FMAX, STEPS = 0.02, 300
+#: Of dimers, whose minima are flat.
+FMAX_DIMER, STEPS_DIMER = 0.001, 2000
+DRUG_K, DRUG_STEPS = 300.0, 2000
 
 
 def main() -> None:
@@ -73,6 +69,8 @@ def main() -> None:
     save(output / "conformers.xyz", several, MOLECULES)
     save(output / "torsions.xyz", map(torsion, turning), TORSIONS)
     save(output / "dimers.xyz", map(dimer, DIMERS), len(DIMERS))
+    drugs = [line.split()[0] for line in (HERE / "drugs.smi").read_text().splitlines()]
+    save(output / "drugs.xyz", map(drug, drugs), len(drugs))
 
 
 def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
@@ -87,11 +85,12 @@ def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
     write(path, frames, format="extxyz")
 
 
-def relaxed(atoms: Atoms) -> Atoms:
+def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
     """By GFN2-xTB; constraints of the atoms hold, and are gone afterwards."""
     atoms = atoms.copy()
-    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-    converged = BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+    # Tighter than its default, which leaves more noise in the forces than a flat minimum has.
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1)
+    converged = BFGS(atoms, logfile=None).run(fmax=fmax, steps=steps)
     return Atoms(atoms.numbers, atoms.positions, info={"converged": bool(converged)})
 
 
@@ -144,6 +143,8 @@ def torsion(smiles: str) -> list[Atoms]:
         atoms.set_dihedral(*indices, angle, indices=one_side)
         atoms.set_constraint(FixInternals(dihedrals_deg=[[angle, indices]]))
         atoms = relaxed(atoms)
+        if not atoms.info["converged"]:
+            raise RuntimeError(f"expected {smiles} to relax at {angle} degrees")
         atoms.info = {"smiles": smiles, "kind": "torsion", "angle": angle}
         frames.append(atoms)
     return frames
@@ -163,7 +164,8 @@ def side(molecule: Chem.Mol, one: int, other: int) -> list[int]:
 def dimer(smiles: str) -> list[Atoms]:
     """Relaxed, then its halves moved along the line between their nearest atoms."""
     molecule, starts = embedded(smiles, 10)
-    relaxations = [relaxed(start) for start in starts]
+    relaxations = [relaxed(start, FMAX_DIMER, STEPS_DIMER) for start in starts]
+    relaxations = [atoms for atoms in relaxations if atoms.info["converged"]]
     for atoms in relaxations:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     best = min(relaxations, key=Atoms.get_potential_energy)
@@ -172,12 +174,21 @@ def dimer(smiles: str) -> list[Atoms]:
     lengths = np.linalg.norm(between, axis=-1)
     i, j = np.unravel_index(lengths.argmin(), lengths.shape)
     frames = []
-    for shift in SHIFTS:
+    for shift in (*SHIFTS, FAR):
         atoms = Atoms(best.numbers, best.positions)
         atoms.positions[other] += shift * between[i, j] / lengths[i, j]
         atoms.info = {"smiles": smiles, "kind": "dimer", "shift": shift}
         frames.append(atoms)
     return frames
+
+
+def drug(smiles: str) -> list[Atoms]:
+    """The last geometry of a run."""
+    molecule, _ = embedded(smiles, 1)
+    atoms = as_atoms(molecule, 0)
+    run = langevin(atoms, MMFF94(molecule), DRUG_K, 0.01 / units.fs, generator(smiles))
+    run.run(DRUG_STEPS)
+    return [Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "drug"})]
 
 
 if __name__ == "__main__":

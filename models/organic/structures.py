@@ -4,14 +4,16 @@
     python models/organic/structures.py --processes 2 --output runs/organic
     python models/organic/structures.py --processes 2 --output runs/organic --round 2 \\
         --monomers ../shared/data/des-monomers/conformers.xyz.gz
+    python models/organic/structures.py --processes 2 --output runs/organic --bound
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
 Normal modes and relaxations are those of the MMFF94 force field, as is the hot run after the first
 round, where it is GFN2-xTB's; every number is drawn with the seed of its molecule. With
-``--monomers``, its geometries (of SPICE) are parted, too.
-Writes structures-PART-ROUND.xyz and monomers-PART.xyz, which ``se3set-ase label`` takes; frames
-carry SMILES and kind. A stopped run goes on.
+``--monomers``, its geometries (of SPICE) are parted, too. With ``--bound``, pairs of small
+molecules, let relax for a while by GFN2-xTB: at their minima, which random contacts miss.
+Writes structures-PART-ROUND.xyz, monomers-PART.xyz and bound-PART.xyz, which ``se3set-ase label``
+takes; frames carry SMILES and kind. A stopped run goes on.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from ase.io import iread, write
 from ase.io.extxyz import key_val_str_to_dict
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
+from ase.optimize import BFGS
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem, rdMolTransforms
 from scipy.spatial.transform import Rotation
@@ -49,6 +52,22 @@ HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 15, 50  # steps of 1 fs
 TURNED, STRETCHED = 5, 3
 #: Pairs for each molecule: with any other one, and with a small one of at most so many atoms.
 PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
+#: Bound pairs: of molecules of at most so many heavy atoms, partners of each, and steps of their
+#: relaxation.
+BOUND_HEAVY, PARTNERS, BOUND_STEPS = 4, 8, (3, 40)
+#: Kept for the tests: bound by hydrogen bonds, then by dispersion.
+DIMERS = (
+    "O.O",
+    "CO.O",
+    "NC=O.NC=O",
+    "OC=O.OC=O",
+    "CN.O",
+    "CC(C)=O.O",
+    "C.C",
+    "C=C.C=C",
+    "c1ccccc1.C",
+    "CF.CCl",
+)
 #: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
 SOFTEST = 0.02
 #: Nearer than this, in sums of covalent radii, nothing is kept.
@@ -64,13 +83,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--round", type=int, default=1, choices=(1, 2))
     parser.add_argument("--monomers", type=Path)
-    parser.add_argument("--molecules", type=int, help="to try it: so many of each part alone")
+    parser.add_argument("--bound", action="store_true", help="these pairs alone")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:
         all_rows = list(csv.DictReader(file))
     if arguments.monomers is not None:
         write_monomers(arguments.monomers, all_rows, arguments.output)
+    if arguments.bound:
+        write_bound(all_rows, arguments.output, arguments.processes)
+        return
     rows = [row for row in all_rows if int(row["round"]) <= arguments.round]
     for part in PARTS:
         here = [row for row in rows if row["part"] == part]
@@ -83,7 +105,7 @@ def main() -> None:
             continue
         half = path.with_suffix(".part")
         done = finished(half)
-        chosen = [s for s in small_first[: arguments.molecules] if s not in done]
+        chosen = [s for s in small_first if s not in done]
         job = partial(
             structures, tight_binding=arguments.round == 1, partners=partners, small=small
         )
@@ -125,6 +147,48 @@ def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None
     for part, found in parts.items():
         if not (output / f"monomers-{part}.xyz").exists():
             write(output / f"monomers-{part}.xyz", found, format="extxyz")
+
+
+def write_bound(rows: list[dict[str, str]], output: Path, processes: int) -> None:
+    """Of each part; a file that is there stays."""
+    for part in PARTS:
+        here = [row for row in rows if row["part"] == part]
+        small = [
+            row["smiles"]
+            for row in here
+            if Chem.MolFromSmiles(row["smiles"]).GetNumHeavyAtoms() <= BOUND_HEAVY
+        ]
+        path = output / f"bound-{part}.xyz"
+        if path.exists():
+            continue
+        with ProcessPoolExecutor(processes) as pool:
+            jobs = pool.map(partial(bound, partners=small), small)
+            found = list(tqdm(jobs, path.stem, len(small), disable=None))
+        write(path, [atoms for frames in found for atoms in frames], format="extxyz")
+
+
+def bound(smiles: str, partners: list[str]) -> list[Atoms]:
+    """Pairs of a molecule with random others, on their way to a minimum of GFN2-xTB."""
+    RDLogger.DisableLog("rdApp.*")
+    rng = generator(f"{smiles} bound")
+    one = embedded(smiles, rng, 1)
+    found = []
+    for name in rng.choice(partners, PARTNERS):
+        other = embedded(str(name), rng, 1)
+        kept_apart = {f"{smiles}.{name}", f"{name}.{smiles}"} & set(DIMERS)
+        if one is None or other is None or kept_apart:
+            continue
+        atoms = pair(as_atoms(one, 0), as_atoms(other, 0), rng)
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        try:
+            BFGS(atoms, logfile=None).run(fmax=0.01, steps=int(rng.integers(*BOUND_STEPS)))
+        except CalculationFailed:
+            continue
+        atoms = Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "bound"})
+        atoms.positions += 0.02 * rng.standard_normal(atoms.positions.shape)
+        if apart(atoms):
+            found.append(atoms)
+    return found
 
 
 def structures(
@@ -232,16 +296,7 @@ def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) ->
 
 def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[Atoms]:
     """Frames of a short run."""
-    atoms.calc = method
-    thermalize_momenta(atoms, temperature_K=2 * HOT_K, rng=rng)
-    dynamics = Langevin(
-        atoms,
-        1.0 * units.fs,
-        temperature_K=HOT_K,
-        friction=0.02 / units.fs,
-        fixcm=False,  # ASE's own is not quite right
-        rng=rng,
-    )
+    dynamics = langevin(atoms, method, HOT_K, 0.02 / units.fs, rng)
     try:
         dynamics.run(EQUILIBRATION)
         for _ in range(HOT_FRAMES):
@@ -249,6 +304,22 @@ def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[
             yield Atoms(atoms.numbers, atoms.positions)
     except CalculationFailed:  # of the method, where atoms hit each other
         return
+
+
+def langevin(
+    atoms: Atoms, method: Calculator, kelvin: float, friction: float, rng: np.random.Generator
+) -> Langevin:
+    """From a minimum, whose bonds take half of the energy of the first momenta."""
+    atoms.calc = method
+    thermalize_momenta(atoms, temperature_K=2 * kelvin, rng=rng)
+    return Langevin(
+        atoms,
+        1.0 * units.fs,
+        temperature_K=kelvin,
+        friction=friction,
+        fixcm=False,  # ASE's own is not quite right
+        rng=rng,
+    )
 
 
 def turned(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:

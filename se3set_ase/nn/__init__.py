@@ -1,1 +1,1 @@
-"""The network: tensors in, energies out. Imports neither ASE nor RDKit."""
+"""The network: tensors in, energies out. Works on tensors alone."""

@@ -9,12 +9,14 @@ one learning rate suits every layer; and the layers trace, compile and different
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from e3nn.o3 import Irrep, Irreps, wigner_3j
 from torch import Tensor, nn
+
+from se3set_ase.nn.exact import ExactConstants
 
 SILU_SCALE = 1.676532
 """1 / rms of SiLU(x) for normal x."""
@@ -33,30 +35,6 @@ def split(x: Tensor, irreps: Irreps) -> list[Tensor]:
 def join(parts: Sequence[Tensor]) -> Tensor:
     """The inverse of :func:`split`."""
     return torch.cat([part.flatten(1) for part in parts], dim=-1)
-
-
-class ExactConstants(nn.Module):
-    """Constants that come back exact in float64 after a detour through float32.
-
-    A buffer that ``.to(dtype)`` has rounded stays rounded; these are taken anew from float64.
-    They are no part of the state dict.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._exact: dict[str, Tensor] = {}
-
-    def register_constant(self, name: str, value: Tensor) -> None:
-        """A float64 tensor, seen as ``self.name`` in the dtype and on the device of the module."""
-        self._exact[name] = value
-        self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExactConstants:
-        super()._apply(fn, recurse)
-        for name, value in self._exact.items():
-            buffer = getattr(self, name)
-            setattr(self, name, value.to(dtype=buffer.dtype, device=buffer.device))
-        return self
 
 
 class EquivariantLinear(nn.Module):

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from se3set_ase.nn.equivariant import (
     EquivariantLayerNorm,
     EquivariantLinear,
-    ExactConstants,
     FeatureProduct,
     Gate,
     SphericalProduct,
@@ -26,6 +25,7 @@ from se3set_ase.nn.equivariant import (
     split,
     uniform,
 )
+from se3set_ase.nn.exact import ExactConstants
 from se3set_ase.nn.published_config import PublishedConfig
 from se3set_ase.nn.scatter import Backend, scatter_sum
 from se3set_ase.nn.softmax import smooth_softmax

@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from se3set_ase.nn.exact import ExactConstants
 from se3set_ase.nn.graph import envelope
 
 #: e^2 / (4 pi epsilon_0) in eV Angstrom (CODATA 2018).
 COULOMB = 14.399645478
 
 
-class BesselBasis(nn.Module):
+class BesselBasis(ExactConstants):
     """sqrt(2 / r_c) sin(n pi d / r_c) / d for n = 1..N (Gasteiger et al., arXiv:2003.03123)."""
 
     frequencies: Tensor
@@ -22,15 +23,8 @@ class BesselBasis(nn.Module):
     def __init__(self, n_functions: int, cutoff: float):
         super().__init__()
         frequencies = torch.arange(1, n_functions + 1, dtype=torch.float64) * math.pi / cutoff
-        self.register_buffer("frequencies", frequencies.to(torch.float32), persistent=False)
-        self._exact = tuple(frequencies.tolist())
+        self.register_constant("frequencies", frequencies)
         self._norm = math.sqrt(2.0 / cutoff)
-
-    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        """Recompute the buffer in the new dtype, so that float64 does not inherit float32's pi."""
-        super()._apply(fn, recurse)
-        self.frequencies = self.frequencies.new_tensor(self._exact)
-        return self
 
     def forward(self, distance: Tensor) -> Tensor:
         """(E,) Angstrom -> (E, N)."""
@@ -38,7 +32,7 @@ class BesselBasis(nn.Module):
         return self._norm * torch.sin(d * self.frequencies) / d
 
 
-class Repulsion(nn.Module):
+class Repulsion(ExactConstants):
     """Screened Coulomb repulsion of bare nuclei, gone somewhat beyond the bond length.
 
     The universal potential of Ziegler, Biersack, Littmark (The Stopping and Range of Ions in
@@ -62,14 +56,8 @@ class Repulsion(nn.Module):
     def __init__(self, elements: Sequence[int], radii: Sequence[float], cutoff: float):
         super().__init__()
         self._cutoff = cutoff
-        self.register_buffer("numbers", torch.tensor(elements).float(), persistent=False)
-        self.register_buffer("radii", torch.tensor(radii).float(), persistent=False)
-        self._exact_radii = tuple(float(r) for r in radii)
-
-    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        super()._apply(fn, recurse)
-        self.radii = self.radii.new_tensor(self._exact_radii)
-        return self
+        self.register_constant("numbers", torch.tensor(elements, dtype=torch.float64))
+        self.register_constant("radii", torch.tensor(radii, dtype=torch.float64))
 
     def forward(self, distance: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """Energy in eV of pairs at a distance (E,), species of the two ends (E,) -> (E,)."""

@@ -26,7 +26,9 @@ class DataConfig(_Section):
     """Where the labelled geometries are. Paths are relative to the configuration file."""
 
     train: Path
-    """Extended XYZ with energies (eV) and forces (eV/Angstrom)."""
+    """Extended XYZ with energies (eV) and forces (eV/Angstrom). Frames in which so many bonds are
+    half broken at once that they have several times the edges of others are left out, and told,
+    where they are few."""
     validation: Path | int
     """Another file, or the number of frames to set aside from ``train`` (seeded)."""
     n_train: int | None = Field(default=None, gt=0)
@@ -113,7 +115,6 @@ class RunConfig(_Section):
     training: TrainingConfig
     output: Path = Path("runs")
     """Folder for runs, relative to the working directory; this one goes to ``output/name``."""
-    kind: Literal["potential"] = "potential"
 
     @model_validator(mode="after")
     def _known_settings(self) -> RunConfig:

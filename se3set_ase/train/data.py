@@ -14,18 +14,21 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.io import iread
 
+from se3set_ase.bonds import bond_weights
+from se3set_ase.declared import declared_charge_and_spin
 from se3set_ase.files import unpacked
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
-from se3set_ase.nn.graph import sizes_of
-from se3set_ase.potential import declared_charge_and_spin
 from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
 
-#: A training frame may have so many times the median of the edges per atom: each batch is padded
-#: for the largest. One bond that is half broken doubles them in its neighbourhood.
+#: A training frame is left out if it has so many times the edges per atom that others have
+#: (median), and so many times those that it would have if each of its bonds were there or not: each
+#: batch is padded for the largest, and one bond that is half broken doubles its neighbourhood's.
 SPRAWLING = 3.0
+#: The largest part of the frames that may be left out so: where more sprawl, they are the subject.
+FEW = 0.02
 
 
 class DataError(ValueError):
@@ -166,7 +169,7 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
                 f"got {len(order)}"
             )
         order = order[: data.n_train]
-    training = _without_sprawling([frames[i] for i in order])
+    training = _without_sprawling([frames[i] for i in order], config)
     known = {z for f in training for z in f.numbers.tolist()}
     for frame in validation:
         if foreign := sorted(set(frame.numbers.tolist()) - known):
@@ -177,22 +180,33 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     return training, validation
 
 
-def _without_sprawling(frames: list[Frame]) -> list[Frame]:
+def _without_sprawling(frames: list[Frame], config: HypergraphConfig) -> list[Frame]:
     """Without the few that would make every batch some times as large."""
-    edges = np.array([sizes_of([f.hypergraph]).edges / len(f.numbers) for f in frames])
-    if not edges.any():  # lone atoms
-        return frames
-    sprawling = edges > SPRAWLING * np.median(edges[edges > 0])
-    if not sprawling.any():
+    edges = np.array([len(frame.hypergraph.edge_atom) / len(frame.numbers) for frame in frames])
+    many = SPRAWLING * np.median(edges)
+    sprawling = [
+        n > many and n * len(frame.numbers) > SPRAWLING * _decided_edges(frame, config)
+        for n, frame in zip(edges, frames, strict=True)
+    ]
+    if not 0 < sum(sprawling) <= FEW * len(frames):
         return frames
     _LOGGER.warning(
         "%d of %d training frames are left out, %s first: so many of their bonds are half broken "
         "at once that their hypergraphs are several times as large as others",
-        sprawling.sum(),
+        sum(sprawling),
         len(frames),
-        frames[int(sprawling.argmax())].origin,
+        frames[sprawling.index(True)].origin,
     )
     return [frame for frame, out in zip(frames, sprawling, strict=True) if not out]
+
+
+def _decided_edges(frame: Frame, config: HypergraphConfig) -> int:
+    """Edges if each bond of more than half a weight were sure, and no other were there."""
+    h = frame.hypergraph
+    vectors = frame.positions[h.bond_atoms[:, 1]] - frame.positions[h.bond_atoms[:, 0]]
+    there = bond_weights(np.linalg.norm(vectors, axis=1), h.bond_range) > 0.5
+    bonds = np.concatenate([h.sure_bonds, h.bond_atoms[there]])
+    return len(build_hypergraph(frame.numbers, frame.positions, config, bonds=bonds).edge_atom)
 
 
 def symbols(numbers: Iterable[int]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from se3set_ase.checkpoint import save_checkpoint
@@ -14,6 +16,7 @@ from se3set_ase.evaluate import evaluate
 from se3set_ase.files import describe_data_file
 from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.potential import Potential
+from se3set_ase.text import formula
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.trainer import Trainer, make_fabric
 
@@ -22,6 +25,9 @@ FITTED_ATOMS = (
     "Energies of atoms are fitted to molecules: energies of atomization, and of bonds that break, "
     "mean nothing."
 )
+
+#: So many are named.
+FEW_MOLECULES = 10
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -87,6 +93,7 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
         level_of_theory=data.level_of_theory,
         charges=(data.charge,),
         multiplicities=(data.spin_multiplicity,),
+        formulas=few_formulas(frame.numbers for frame in trainer.train_frames),
         training_data=tuple(files),
         training={
             **config.training.model_dump(mode="json"),
@@ -97,6 +104,12 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
             **({"initial": trainer.initial[1].name} if trainer.initial else {}),
         },
     )
+
+
+def few_formulas(molecules: Iterable[np.ndarray]) -> tuple[str, ...]:
+    """Of atomic numbers (N,) each, sorted; none if there are more than :data:`FEW_MOLECULES`."""
+    found = set(map(formula, molecules))
+    return tuple(sorted(found)) if len(found) <= FEW_MOLECULES else ()
 
 
 def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:

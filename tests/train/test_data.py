@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, labelled
@@ -211,20 +212,35 @@ def test_refuses_an_element_of_the_validation_that_training_lacks(tmp_path: Path
         split(data, CONFIG, seed=0)
 
 
+#: A chain whose bonds are all in between: hundreds of ways to be fragments.
+EXPLODING = Atoms("C14", np.outer(np.arange(14), [1.8, 0.0, 0.0]))
+
+
 def test_a_frame_that_explodes_is_left_out_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A chain whose bonds are all in between: hundreds of ways to be fragments."""
-    exploding = Atoms("C14", np.outer(np.arange(14), [1.8, 0.0, 0.0]))
-    made = frames(8)
-    made.insert(3, labelled(exploding))
+    made = frames(59)
+    made.insert(3, labelled(EXPLODING))
     data = data_config(tmp_path, made, validation=1)
     training, validation = split(data, CONFIG, seed=0)
-    assert len(training) + len(validation) == 8
-    assert "1 of 8 training frames are left out" in caplog.text
+    assert len(training) + len(validation) == 59
+    assert "1 of 59 training frames are left out" in caplog.text
     caplog.clear()
-    data_config(tmp_path, frames(9))
-    assert len(split(data, CONFIG, seed=0)[0]) == 8
+    data_config(tmp_path, frames(60))
+    assert len(split(data, CONFIG, seed=0)[0]) == 59
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("number", "large"), [(59, molecule("C6H6")), (8, EXPLODING)])
+def test_frames_are_not_left_out_for_being_large_or_where_many_explode(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, large: Atoms
+) -> None:
+    data = data_config(tmp_path, [*frames(number), labelled(large)], validation=1)
+    edges = [
+        len(frame.hypergraph.edge_atom) for part in split(data, CONFIG, seed=0) for frame in part
+    ]
+    assert len(edges) == number + 1
+    assert max(edges) / len(large) > 3 * np.median(edges) / 3  # water has three atoms
     assert not caplog.text
 
 

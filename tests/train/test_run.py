@@ -22,7 +22,7 @@ from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config
 from se3set_ase.train.data import DataError
 from se3set_ase.train.log import read_log
-from se3set_ase.train.run import train
+from se3set_ase.train.run import few_formulas, train
 from se3set_ase.train.trainer import Trainer
 
 ROUNDING = 1e-5  # of float32 weights, over some tens of steps
@@ -123,3 +123,12 @@ def test_an_error_in_the_processes_keeps_its_type(tmp_path: Path) -> None:
     path = write_run(tmp_path, bad, training={"devices": 2, "device": "cpu"})
     with pytest.raises(DataError, match=r"train\.xyz, frame 5: expected a label 'forces'"):
         run(path)
+
+
+def test_model_knows_its_molecules(tmp_path: Path) -> None:
+    config = load_config(write_run(tmp_path, frames(8), training={"epochs": 1}))
+    _, metadata = load_checkpoint(train(config, progress=False))
+    assert metadata.formulas == ("H2O",)
+    many = [np.ones(k, int) for k in range(1, 12)]
+    assert few_formulas(many) == ()
+    assert few_formulas(many[:3] * 5) == ("H", "H2", "H3")

@@ -1,0 +1,61 @@
+"""Charge and spin as the atoms themselves declare them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+
+class UnsupportedSystem(ValueError):
+    """A system that the model knows nothing about; the text says what it covers."""
+
+
+def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
+    """What the atoms themselves say: ``charge``, ``spin_multiplicity``; absent if nothing.
+
+    Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or ``info["spin"]``, under which
+    other calculators read the multiplicity, 0 if unknown), and the sums of the initial charges
+    and magnetic moments where those were set.
+
+    Raises
+    ------
+    UnsupportedSystem : what they say is no whole number.
+    """
+    declared: dict[str, int] = {}
+    for key in ("charge", "spin_multiplicity"):
+        if key in atoms.info:
+            declared[key] = _whole(atoms.info[key], f"atoms.info[{key!r}]")
+    if "spin" in atoms.info and (spin := _whole(atoms.info["spin"], "atoms.info['spin']")):
+        declared.setdefault("spin_multiplicity", spin)
+    if atoms.has("initial_charges"):
+        # Partial charges add up to whole ones only nearly.
+        total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")
+        if round(total):
+            declared.setdefault("charge", round(total))
+    if atoms.has("initial_magmoms"):
+        moments = np.asarray(atoms.get_initial_magnetic_moments())
+        total = _finite(moments.sum(), "the sum of the initial magnetic moments")
+        if unpaired := round(abs(total)):
+            declared.setdefault("spin_multiplicity", unpaired + 1)
+    return declared
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UnsupportedSystem(f"expected a number as {what}, got {value!r}")
+    return number
+
+
+def _whole(value: Any, what: str) -> int:
+    number = _finite(value, what)
+    if number != round(number):
+        raise UnsupportedSystem(f"expected a whole number as {what}, got {value!r}")
+    return round(number)

@@ -1,0 +1,32 @@
+"""Constants of a network that keep their digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class ExactConstants(nn.Module):
+    """Constants that come back exact in float64 after a detour through float32.
+
+    A buffer that ``.to(dtype)`` has rounded stays rounded; these are taken anew from float64.
+    They are no part of the state dict.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exact: dict[str, Tensor] = {}
+
+    def register_constant(self, name: str, value: Tensor) -> None:
+        """A float64 tensor, seen as ``self.name`` in the dtype and on the device of the module."""
+        self._exact[name] = value
+        self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExactConstants:
+        super()._apply(fn, recurse)
+        for name, value in self._exact.items():
+            buffer = getattr(self, name)
+            setattr(self, name, value.to(dtype=buffer.dtype, device=buffer.device))
+        return self
