@@ -1,13 +1,14 @@
-"""Collects the labels by density functional theory into models/organic/data.
+"""Adds labels by density functional theory to those in models/organic/data.
 
-    python models/organic/dataset.py --labels runs/organic \\
-        --monomers ../shared/data/des-monomers/wb97x.xyz.gz --bpa runs/data/3bpa_train.xyz
+    python models/organic/dataset.py --labels runs/organic
+    python models/organic/dataset.py --monomers ../shared/data/des-monomers/wb97x.xyz.gz \\
+        --bpa runs/data/3bpa_train.xyz                  # of others, at the same level; done once
 
-Of runs/organic it takes wb97x-PART*.xyz, the conformers, torsions, dimers and drugs. What others
-have at the same level goes with it: monomers (SPICE's geometries), and for training alone a few of
-3-BPA (of BOTNet's geometries those that models/3bpa is trained on). Refuses labels of another level
-or other settings, a frame of a molecule that is of another part, and a part that lacks an element.
-Digits beyond the noise of the labels are dropped; the settings are written to labels.json.
+Of runs/organic it takes wb97x-PART*.xyz, the conformers, torsions, dimers and drugs. Monomers are
+of SPICE's geometries; of 3-BPA, for training alone, a few of those that models/3bpa is trained on
+(BOTNet's). Refuses labels of another level or other settings than those there (labels.json), a
+frame of a molecule that is of another part, and a part that lacks an element. A geometry that is
+there already stays as it is. Digits beyond the noise of the labels are dropped.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rdkit import Chem
 from se3set_ase.files import unpacked, write_atomically
 
 HERE = Path(__file__).parent
+DATA = HERE / "data"
 LEVEL = "wB97X/6-31G(d)"
 PARTS = ("train", "validation", "test")
 REFERENCES = ("conformers", "torsions", "dimers", "drugs")
@@ -45,26 +47,24 @@ BPA_FRAMES = 50
 def main() -> None:
     """Read, check, write, count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--monomers", type=Path, required=True)
-    parser.add_argument("--bpa", type=Path, required=True)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--monomers", type=Path)
+    parser.add_argument("--bpa", type=Path)
     arguments = parser.parse_args()
     with (HERE / "molecules.csv").open() as file:
         part_of = {row["smiles"]: row["part"] for row in csv.DictReader(file)}
-    labels = [path for name in (*PARTS, *REFERENCES) for path in found_at(arguments.labels, name)]
-    settings = {json.dumps(json.loads(Path(f"{p}.json").read_text())["settings"]) for p in labels}
-    if len(settings) != 1:
-        raise ValueError(f"expected labels of one kind, got {sorted(settings)}")
-    parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
-    for part in PARTS:
-        for path in found_at(arguments.labels, part):
-            parts[part] += frames(path)
+    sets = {name: list(there(name)) for name in (*PARTS, *REFERENCES)}
+    if arguments.labels:
+        for name, found in sets.items():
+            for path in sorted(arguments.labels.glob(f"wb97x-{name}*.xyz")):
+                found += frames(path)
     for atoms in labelled(arguments.monomers):
         smiles = Chem.MolToSmiles(Chem.MolFromSmiles(atoms.info["name"]))
         if part_of.get(smiles) in PARTS:
-            parts[part_of[smiles]].append(kept(atoms, smiles=smiles, kind="monomer"))
+            sets[part_of[smiles]].append(kept(atoms, smiles=smiles, kind="monomer"))
     bpa = [kept(a, smiles=BPA, kind="3bpa") for a in labelled(arguments.bpa)]
-    parts["train"] += bpa[:: len(bpa) // BPA_FRAMES][:BPA_FRAMES]
+    sets["train"] += bpa[:: max(1, len(bpa) // BPA_FRAMES)][:BPA_FRAMES]
+    parts = {name: sets[name] for name in PARTS}
     elements = {part: {z for a in found for z in a.numbers} for part, found in parts.items()}
     if elements["train"] != elements["validation"] or elements["train"] != elements["test"]:
         raise ValueError(f"expected the same elements everywhere, got {elements}")
@@ -72,26 +72,30 @@ def main() -> None:
         elsewhere = {a.info["smiles"] for a in found if part_of.get(a.info["smiles"]) != part}
         if elsewhere - {BPA}:
             raise ValueError(f"expected molecules of {part}, got {sorted(elsewhere)[:3]}")
-        save(part, found)
-    for name in REFERENCES:
-        if found := [a for path in found_at(arguments.labels, name) for a in frames(path)]:
-            save(name, found)
-    told = json.dumps(json.loads(settings.pop()), indent=1) + "\n"
-    write_atomically(HERE / "data" / "labels.json", told.encode())
+    for name, found in sets.items():
+        if found:
+            save(
+                name, list({fingerprint(atoms): atoms for atoms in reversed(found)}.values())[::-1]
+            )
 
 
-def found_at(folder: Path, name: str) -> list[Path]:
-    """Files of labels of a part or a set of references."""
-    return sorted(folder.glob(f"wb97x-{name}*.xyz"))
+def there(name: str) -> Iterator[Atoms]:
+    """Frames that were collected before, as they are."""
+    if (path := DATA / f"{name}.xyz.gz").exists():
+        yield from labelled(path)
 
 
-def labelled(path: Path) -> Iterator[Atoms]:
-    """Frames of a file, packed or not."""
-    yield from iread(unpacked(path), ":", format="extxyz")
+def labelled(path: Path | None) -> Iterator[Atoms]:
+    """Frames of a file, packed or not; of no file, none."""
+    if path is not None:
+        yield from iread(unpacked(path), ":", format="extxyz")
 
 
 def frames(path: Path) -> Iterator[Atoms]:
-    """Of ``se3set-ase label``; ValueError for another level."""
+    """Of ``se3set-ase label``; ValueError for another level or other settings."""
+    settings = json.loads(Path(f"{path}.json").read_text())["settings"]
+    if settings != (expected := json.loads((DATA / "labels.json").read_text())):
+        raise ValueError(f"{path}: expected labels by {expected}, got {settings}")
     for atoms in labelled(path):
         if (level := atoms.info["level_of_theory"]) != LEVEL:
             raise ValueError(f"{path}: expected labels of {LEVEL}, got {level}")
@@ -106,13 +110,17 @@ def kept(atoms: Atoms, **info: object) -> Atoms:
     return new
 
 
+def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
+    """The same only for the same geometry."""
+    # Zero may have a sign, which is not in a file.
+    return atoms.info["smiles"], (atoms.positions.round(POSITIONS) + 0.0).tobytes()
+
+
 def save(name: str, found: list[Atoms]) -> None:
     """Packed, the same bytes for the same frames."""
     text = StringIO()
     write(text, found, format="extxyz")
-    path = HERE / "data" / f"{name}.xyz.gz"
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, gzip.compress(text.getvalue().encode(), mtime=0))
+    write_atomically(DATA / f"{name}.xyz.gz", gzip.compress(text.getvalue().encode(), mtime=0))
     kinds = Counter(atoms.info["kind"] for atoms in found)
     molecules = len({atoms.info["smiles"] for atoms in found})
     atoms_each = np.mean([len(atoms) for atoms in found])

@@ -8,8 +8,9 @@
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
-Normal modes and relaxations are those of the MMFF94 force field, as is the hot run after the first
-round, where it is GFN2-xTB's; every number is drawn with the seed of its molecule. With
+Normal modes and relaxations are those of the MMFF94 force field, as is the hot run of a molecule to
+train on, where those of the others are GFN2-xTB's (a hundred times the cost); every number is drawn
+with the seed of its molecule. With
 ``--monomers``, its geometries (of SPICE) are parted, too. With ``--bound``, pairs of small
 molecules, let relax for a while by GFN2-xTB: at their minima, which random contacts miss.
 Writes structures-PART-ROUND.xyz, monomers-PART.xyz and bound-PART.xyz, which ``se3set-ase label``
@@ -106,9 +107,7 @@ def main() -> None:
         half = path.with_suffix(".part")
         done = finished(half)
         chosen = [s for s in small_first if s not in done]
-        job = partial(
-            structures, tight_binding=arguments.round == 1, partners=partners, small=small
-        )
+        job = partial(structures, tight_binding=part != "train", partners=partners, small=small)
         with ProcessPoolExecutor(arguments.processes) as pool:
             jobs = pool.map(job, chosen, chunksize=4)
             for frames in tqdm(jobs, part, len(chosen), disable=None):
