@@ -1,10 +1,12 @@
-"""Make a bundled model again: data, pre-training, training. All but `gfn2` begin from `gfn2`.
+"""Make a bundled model again: data, pre-training, training.
 
     pip install 'se3set-ase[train]' tblite
     python models/reproduce.py 3bpa --data ../shared/data
 
-Each step leaves a file, and is passed over where that file is; a training that was stopped goes on
-where it was. Afterwards runs/NAME/model is what models/NAME has.
+`organic` begins from `organic-gfn2`, all others but `gfn2` from `gfn2`. `organic-gfn2` takes
+FOLDER/des-monomers/conformers.xyz.gz of the data, the others what benchmarks/accuracy.py does;
+`gfn2` and `organic` take none. Each step leaves a file, and is passed over where that file is; a
+training that was stopped goes on where it was. Afterwards runs/NAME/model is what models/NAME has.
 """
 
 from __future__ import annotations
@@ -36,29 +38,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     bundled = sorted(path.parent.name for path in ROOT.glob("models/*/model.json"))
     parser.add_argument("name", choices=bundled)
-    parser.add_argument("--data", type=Path, help="as of benchmarks/accuracy.py; not for gfn2")
+    parser.add_argument("--data", type=Path, metavar="FOLDER")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.name == "gfn2":
-        make_frames(ROOT / "models" / "gfn2", "--processes", arguments.processes)
-    elif arguments.data is None:
-        parser.error(f"expected --data, which {arguments.name} is trained on")
-    else:
-        run("benchmarks/accuracy.py", "--data", arguments.data.resolve(), "--prepare")
-    if first := BEGINS_WITH.get(arguments.name):
+    name, data, processes = arguments.name, arguments.data, arguments.processes
+    if data is None and name not in ("gfn2", "organic"):
+        parser.error(f"expected --data, which {name} is trained on")
+    if name.startswith("organic"):
+        run("models/organic/atoms.py")
+    if name == "gfn2":
+        make_frames(ROOT / "models" / "gfn2", "--processes", processes)
+    elif name == "organic-gfn2":
+        make_many_frames(data / "des-monomers", processes)
+    elif name != "organic":  # whose labels are in the repository
+        run("benchmarks/accuracy.py", "--data", data.resolve(), "--prepare")
+    if first := BEGINS_WITH.get(name):
         folder = ROOT / "models" / first.removesuffix("-gfn2")
         system, frames, rotamers = OWN_FRAMES[folder.name]
         options = ("--system", system, "--frames", frames, "--rotamers", rotamers)
-        make_frames(folder, *options, "--processes", arguments.processes)
+        make_frames(folder, *options, "--processes", processes)
         if not (ROOT / "runs" / first / "model" / "model.json").exists():
             train(folder / "pretrain.yaml")
-    train(ROOT / "models" / arguments.name / "train.yaml")
+    train(ROOT / "models" / name / "train.yaml")
 
 
 def make_frames(folder: Path, *options: object) -> None:
     """Unless they are there."""
     if not (folder / "frames.xyz").exists():
         run("models/gfn2/frames.py", *options, "--output", folder / "frames.xyz")
+
+
+def make_many_frames(monomers: Path, processes: int) -> None:
+    """Of the molecules of models/organic/molecules.csv, with labels by GFN2-xTB."""
+    folder = ROOT / "runs" / "organic"
+    make = ("models/organic/structures.py", "--processes", processes, "--output", folder)
+    run(*make)
+    run(*make, "--round", 2, "--monomers", (monomers / "conformers.xyz.gz").resolve())
+    for part in ("train", "validation", "test"):
+        frames, labels = folder / f"{part}.xyz", folder / f"gfn2-{part}.xyz"
+        made = [*sorted(folder.glob(f"structures-{part}-*.xyz")), folder / f"monomers-{part}.xyz"]
+        frames.write_text("".join(path.read_text() for path in made))
+        options = ("--processes", processes, "--frames-per-task", 50, "--output", labels)
+        run("-m", "se3set_ase", "label", frames, "--method", "GFN2-xTB", *options)
 
 
 def train(config: Path) -> None:

@@ -190,10 +190,10 @@ def md(
     ----------
     atoms : With a calculator; changed in place.
     temperature_K : Of the thermostat, and of the first velocities.
-    timestep : fs.
+    timestep : fs, a plain number (ASE's own classes take ``0.5 * units.fs``).
     steps : Number of time steps.
     ensemble : ``"langevin"`` (constant temperature) or ``"nve"`` (velocity Verlet).
-    friction : Of the thermostat, 1/fs; not used for ``"nve"``.
+    friction : Of the thermostat, 1/fs, a plain number too; not used for ``"nve"``.
     velocities : ``"maxwell"`` draws them anew, scaled to ``temperature_K``, with neither
         total momentum nor rotation; ``"keep"`` goes on with those of ``atoms``.
     seed : Of all random numbers: the same seed gives the same run. A generator is drawn from:
