@@ -45,6 +45,8 @@ GEOMETRIES = {
     "rmd17-ethanol-50": partial(molecule, "CH3CH2OH"),
     "rmd17-aspirin-50": partial(embedded, "CC(=O)Oc1ccccc1C(=O)O"),
     "3bpa": partial(embedded, "Nc1ncccc1OCc1ccccc1"),
+    "organic": partial(embedded, "O=S(=O)(Nc1ccccn1)c1ccc(Cl)cc1F"),
+    "organic-gfn2": partial(embedded, "CC(=O)Nc1ccc(O)cc1"),
 }
 
 

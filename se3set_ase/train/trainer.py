@@ -33,8 +33,8 @@ from se3set_ase.train.schedule import average_weights, energy_weight, learning_r
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import LossWeights, Step, StepResult, compile_step, make_step
 
-#: Training frames that the shifts of the validated weights are fitted to; at the end, all are.
-SHIFT_FRAMES = 256
+#: Training frames that the shifts of the validated weights are fitted to, and of the last ones.
+SHIFT_FRAMES, LAST_SHIFT_FRAMES = 256, 4096
 
 
 class Trainer:
@@ -128,7 +128,7 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(self.best[name])
-        self._fit_shifts(self.model, self.train_frames)
+        self._fit_shifts(self.model, LAST_SHIFT_FRAMES)
         return self.model
 
     def _make_step(self) -> Step:
@@ -207,8 +207,7 @@ class Trainer:
         """Measure the averaged weights, log, remember the best and save the state."""
         measured = (0.0, 0.0)
         if self.fabric.global_rank == 0:
-            stride = math.ceil(len(self.train_frames) / SHIFT_FRAMES)
-            self._fit_shifts(self._average(), self.train_frames[::stride])
+            self._fit_shifts(self._average(), SHIFT_FRAMES)
             measured = errors(self._average(), self._batches(self.validation_frames, 25))
         # One process measures: all must agree to the last bit on which weights are the best.
         energy, forces = self.fabric.broadcast(measured)
@@ -255,13 +254,14 @@ class Trainer:
         n_atoms = float(np.mean([len(f.numbers) for f in self.validation_frames]))
         return weight * energy**2 / n_atoms + options.forces_weight * forces**2
 
-    def _fit_shifts(self, model: SE3Set, frames: Sequence[Frame]) -> None:
-        """Least squares of what the network leaves of the energies of training frames.
+    def _fit_shifts(self, model: SE3Set, most: int) -> None:
+        """Least squares of what the network leaves of the energies of so many training frames.
 
         Steps of the weights shift all energies together, and the average over steps keeps some of
         that: it would be the largest error of the energy, and a constant removes it.
         """
         model.set_shifts(self.normalisation.shifts)
+        frames = self.train_frames[:: math.ceil(len(self.train_frames) / most)]
         left, counts = energy_errors(model, self._batches(frames, 25))
         change = fit_elements(counts, -left)
         model.set_shifts([s + float(d) for s, d in zip(model.shifts, change, strict=True)])
