@@ -23,6 +23,7 @@ from se3set_ase.committee import committee_of
 from se3set_ase.compiled import CompilationError
 from se3set_ase.declared import declared_charge_and_spin
 from se3set_ase.events import Event, EventLog
+from se3set_ase.metadata import DEFAULT_MODEL
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.refragment import Refragmenter
@@ -41,7 +42,8 @@ class SE3SetCalculator(Calculator):
 
     Parameters
     ----------
-    model : name of a bundled model (``se3set-ase models`` lists them), or path of a model folder.
+    model : name of a bundled model (``se3set-ase models`` lists them), or path of a model folder;
+        ``organic`` by default, for neutral closed-shell molecules of H, C, N, O, F, S and Cl.
     device : ``"auto"`` (CUDA if there is one, else CPU), ``"cpu"``, ``"cuda"``, ...
     dtype : ``"float64"`` or ``"float32"`` arithmetic of the network.
     charge, spin_multiplicity : of the molecule; must be among those the model was trained on.
@@ -84,7 +86,7 @@ class SE3SetCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         device: str = "auto",
         dtype: Literal["float64", "float32"] = "float64",

@@ -16,8 +16,8 @@ from se3set_ase.console import (
     read_molecule,
     workers,
 )
+from se3set_ase.metadata import DEFAULT_MODEL
 from se3set_ase.options import (
-    DEFAULT_MODEL,
     INTERRUPTED,
     Charge,
     Compile,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pydantic
 
 __all__ = [
+    "DEFAULT_MODEL",
     "FORMAT",
     "MODEL_UNITS",
     "SCHEMA_VERSION",
@@ -24,6 +25,9 @@ __all__ = [
     "ModelMetadata",
     "WeightsFile",
 ]
+
+DEFAULT_MODEL = "organic"
+"""Taken where no model is named."""
 
 FORMAT = "se3set-ase checkpoint"
 """Tells our JSON from anybody else's."""

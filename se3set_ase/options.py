@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_MODEL = "acac"
 INTERRUPTED = 130
 """Exit code, 128 + SIGINT, as shells have it."""
 

@@ -64,12 +64,13 @@ def random_model(network: NetworkConfig = LIGHT) -> SE3Set:
         ).double()
 
 
-@pytest.fixture(params=["light", "published", "acac"])
+@pytest.fixture(params=["light", "published", "acac", "organic"])
 def model(request: pytest.FixtureRequest) -> SE3Set:
-    """The networks with random weights, and a trained model."""
-    if request.param != "acac":
-        return random_model({"light": LIGHT, "published": PUBLISHED}[request.param])
-    return load_checkpoint(resolve_model("acac"), dtype=torch.float64)[0]
+    """The networks with random weights, and trained models."""
+    untrained = {"light": LIGHT, "published": PUBLISHED}
+    if request.param in untrained:
+        return random_model(untrained[request.param])
+    return load_checkpoint(resolve_model(request.param), dtype=torch.float64)[0]
 
 
 def hard(model: SE3Set) -> SE3Set:

@@ -1,0 +1,62 @@
+"""The default model: any neutral closed-shell organic molecule, and plain words for all others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import InputError
+from ase.io import read
+
+from se3set_ase import Potential, SE3SetCalculator
+from se3set_ase.files import unpacked
+
+DATA = Path(__file__).parents[1] / "models" / "organic" / "data"
+#: At least so many times as near.
+NEARER = 3
+AMMONIUM = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.2]])
+
+
+def test_is_what_no_name_means() -> None:
+    calc = SE3SetCalculator(device="cpu")
+    assert calc.parameters["model"] == "organic"
+    assert calc.potential.metadata.level_of_theory == "wB97X/6-31G(d)"
+    assert calc.potential.model.elements == (1, 6, 7, 8, 9, 16, 17)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "told", "words"),
+    [
+        (AMMONIUM, {"charge": 1}, "expected charge 0"),
+        (molecule("CH3"), {}, "expected spin_multiplicity 1"),  # it has magnetic moments
+        (Atoms("CH3", molecule("CH3").positions), {}, "expected an even number of electrons"),
+        (molecule("O2"), {"spin_multiplicity": 3}, "expected spin_multiplicity 1"),
+        (molecule("SiH4"), {}, "expected the elements H, C, .* got Si"),
+        (molecule("H2O", cell=[9, 9, 9], pbc=True), {}, "periodic"),
+    ],
+)
+def test_refuses_what_it_cannot_know(atoms: Atoms, told: dict[str, int], words: str) -> None:
+    atoms.calc = SE3SetCalculator(device="cpu", **told)
+    with pytest.raises(InputError, match=words):
+        atoms.get_potential_energy()
+
+
+def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
+    """On molecules that no training saw; the labels are PySCF's."""
+    TBLite = pytest.importorskip("tblite.ase").TBLite
+    frames = read(unpacked(DATA / "test.xyz.gz"), ":", format="extxyz")[::3]
+    found = Potential("organic", device="cpu").predict(frames)
+    other = TBLite(method="GFN2-xTB", verbosity=0)
+    errors, of_other = [], []
+    for atoms, prediction in zip(frames, found, strict=True):
+        reference = atoms.get_forces()
+        errors.append(np.abs(prediction.forces - reference).ravel())
+        bare = Atoms(atoms.numbers, atoms.positions, calculator=other)
+        of_other.append(np.abs(bare.get_forces() - reference).ravel())
+    assert len(frames) >= 15
+    mean, of_other_mean = (1000 * np.concatenate(e).mean() for e in (errors, of_other))
+    assert 100 < of_other_mean < 300  # meV/Angstrom; about 190 in the literature
+    assert mean < of_other_mean / NEARER
