@@ -145,7 +145,7 @@ def test_no_offset_is_left_in_the_energies(tmp_path: Path) -> None:
     np.testing.assert_allclose(changed - errors, counts[:, 0], atol=1e-9)
     assert counts.min() == 0.0  # apart
     assert ((counts > 0.0) & (counts < 1.0)).any()  # nearly so
-    training._fit_shifts(training.model, training.train_frames)
+    training._fit_shifts(training.model, len(training.train_frames))
     np.testing.assert_allclose(left(), 0.0, atol=1e-9)
     training.model.set_shifts(training.normalisation.shifts)
     assert np.abs(left()).max() > 1e-4
