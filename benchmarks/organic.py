@@ -75,21 +75,23 @@ def main() -> None:
         print(row["quantity"], *(f"{name} {row[name]:.4g}" for name in columns))
     for kind, along in (("torsions", "angle"), ("dimers", "shift")):
         found = {name: families(calc, arguments.data, kind) for name, calc in calculators.items()}
-        draw(found, along, arguments.output / f"organic_{kind}.png")
+        if any(found.values()):
+            draw(found, along, arguments.output / f"organic_{kind}.png")
 
 
 def column(calc: Calculator, data: Path) -> dict[str, float]:
     """All that is measured of one method, by name with its unit."""
-    return {
-        **forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")]),
-        **conformers(families(calc, data, "conformers")),
-        **torsions(families(calc, data, "torsions")),
-        **dimers(families(calc, data, "dimers")),
-    }
+    found = forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")])
+    for measure in (conformers, torsions, dimers):
+        if curves := families(calc, data, measure.__name__):
+            found |= measure(curves)
+    return found
 
 
 def frames_of(data: Path, name: str) -> list[Atoms]:
-    """Labelled."""
+    """Labelled; none where there are no labels yet."""
+    if not (data / f"{name}.xyz.gz").exists():
+        return []
     return read(unpacked(data / f"{name}.xyz.gz"), ":", format="extxyz")
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import InputError
 from ase.io import read
+from tblite.ase import TBLite
 
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.files import unpacked
@@ -46,7 +47,6 @@ def test_refuses_what_it_cannot_know(atoms: Atoms, told: dict[str, int], words: 
 
 def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
     """On molecules that no training saw; the labels are PySCF's."""
-    TBLite = pytest.importorskip("tblite.ase").TBLite
     frames = read(unpacked(DATA / "test.xyz.gz"), ":", format="extxyz")[::3]
     found = Potential("organic", device="cpu").predict(frames)
     other = TBLite(method="GFN2-xTB", verbosity=0)
