@@ -70,7 +70,7 @@ def make_frames(folder: Path, *options: object) -> None:
 
 def make_many_frames(monomers: Path, processes: int) -> None:
     """Of the molecules of models/organic/molecules.csv, with labels by GFN2-xTB."""
-    folder = ROOT / "runs" / "organic"
+    folder = ROOT / "runs" / "geometries"
     make = ("models/organic/structures.py", "--processes", processes, "--output", folder)
     run(*make)
     run(*make, "--round", 2, "--monomers", (monomers / "conformers.xyz.gz").resolve())

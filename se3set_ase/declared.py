@@ -44,6 +44,20 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     return declared
 
 
+def check_electrons(atoms: Atoms, *, charge: int, spin_multiplicity: int) -> None:
+    """Raise :class:`UnsupportedSystem` where so many electrons cannot have such a spin.
+
+    A lone atom may have any: it is what all energies are relative to.
+    """
+    electrons = int(atoms.numbers.sum()) - charge
+    if len(atoms) > 1 and (electrons - spin_multiplicity) % 2 == 0:
+        raise UnsupportedSystem(
+            f"expected an {'even' if spin_multiplicity % 2 else 'odd'} number of electrons for "
+            f"charge {charge} and spin_multiplicity {spin_multiplicity}, got {electrons} of "
+            f"{atoms.get_chemical_formula()}: an atom is missing, or it is an ion or a radical"
+        )
+
+
 def _finite(value: Any, what: str) -> float:
     try:
         number = float(value)

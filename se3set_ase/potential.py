@@ -20,7 +20,7 @@ from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.compiled import compiled, padded
-from se3set_ase.declared import UnsupportedSystem, declared_charge_and_spin
+from se3set_ase.declared import UnsupportedSystem, check_electrons, declared_charge_and_spin
 from se3set_ase.hessian import differentiable, hessian
 from se3set_ase.hypergraph import Hypergraph, build_hypergraph
 from se3set_ase.metadata import ModelMetadata
@@ -155,14 +155,7 @@ class Potential:
                     f"expected {name} {' or '.join(map(str, known))}, which model "
                     f"{self.metadata.name!r} was trained on, got {value}"
                 )
-        electrons = int(atoms.numbers.sum()) - charge
-        # A lone atom is what all energies are relative to, whatever its spin.
-        if len(atoms) > 1 and (electrons - spin_multiplicity) % 2 == 0:
-            raise UnsupportedSystem(
-                f"expected an {'even' if spin_multiplicity % 2 else 'odd'} number of electrons for "
-                f"charge {charge} and spin_multiplicity {spin_multiplicity}, got {electrons} of "
-                f"{atoms.get_chemical_formula()}: an atom is missing, or it is an ion or a radical"
-            )
+        check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
         """As :meth:`check`, with the charge or spin that the molecule itself declares first."""

@@ -16,7 +16,7 @@ from ase.io import write
 TINY = {"channels": 4, "heads": 2, "blocks": 2, "radial_functions": 8, "radial_hidden": 8}
 
 WATER = Atoms("OH2", [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
-HYDROXYL = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]])
+HYDROGEN = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]])
 PEROXIDE = Atoms("O2H2", [[0.0, 0.7, -0.1], [0.0, -0.7, -0.1], [0.8, 0.9, 0.4], [-0.8, -0.9, 0.4]])
 
 

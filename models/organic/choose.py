@@ -1,6 +1,6 @@
 """Which geometries are worth a label that costs: at random first, then where a committee disagrees.
 
-    cd runs/organic
+    cd runs/geometries
     python ../../models/organic/choose.py gfn2-train.xyz --number 1200 --largest 120 \\
         --output chosen-train-1.xyz
     python ../../models/organic/choose.py gfn2-train.xyz --number 2000 --largest 100 \\

@@ -1,7 +1,7 @@
 """Geometries that `organic` is held against: conformers, torsions and dimers, before their labels.
 
-    python models/organic/references.py --output runs/organic
-    se3set-ase label runs/organic/conformers.xyz -m "wB97X/6-31G(d)" ...
+    python models/organic/references.py --output runs/geometries
+    se3set-ase label runs/geometries/conformers.xyz -m "wB97X/6-31G(d)" ...
 
 Conformers are of held-out molecules that turn, torsions of held-out bonds, all relaxed by GFN2-xTB
 (a torsion with its angle held); a dimer is relaxed likewise, then its halves are pulled apart
@@ -51,7 +51,7 @@ DRUG_K, DRUG_STEPS = 300.0, 2000
 def main() -> None:
     """Make all three."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs/organic"))
+    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:

@@ -1,10 +1,10 @@
 """Geometries of the molecules of molecules.csv, for labels: near minima, hot, turned, torn, paired.
 
     pip install '.[label]'
-    python models/organic/structures.py --processes 2 --output runs/organic
-    python models/organic/structures.py --processes 2 --output runs/organic --round 2 \\
+    python models/organic/structures.py --processes 2 --output runs/geometries
+    python models/organic/structures.py --processes 2 --output runs/geometries --round 2 \\
         --monomers ../shared/data/des-monomers/conformers.xyz.gz
-    python models/organic/structures.py --processes 2 --output runs/organic --bound
+    python models/organic/structures.py --processes 2 --output runs/geometries --bound
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
@@ -80,7 +80,7 @@ BOND = Chem.MolFromSmarts("*-!@*")
 def main() -> None:
     """All molecules, in as many processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs/organic"))
+    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--round", type=int, default=1, choices=(1, 2))
     parser.add_argument("--monomers", type=Path)

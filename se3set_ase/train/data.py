@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from ase.io import iread
 
 from se3set_ase.bonds import bond_weights
-from se3set_ase.declared import declared_charge_and_spin
+from se3set_ase.declared import check_electrons, declared_charge_and_spin
 from se3set_ase.files import unpacked
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
@@ -62,7 +62,8 @@ def read_frames(
     ------
     FileNotFoundError : says where to get the data (``source``).
     DataError : a frame without energy or forces, with values that are not finite, periodic, of
-        another charge or spin, or a geometry that is none; named by its number, counted from 0.
+        another charge or spin (it says so, or its electrons do), or a
+        geometry that is none; named by its number, counted from 0.
     """
     mixer = FragmentMixer()
     state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
@@ -116,6 +117,7 @@ def _frame(
     for name, declared in declared_charge_and_spin(atoms).items():
         if declared != state[name]:
             raise ValueError(f"expected {name} {state[name]}, as of the model, got {declared}")
+    check_electrons(atoms, **state)
     results = atoms.calc.results if atoms.calc is not None else {}
     for label in ("energy", "forces"):
         if label not in results:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.io import write
-from made_up_data import HYDROXYL, PEROXIDE, WATER, frames
+from made_up_data import HYDROGEN, PEROXIDE, WATER, frames
 
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.train.batches import Batches
@@ -46,7 +46,7 @@ def batches(
 
 
 def test_batches_are_of_one_shape_and_take_each_frame_once(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(9, [WATER, HYDROXYL, PEROXIDE, Atoms("H")]))
+    made = read(tmp_path, frames(9, [WATER, HYDROGEN, PEROXIDE, Atoms("H")]))
     several = batches(made, 3)
     assert len(several) == 3
     shapes, energies = set(), []
@@ -65,7 +65,7 @@ def test_batches_are_of_one_shape_and_take_each_frame_once(tmp_path: Path) -> No
 @pytest.mark.parametrize("world", [1, 2])
 def test_large_frames_are_spread_over_the_batches(tmp_path: Path, world: int) -> None:
     # A quarter of the frames are large; what does not fill a batch is left out at random.
-    made = read(tmp_path, frames(18, [PEROXIDE, HYDROXYL, HYDROXYL, HYDROXYL]))
+    made = read(tmp_path, frames(18, [PEROXIDE, HYDROGEN, HYDROGEN, HYDROGEN]))
     several = batches(made, 4, world)
     largest = several.sizes.atoms * world
     for epoch in range(20):
@@ -86,7 +86,7 @@ def test_the_shape_is_that_of_the_largest_batch(tmp_path: Path) -> None:
 
 
 def test_an_epoch_may_be_a_part_of_the_frames_another_one_each_time(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(12, [WATER, HYDROXYL, PEROXIDE]))
+    made = read(tmp_path, frames(12, [WATER, HYDROGEN, PEROXIDE]))
     some = batches(made, 2, epoch_frames=5)
     assert len(some) == 2
     epochs = [[e for b in some.epoch(n) for e in b.energy.tolist()] for n in range(20)]
@@ -97,7 +97,7 @@ def test_an_epoch_may_be_a_part_of_the_frames_another_one_each_time(tmp_path: Pa
 
 
 def test_every_frame_is_measured_once_though_the_last_batch_is_small(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(7, [WATER, HYDROXYL]))
+    made = read(tmp_path, frames(7, [WATER, HYDROGEN]))
     energies = [e for b in batches(made, 3).every_frame() for e in b.energy.tolist()]
     assert energies == [f.energy for f in made]
 
@@ -108,7 +108,7 @@ def test_fewer_frames_than_a_batch_are_one_batch(tmp_path: Path) -> None:
 
 
 def test_processes_share_each_batch(tmp_path: Path) -> None:
-    made = read(tmp_path, frames(9, [WATER, HYDROXYL, PEROXIDE]))
+    made = read(tmp_path, frames(9, [WATER, HYDROGEN, PEROXIDE]))
     whole = list(batches(made, 4).epoch(0))
     shares = [list(batches(made, 4, world=2).epoch(0, rank)) for rank in range(2)]
     assert len(whole) == len(shares[0]) == len(shares[1]) == 2

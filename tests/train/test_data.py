@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, labelled
+from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, labelled
 
 from se3set_ase import console
 from se3set_ase.hypergraph import HypergraphConfig
@@ -74,6 +74,10 @@ def charged(a: Atoms) -> Atoms:
     return a
 
 
+def radical(a: Atoms) -> Atoms:
+    return with_labels(a[:2], energy=-1.0, forces=np.zeros((2, 3)))
+
+
 def nan_position(a: Atoms) -> Atoms:
     a = a.copy()
     a.positions[1, 1] = np.nan
@@ -91,6 +95,7 @@ def nan_position(a: Atoms) -> Atoms:
         (periodic, "expected an isolated molecule .* got a periodic cell"),
         (coincident, "got atoms 1 and 2 at a distance of 0 Angstrom"),
         (charged, "expected charge 0, as of the model, got -1"),
+        (radical, "expected an even number of electrons .* got 9 of HO"),
         (nan_position, r"got NaN or infinite ones for atoms \[1\]"),
     ],
 )
@@ -258,7 +263,7 @@ def additive(molecules: list[Atoms], per_atom: dict[int, float]) -> list[Atoms]:
 
 
 def test_atomic_energies_are_fitted_without_isolated_atoms(tmp_path: Path) -> None:
-    made = additive([WATER, HYDROXYL, PEROXIDE], {1: -13.5, 8: -2040.0})
+    made = additive([WATER, HYDROGEN, PEROXIDE], {1: -13.5, 8: -2040.0})
     result = normalise(read(tmp_path, made), None)
     assert result.elements == (1, 8)
     np.testing.assert_allclose(result.atomic_energies, [-13.5, -2040.0], atol=LSTSQ_TOLERANCE)
@@ -268,7 +273,7 @@ def test_atomic_energies_are_fitted_without_isolated_atoms(tmp_path: Path) -> No
 
 def test_shifts_are_fitted_with_isolated_atoms_and_lone_atoms_do_not_count(tmp_path: Path) -> None:
     atomic = {1: -13.0, 8: -2038.0, 6: -1000.0}
-    made = additive([WATER, HYDROXYL, PEROXIDE], {1: -13.5, 8: -2040.0})
+    made = additive([WATER, HYDROGEN, PEROXIDE], {1: -13.5, 8: -2040.0})
     lone = additive([Atoms("H"), Atoms("O")], atomic)
     result = normalise(read(tmp_path, [*made, *lone]), atomic)
     assert result.atomic_energies == (-13.0, -2038.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from made_up_data import HYDROXYL, TINY, WATER, frames, write_run
+from made_up_data import HYDROGEN, TINY, WATER, frames, write_run
 
 from se3set_ase.checkpoint import load_metadata
 from se3set_ase.potential import Potential
@@ -25,7 +25,7 @@ METHANE_LIKE = Atoms("CH2", [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [-0.3, 1.0, 0.0]]
 def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of H, C and O."""
     folder = tmp_path_factory.mktemp("initial")
-    atoms = frames(20, [WATER, HYDROXYL, METHANE_LIKE])
+    atoms = frames(20, [WATER, HYDROGEN, METHANE_LIKE])
     return train(load_config(write_run(folder, atoms, name="first")), progress=False)
 
 
@@ -70,7 +70,7 @@ def test_learns_on(tmp_path: Path, initial: Path) -> None:
 
 
 def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
-    path = fine_tuning(tmp_path / "n", initial, frames(12, [Atoms("NH", HYDROXYL.positions)]))
+    path = fine_tuning(tmp_path / "n", initial, frames(12, [Atoms("NH", HYDROGEN.positions)]))
     with pytest.raises(DataError, match=r"expected elements of the initial model \(H, C, O\)"):
         Trainer(load_config(path), progress=False)
     path = write_run(tmp_path / "both", frames(12), initial=str(initial), network=TINY)

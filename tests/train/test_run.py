@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read
-from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, write_run
+from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, write_run
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.nn.model import SE3Set
@@ -92,7 +92,7 @@ def run(path: Path) -> Path:
 
 
 def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    made = frames(13, [WATER, PEROXIDE, HYDROXYL])
+    made = frames(13, [WATER, PEROXIDE, HYDROGEN])
     options: dict[str, Any] = {
         "epochs": 6,
         "validate_every": 3,

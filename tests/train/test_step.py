@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ase.io import write
-from made_up_data import HYDROXYL, PEROXIDE, TINY, WATER, frames
+from made_up_data import HYDROGEN, PEROXIDE, TINY, WATER, frames
 from torch import Tensor, nn
 
 from se3set_ase.hypergraph import HypergraphConfig
@@ -47,7 +47,7 @@ def model(blocks: int = 2) -> SE3Set:
 @pytest.fixture
 def made(tmp_path: Path) -> list[Frame]:
     """Molecules of two, three and four atoms: batches are padded."""
-    write(tmp_path / "a.xyz", frames(6, [WATER, HYDROXYL, PEROXIDE]), format="extxyz")
+    write(tmp_path / "a.xyz", frames(6, [WATER, HYDROGEN, PEROXIDE]), format="extxyz")
     return read_frames(tmp_path / "a.xyz", CONFIG)
 
 

@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from made_up_data import HYDROXYL, PEROXIDE, WATER, frames, labelled, write_run
+from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, labelled, write_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch._dynamo.exc import BackendCompilerFailed
@@ -75,7 +75,7 @@ def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
     }
     path = write_run(
         tmp_path,
-        frames(20, [WATER, HYDROXYL]),
+        frames(20, [WATER, HYDROGEN]),
         validation=frames(8, [WATER], seed=1),
         training=options,
         data={"tests": {"same": "validation.xyz", "absent": "none.xyz"}},
@@ -127,8 +127,8 @@ def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
 
 def test_no_offset_is_left_in_the_energies(tmp_path: Path) -> None:
     """The shifts are fitted to what the weights leave, so no constant per element can improve."""
-    apart = [labelled(Atoms("OH", [[0, 0, 0], [0, 0, d]])) for d in (2.6, 3.1, 9.0)]
-    made = frames(12, [WATER, HYDROXYL]) + apart
+    apart = [labelled(Atoms("O2", [[0, 0, 0], [0, 0, d]])) for d in (2.6, 3.1, 9.0)]
+    made = frames(12, [WATER, HYDROGEN]) + apart
     path = write_run(tmp_path, made, validation=frames(4, seed=1), training={"epochs": 2})
     training = trainer(path)
     training.run()
@@ -324,7 +324,7 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     ("made", "validation", "batch_size"),
     [
         (frames(1), frames(1, seed=1), 5),  # one frame, smaller than a batch
-        (frames(7, [WATER, PEROXIDE, HYDROXYL]), 3, 3),  # a frame left over
+        (frames(7, [WATER, PEROXIDE, HYDROGEN]), 3, 3),  # a frame left over
         (frames(6, [WATER, Atoms("O")]), frames(2, [Atoms("H")]), 2),  # lone atoms
         (frames(2, [Atoms("O"), Atoms("H")]), frames(1, [Atoms("H")]), 2),  # nothing else
     ],
