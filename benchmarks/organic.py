@@ -8,13 +8,15 @@ The labels (models/organic/data) are those of molecules that no training saw: ge
 kinds, conformers, torsions and 25 drugs; and of dimers, whose halves (water, methane, benzene, ...)
 it may have seen, other pairs of them too. models/organic/references.py tells how they were made. Of
 the molecules, ``assembled`` ones are made of fragments that others in the training have; drugs are
-as they come. Writes organic.csv, and organic_torsions.png and organic_dimers.png with every curve.
+as they come. Writes organic.csv; and beside the model's card errors.md, the same as a table, and
+torsions.png and dimers.png with every curve.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -26,14 +28,19 @@ from ase.calculators.calculator import Calculator
 from ase.io import read
 from machine import about, write_rows
 from matplotlib.figure import Figure
+from rdkit import Chem
 from scipy.interpolate import CubicSpline
 from tblite.ase import TBLite
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.files import unpacked
+from se3set_ase.files import unpacked, write_atomically
+from se3set_ase.registry import resolve_model
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "models" / "organic"))
+from pieces import names_in, surroundings  # noqa: E402
+
 DATA = ROOT / "models" / "organic" / "data"
 KCAL = units.kcal / units.mol
 #: Molecules by their number of atoms.
@@ -73,15 +80,42 @@ def main() -> None:
     write_rows(arguments.output / "organic.csv", rows)
     for row in rows:
         print(row["quantity"], *(f"{name} {row[name]:.4g}" for name in columns))
+    folder = resolve_model(arguments.model)
+    pictures = {}
     for kind, along in (("torsions", "angle"), ("dimers", "shift")):
         found = {name: families(calc, arguments.data, kind) for name, calc in calculators.items()}
         if any(found.values()):
-            draw(found, along, arguments.output / f"organic_{kind}.png")
+            pictures[kind] = f"{kind}.png"
+            draw(found, along, folder / pictures[kind])
+    write_atomically(folder / "errors.md", page(rows, list(columns), pictures).encode())
+
+
+def page(
+    rows: Sequence[dict[str, object]], methods: Sequence[str], pictures: dict[str, str]
+) -> str:
+    """What the site adds to the card of the model."""
+    made = "{date}, {machine}, torch {torch}".format(**rows[0])
+    table = [f"| | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+    for row in rows:
+        values = (f"{row[name]:.3g}" for name in methods)
+        table.append(f"| {row['quantity']} | {' | '.join(values)} |")
+    return "\n\n".join(
+        [
+            "## Errors against wB97X/6-31G(d)",
+            "Of molecules that no training saw; of dimers the halves may have been seen. Assembled "
+            "molecules are made of fragments that others in the training have. Surroundings of an "
+            "atom, all within two bonds, were seen if a molecule of the training has the same.",
+            "\n".join(table),
+            *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
+            f"*Written by `python benchmarks/organic.py`, {made}.*",
+            "",
+        ]
+    )
 
 
 def column(calc: Calculator, data: Path) -> dict[str, float]:
     """All that is measured of one method, by name with its unit."""
-    found = forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")])
+    found = forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")], data)
     for measure in (conformers, torsions, dimers):
         if curves := families(calc, data, measure.__name__):
             found |= measure(curves)
@@ -117,22 +151,49 @@ def results(calc: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
     return bare.get_potential_energy(), bare.get_forces()
 
 
-def forces(calc: Calculator, frames: Sequence[Atoms]) -> dict[str, float]:
-    """Mean absolute errors of components: all but the drugs, and by what an atom is in."""
+def forces(calc: Calculator, frames: Sequence[Atoms], data: Path) -> dict[str, float]:
+    """Mean absolute errors of components: all but the drugs, and by what an atom is in.
+
+    Surroundings of an atom, or of that which a hydrogen is bound to, are all within two bonds;
+    they are seen if a molecule of the training has the same.
+    """
     with (ROOT / "models" / "organic" / "molecules.csv").open() as file:
         kind_of = {row["smiles"]: row["kind"] for row in csv.DictReader(file)}
+    trained = {atoms.info["smiles"] for atoms in frames_of(data, "train")}
+    seen = set().union(*(names_in(Chem.MolFromSmiles(smiles)) for smiles in trained))
     errors, names = [], []
     for atoms in tqdm(frames, "forces", disable=None):
         kind = kind_of[atoms.info["smiles"]]
         (size,) = (name for name, (a, b) in SIZES.items() if a <= len(atoms) <= b)
         every = () if kind == "drug" else ("all", f"geometries: {atoms.info['kind']}", size)
         errors.append(np.abs(results(calc, atoms)[1] - atoms.get_forces()).mean(axis=1))
-        names += [(*every, f"molecules: {kind}", f"element {z}") for z in atoms.symbols]
+        names += [
+            (*every, f"molecules: {kind}", f"element {z}", *told(name, seen))
+            for z, name in zip(atoms.symbols, names_around(atoms), strict=True)
+        ]
     error = 1000 * np.concatenate(errors)
     return {
         f"forces, MAE, meV/A: {name}": error[[name in own for own in names]].mean()
         for name in sorted({name for own in names for name in own})
     }
+
+
+def names_around(atoms: Atoms) -> list[str]:
+    """Of the surroundings of each atom, of a hydrogen those of the atom that it is bound to.
+
+    Nothing where atoms are in another order than in the SMILES, as in those of SPICE.
+    """
+    molecule = Chem.AddHs(Chem.MolFromSmiles(atoms.info["smiles"]))
+    if [atom.GetAtomicNum() for atom in molecule.GetAtoms()] != atoms.numbers.tolist():
+        return [""] * len(atoms)
+    names = surroundings(molecule)
+    neighbors = (atom.GetNeighbors()[0].GetIdx() for atom in molecule.GetAtoms())
+    return [names.get(i, names.get(k, "")) for i, k in enumerate(neighbors)]
+
+
+def told(name: str, seen: set[str]) -> list[str]:
+    """Whether such surroundings were seen, if that is known."""
+    return [f"surroundings {'seen' if name in seen else 'not seen'}"] if name else []
 
 
 def conformers(found: Sequence[Family]) -> dict[str, float]:

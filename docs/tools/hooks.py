@@ -47,8 +47,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Pages and downloads that lie elsewhere in the repository."""
     root = root_of(config)
     for name, folder in bundled(root).items():
-        card = str(folder / "README.md")
-        files.append(File.generated(config, f"models/{name}.md", abs_src_path=card))
+        files.append(File.generated(config, f"models/{name}.md", content=card(folder)))
+        for path in sorted(folder.glob("*.png")):
+            files.append(
+                File.generated(config, f"models/{name}/{path.name}", abs_src_path=str(path))
+            )
     readme = with_site_links((root / "README.md").read_text(encoding="utf-8"))
     files.append(File.generated(config, "readme.md", content=readme))
     for path in sorted((root / "examples").iterdir()):
@@ -98,6 +101,18 @@ def bundled(root: Path) -> dict[str, Path]:
     """Folder of every model of the registry, by name."""
     registry = json.loads((root / "models" / "registry.json").read_text(encoding="utf-8"))
     return {name: root / "models" / entry["folder"] for name, entry in registry["models"].items()}
+
+
+def card(folder: Path) -> str:
+    """Of a model, with what was measured beside it: errors.md, and pictures."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    if (folder / "errors.md").exists():
+        text += "\n" + (folder / "errors.md").read_text(encoding="utf-8")
+    if (folder / "calibration.png").exists():
+        text += (
+            "\n## Uncertainty\n\n![Errors of forces against their uncertainty](calibration.png)\n"
+        )
+    return re.sub(r"\]\((\w+\.png)\)", rf"]({folder.name}/\1)", text)
 
 
 def table_of_models(root: Path) -> str:

@@ -4,6 +4,7 @@
     python models/organic/structures.py --processes 2 --output runs/geometries
     python models/organic/structures.py --processes 2 --output runs/geometries --round 2 \\
         --monomers ../shared/data/des-monomers/conformers.xyz.gz
+    python models/organic/structures.py --processes 2 --output runs/geometries --round 3
     python models/organic/structures.py --processes 2 --output runs/geometries --bound
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--round", type=int, default=1, choices=(1, 2))
+    parser.add_argument("--round", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--monomers", type=Path)
     parser.add_argument("--bound", action="store_true", help="these pairs alone")
     arguments = parser.parse_args()

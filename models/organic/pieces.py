@@ -1,0 +1,178 @@
+"""Pieces of the molecules to train on: small ones, that show what else only large ones have.
+
+    python models/organic/pieces.py
+
+What a force errs by depends on whether the atom's surroundings were seen, and a label costs as much
+as the molecule is large to the power of 2.5. So around each heavy atom of a molecule a piece is
+cut: all that is two bonds away, rings whole, hydrogen where single bonds were cut. Taken is, one
+after the other, the piece with most surroundings (two bonds) that no small molecule or piece before
+has, in the number of the molecules that have them, for its cost. Adds a third round to
+molecules.csv; pieces that a hash puts into another part are not taken.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+from choose import COST_EXPONENT, functions
+from molecules import HERE, key, n_atoms, part, suitable
+from rdkit import Chem, RDLogger
+from tqdm import tqdm
+
+ROUND = 3
+#: Bonds from the middle of a piece, and of surroundings.
+RADIUS = 2
+#: Functions of the basis: of the small molecules, which have labels, and of the largest piece.
+SMALL, LARGEST = 120, 200
+#: How many.
+NUMBER = 2000
+#: Beside what a label costs, in what one of 100 functions does: that there is one at all.
+OVERHEAD = 0.1
+
+
+def main() -> None:
+    """Cut, choose, add."""
+    RDLogger.DisableLog("rdApp.*")
+    path = HERE / "molecules.csv"
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if int(row["round"]) < ROUND]
+    known = {key(Chem.MolFromSmiles(row["smiles"])) for row in rows}
+    molecules = [Chem.MolFromSmiles(row["smiles"]) for row in rows if row["part"] == "train"]
+    there = {m: names_in(m) for m in tqdm(molecules, "surroundings", disable=None)}
+    often = Counter(name for names in there.values() for name in names)
+    for molecule, names in there.items():
+        if size(molecule) <= SMALL:
+            for name in names:
+                often.pop(name, None)
+    found: dict[str, Chem.Mol] = {}
+    for molecule in tqdm(molecules, "pieces", disable=None):
+        for piece in pieces(molecule):
+            found.setdefault(key(piece), piece)
+    candidates = [
+        piece for name, piece in found.items() if name not in known and part(name) == "train"
+    ]
+    chosen = list(greedy(candidates, often))
+    for piece in chosen:
+        columns = {"kind": "piece", "part": "train", "atoms": n_atoms(piece), "round": ROUND}
+        rows.append({"smiles": Chem.MolToSmiles(piece), **columns})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    seen = set().union(*map(names_in, chosen)) & often.keys()
+    print(
+        f"{len(chosen)} of {len(candidates)} pieces, with {len(seen)} of the {len(often)} "
+        f"surroundings that no small molecule has, {sum(often[name] for name in seen)} of "
+        f"{often.total()} counted as often as they come"
+    )
+
+
+def size(molecule: Chem.Mol) -> int:
+    """Functions of the basis."""
+    return functions(Atoms([atom.GetAtomicNum() for atom in Chem.AddHs(molecule).GetAtoms()]))
+
+
+def surroundings(molecule: Chem.Mol) -> dict[int, str]:
+    """Of each heavy atom by its index, as SMILES that begins with it."""
+    molecule = Chem.AddHs(molecule)
+    found = {}
+    for atom in molecule.GetAtoms():
+        if atom.GetAtomicNum() > 1:
+            index = atom.GetIdx()
+            for radius in range(RADIUS, 0, -1):  # a small molecule may have nothing so far away
+                bonds = Chem.FindAtomEnvironmentOfRadiusN(molecule, radius, index, useHs=True)
+                if bonds:
+                    break
+            ends = {i for b in bonds for i in ends_of(molecule.GetBondWithIdx(b))}
+            found[index] = Chem.MolFragmentToSmiles(
+                molecule, list(ends), list(bonds), rootedAtAtom=index
+            )
+    return found
+
+
+def names_in(molecule: Chem.Mol) -> set[str]:
+    """Of all its surroundings."""
+    return set(surroundings(molecule).values())
+
+
+def ends_of(bond: Chem.Bond) -> tuple[int, int]:
+    """Both atoms."""
+    return bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+
+
+def pieces(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
+    """One around each atom, unless it is the whole molecule, too large or unsuitable."""
+    rings = [set(ring) for ring in Chem.GetSymmSSSR(molecule)]
+    distances = Chem.GetDistanceMatrix(molecule)
+    for near in distances <= RADIUS:
+        inside = whole(molecule, set(np.flatnonzero(near).tolist()), rings)
+        piece = capped(molecule, inside)
+        if piece is not None and suitable(piece, 40) and size(piece) <= LARGEST:
+            yield piece
+
+
+def whole(molecule: Chem.Mol, inside: set[int], rings: list[set[int]]) -> set[int]:
+    """With the rest of aromatic rings, of rings with a bond inside, and of multiple bonds."""
+    before = 0
+    while len(inside) > before:
+        before = len(inside)
+        for ring in rings:
+            aromatic = molecule.GetAtomWithIdx(min(ring)).GetIsAromatic()
+            if len(ring & inside) > (0 if aromatic else 1):
+                inside |= ring
+        for bond in molecule.GetBonds():
+            ends = set(ends_of(bond))
+            if ends & inside and bond.GetBondType() != Chem.BondType.SINGLE:
+                inside |= ends
+    return inside
+
+
+def capped(molecule: Chem.Mol, inside: set[int]) -> Chem.Mol | None:
+    """These atoms, with hydrogen where bonds are cut; None if that is no molecule."""
+    cut = Chem.RWMol(molecule)
+    for bond in molecule.GetBonds():
+        ends = ends_of(bond)
+        for one, other in (ends, ends[::-1]):
+            if one in inside and other not in inside:
+                atom = cut.GetAtomWithIdx(one)
+                atom.SetNumExplicitHs(atom.GetTotalNumHs() + 1)
+                atom.SetNoImplicit(True)
+    for index in sorted(set(range(molecule.GetNumAtoms())) - inside, reverse=True):
+        cut.RemoveAtom(index)
+    try:
+        Chem.SanitizeMol(cut)
+        return Chem.MolFromSmiles(Chem.MolToSmiles(cut, isomericSmiles=False))
+    except Chem.MolSanitizeException:
+        return None
+
+
+def greedy(candidates: list[Chem.Mol], often: Counter[str]) -> Iterator[Chem.Mol]:
+    """Most that is new for its cost first, until nothing is new or there are enough."""
+    has = [names_in(piece) & often.keys() for piece in candidates]
+    cost = [OVERHEAD + (size(piece) / 100) ** COST_EXPONENT for piece in candidates]
+    seen: set[str] = set()
+
+    def worth(index: int) -> float:
+        return sum(often[name] ** 0.5 for name in has[index] - seen) / cost[index]
+
+    heap = [(-worth(index), index) for index in range(len(candidates))]
+    heapq.heapify(heap)
+    taken = 0
+    while heap and taken < NUMBER:
+        _, index = heapq.heappop(heap)
+        now = worth(index)
+        if heap and now < -heap[0][0]:  # others have shown what it has
+            heapq.heappush(heap, (-now, index))
+        elif now > 0.0:
+            seen |= has[index]
+            taken += 1
+            yield candidates[index]
+
+
+if __name__ == "__main__":
+    main()
