@@ -43,7 +43,7 @@ def relax_many(
     *,
     fmax: float = 0.01,
     steps: int = 500,
-    optimizer: str = "LBFGS",
+    optimizer: str | type[Optimizer] = "LBFGS",
     charge: int = 0,
     spin_multiplicity: int = 1,
     progress: Callable[[int], object] | None = None,
@@ -59,8 +59,8 @@ def relax_many(
     potential : e.g. ``Potential("acac")``, or ``calc.potential`` of a calculator.
     fmax : ends when no force of the molecule is longer, eV/Angstrom.
     steps : ends after as many steps of the optimiser.
-    optimizer : one of :data:`se3set_ase.simulate.OPTIMIZERS`. Those that try several points for a
-        step compute them molecule by molecule.
+    optimizer : one of :data:`se3set_ase.simulate.OPTIMIZERS`, or a class like them. Those that try
+        several points for a step compute them molecule by molecule.
     charge, spin_multiplicity : of molecules that don't say it themselves.
     progress : called with 1 for each molecule that is done.
 

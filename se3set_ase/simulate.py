@@ -104,7 +104,7 @@ def relax(
     *,
     fmax: float = 0.01,
     steps: int = 500,
-    optimizer: str = "LBFGS",
+    optimizer: str | type[Optimizer] = "LBFGS",
     trajectory: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> RelaxResult:
@@ -115,7 +115,7 @@ def relax(
     atoms : With a calculator; changed in place.
     fmax : Ends when no force is longer, eV/Angstrom.
     steps : Ends after as many steps of the optimiser.
-    optimizer : One of :data:`OPTIMIZERS`.
+    optimizer : One of :data:`OPTIMIZERS`, or a class that is made and run as they are.
     trajectory : File for every step: ``.traj``, or whatever else ASE can append to
         (``.xyz``, ``.extxyz``).
     progress : Called with 1 after each step.
@@ -158,15 +158,21 @@ def relax(
     )
 
 
-def checked_optimizer(name: str, fmax: float, steps: int) -> type[Optimizer]:
-    """The class of that name, if the other arguments of a relaxation are in range too."""
+def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int) -> type[Optimizer]:
+    """The class that is meant, if the other arguments of a relaxation are in range too."""
     import ase.optimize
+    from ase.optimize.optimize import Optimizer
 
     _check_positive(fmax=fmax)
     _require(steps >= 0, f"a number of steps of at least 0, got {steps}")
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer
     known = ", ".join(OPTIMIZERS)
-    _require(name in OPTIMIZERS, f"an optimizer out of {known}, got {name!r}")
-    found: type[Optimizer] = getattr(ase.optimize, name)
+    _require(
+        optimizer in OPTIMIZERS,
+        f"an optimizer out of {known}, or a class like them, got {optimizer!r}",
+    )
+    found: type[Optimizer] = getattr(ase.optimize, str(optimizer))
     return found
 
 

@@ -13,6 +13,7 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.io import read, ulm
+from ase.optimize import BFGS
 
 from se3set_ase.events import Event, EventLog
 from se3set_ase.records import write_events
@@ -260,6 +261,21 @@ def test_relax_refuses_bad_arguments() -> None:
         relax(ethane(), fmax=0.0)
     with pytest.raises(ValueError, match=r"expected an optimizer out of BFGS, .*, got 'Newton'"):
         relax(ethane(), optimizer="Newton")
+    with pytest.raises(ValueError, match=r"a class like them, got <class 'ase\.atoms\.Atoms'>"):
+        relax(ethane(), optimizer=Atoms)
+
+
+def test_relax_takes_a_class_too() -> None:
+    class Short(BFGS):
+        """Steps of at most 0.01 Angstrom."""
+
+        def __init__(self, atoms: Atoms, **options: Any) -> None:
+            super().__init__(atoms, maxstep=0.01, **options)
+
+    by_name, by_class = (relax(ethane(), optimizer=name) for name in ("BFGS", Short))
+    assert by_class.converged
+    assert by_class.n_steps > by_name.n_steps
+    assert by_class.fmax[-1] < 0.01 < by_class.fmax[0]
 
 
 def test_atoms_must_be_there_and_have_a_calculator() -> None:
