@@ -11,9 +11,9 @@ from ase.io import read
 from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.events import EventLog
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.picture import Picture
+from se3set_ase.pictures.picture import Picture
+from se3set_ase.pictures.viewer import View
 from se3set_ase.text import atom_names, formula
-from se3set_ase.viewer import View
 from se3set_ase.weighted import WeightedHypergraph, weighted_hypergraph
 
 __all__ = ["draw", "show"]

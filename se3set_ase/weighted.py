@@ -10,7 +10,7 @@ import torch
 
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate, weigh
-from se3set_ase.viewer import View
+from se3set_ase.pictures.viewer import View
 
 __all__ = ["WeightedHypergraph", "weighted_hypergraph"]
 

@@ -19,8 +19,8 @@ MAX_LINES = 350
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"declared", "metadata"}),
     frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text"}),
-    frozenset({"checkpoint_files", "drawing", "published_recipe", "tasks"}),
-    frozenset({"fragments", "picture", "viewer"}),
+    frozenset({"checkpoint_files", "pictures", "published_recipe", "tasks"}),
+    frozenset({"fragments"}),
     frozenset({"outcomes"}),
     frozenset({"mixing"}),
     frozenset({"hypergraph"}),
@@ -38,8 +38,6 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"plots", "visualize"}),
     frozenset({"live"}),
     frozenset({"label", "train"}),
-    frozenset({"console", "options"}),
-    frozenset({"cli_simulate", "cli_train"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -22,9 +22,9 @@ from typer.testing import CliRunner, Result
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.cli import app
-from se3set_ase.console import workers
+from se3set_ase.cli.console import workers
+from se3set_ase.cli.options import INTERRUPTED
 from se3set_ase.many import Relaxed
-from se3set_ase.options import INTERRUPTED
 from se3set_ase.registry import resolve_model
 from se3set_ase.relaxations import Relaxation
 from se3set_ase.tasks import work_on

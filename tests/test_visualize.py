@@ -22,10 +22,10 @@ from untrained import Make
 
 import se3set_ase
 from se3set_ase import draw, show
-from se3set_ase.drawing import PALETTE, fragment_colours, hull, hull_radii, oriented
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.picture import Picture
-from se3set_ase.viewer import OPACITY, View
+from se3set_ase.pictures.drawing import PALETTE, fragment_colours, hull, hull_radii, oriented
+from se3set_ase.pictures.picture import Picture
+from se3set_ase.pictures.viewer import OPACITY, View
 from se3set_ase.weighted import WeightedHypergraph, weighted_hypergraph
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -134,7 +134,7 @@ def test_page_needs_no_network(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)\s*=|https?:|@import|\burl\(", page)
     (packed,) = re.findall(r'<script id="library"[^>]*>(.*?)</script>', page, re.S)
-    shipped = Path(se3set_ase.__file__).parent / "javascript" / "3Dmol-min.js"
+    shipped = Path(se3set_ase.__file__).parent / "pictures" / "javascript" / "3Dmol-min.js"
     assert gzip.decompress(base64.b64decode(packed)) == shipped.read_bytes()
     assert (shipped.parent / "3Dmol-LICENSE.txt").exists()
     assert len(page) < 300_000

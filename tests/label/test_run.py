@@ -27,7 +27,7 @@ from ase.build import molecule
 from ase.calculators.morse import MorsePotential
 from ase.io import read, write
 
-from se3set_ase.console import workers
+from se3set_ase.cli.console import workers
 from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
 from se3set_ase.label.run import label
 from se3set_ase.tasks import WAITING

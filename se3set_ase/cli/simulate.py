@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se3set_ase.console import (
+from se3set_ase.cli.console import (
     check_outputs,
     check_readable,
     progress_bar,
@@ -16,8 +16,7 @@ from se3set_ase.console import (
     read_molecule,
     workers,
 )
-from se3set_ase.metadata import DEFAULT_MODEL
-from se3set_ase.options import (
+from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
     Compile,
@@ -32,6 +31,7 @@ from se3set_ase.options import (
     SpinMultiplicity,
     Structure,
 )
+from se3set_ase.metadata import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from ase import Atoms

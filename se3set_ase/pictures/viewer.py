@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from se3set_ase.drawing import (
+from se3set_ase.pictures.drawing import (
     FAINT,
     Drawable,
     atom_colour,
@@ -154,4 +154,4 @@ def _library() -> str:
 
 
 def _resource(name: str) -> bytes:
-    return files("se3set_ase").joinpath("javascript", name).read_bytes()
+    return files("se3set_ase.pictures").joinpath("javascript", name).read_bytes()

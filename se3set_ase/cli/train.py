@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from se3set_ase.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.options import Charge, SpinMultiplicity
+from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
+from se3set_ase.cli.options import Charge, SpinMultiplicity
 
 __all__ = ["label", "train"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 from scipy.spatial import ConvexHull
 
-from se3set_ase.drawing import (
+from se3set_ase.pictures.drawing import (
     FAINT,
     Drawable,
     atom_colour,

@@ -14,9 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from se3set_ase import __version__
-from se3set_ase.cli_simulate import md, relax
-from se3set_ase.cli_train import label, train
-from se3set_ase.console import (
+from se3set_ase.cli.console import (
     check_outputs,
     check_readable,
     count_frames,
@@ -24,7 +22,7 @@ from se3set_ase.console import (
     read_frames,
     read_molecule,
 )
-from se3set_ase.options import (
+from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
     Compile,
@@ -35,6 +33,8 @@ from se3set_ase.options import (
     SpinMultiplicity,
     Structure,
 )
+from se3set_ase.cli.simulate import md, relax
+from se3set_ase.cli.train import label, train
 
 __all__ = ["app"]
 
