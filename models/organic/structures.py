@@ -93,7 +93,8 @@ def main() -> None:
     if arguments.monomers is not None:
         write_monomers(arguments.monomers, all_rows, arguments.output)
     if arguments.bound:
-        write_bound(all_rows, arguments.output, arguments.processes)
+        rows = [row for row in all_rows if int(row["round"]) <= 2]
+        write_bound(rows, arguments.output, arguments.processes)
         return
     rows = [row for row in all_rows if int(row["round"]) <= arguments.round]
     for part in PARTS:
