@@ -128,6 +128,7 @@ def table_of_models(root: Path) -> str:
 def with_site_links(text: str) -> str:
     """The README with the addresses that things have on the site."""
     text = re.sub(r"\]\(docs/", "](", text)
+    text = re.sub(r"\]\(models/([\w-]+)/errors\.md\)", r"](models/\1.md)", text)
     text = re.sub(r"\]\(examples/(\w+)\.ipynb\)", r"](tutorials/\1.md)", text)
     return re.sub(r"`docs/(\w+\.csv)`", r"[`docs/\1`](\1)", text)
 
