@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("rdkit")
 from rdkit import Chem
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
