@@ -9,7 +9,7 @@ import se3set_ase
 package = Path(se3set_ase.__file__).parent
 assert package.is_relative_to(Path(sys.prefix)), f"imported from {package}, not from the wheel"
 assert (package / "py.typed").is_file(), "py.typed is missing"
-assert (package / "javascript" / "3Dmol-min.js").is_file(), "the viewer is missing"
+assert (package / "pictures" / "javascript" / "3Dmol-min.js").is_file(), "the viewer is missing"
 assert se3set_ase.SE3SetCalculator is not None
 
 bundled = sorted(path.parent.name for path in (package / "models").glob("*/model.json"))
