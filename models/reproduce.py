@@ -74,9 +74,12 @@ def make_many_frames(monomers: Path, processes: int) -> None:
     make = ("models/organic/structures.py", "--processes", processes, "--output", folder)
     run(*make)
     run(*make, "--round", 2, "--monomers", (monomers / "conformers.xyz.gz").resolve())
+    run(*make, "--round", 3)
+    run(*make, "--paths")
     for part in ("train", "validation", "test"):
         frames, labels = folder / f"{part}.xyz", folder / f"gfn2-{part}.xyz"
-        made = [*sorted(folder.glob(f"structures-{part}-*.xyz")), folder / f"monomers-{part}.xyz"]
+        kinds = (f"structures-{part}-*.xyz", f"monomers-{part}.xyz", f"paths-{part}.xyz")
+        made = [path for kind in kinds for path in sorted(folder.glob(kind))]
         frames.write_text("".join(path.read_text() for path in made))
         options = ("--processes", processes, "--frames-per-task", 50, "--output", labels)
         run("-m", "se3set_ase", "label", frames, "--method", "GFN2-xTB", *options)

@@ -6,6 +6,7 @@
         --monomers ../shared/data/des-monomers/conformers.xyz.gz
     python models/organic/structures.py --processes 2 --output runs/geometries --round 3
     python models/organic/structures.py --processes 2 --output runs/geometries --bound
+    python models/organic/structures.py --processes 2 --output runs/geometries --paths
 
 Of each molecule: displacements along normal modes of several conformers, a hot run, conformers
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
@@ -13,9 +14,10 @@ Normal modes and relaxations are those of the MMFF94 force field, as is the hot 
 train on, where those of the others are GFN2-xTB's (a hundred times the cost); every number is drawn
 with the seed of its molecule. With
 ``--monomers``, its geometries (of SPICE) are parted, too. With ``--bound``, pairs of small
-molecules, let relax for a while by GFN2-xTB: at their minima, which random contacts miss.
-Writes structures-PART-ROUND.xyz, monomers-PART.xyz and bound-PART.xyz, which ``se3set-ase label``
-takes; frames carry SMILES and kind. A stopped run goes on.
+molecules, let relax for a while by GFN2-xTB: at their minima, which random contacts miss; with
+``--paths``, of many more pairs of molecules to train on, several geometries on the way there.
+Writes structures-PART-ROUND.xyz, monomers-PART.xyz, bound-PART.xyz and paths-train.xyz, which
+``se3set-ase label`` takes; frames carry SMILES and kind. A stopped run goes on, but for pairs.
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
 #: Bound pairs: of molecules of at most so many heavy atoms, partners of each, and steps of their
 #: relaxation.
 BOUND_HEAVY, PARTNERS, BOUND_STEPS = 4, 8, (3, 40)
+#: Paths: heavy atoms of the larger molecule, partners of each, and steps that are kept.
+PATH_HEAVY, PATH_PARTNERS, PATH_STEPS = 7, 6, (1, 5, 12, 25, 40)
 #: Kept for the tests: bound by hydrogen bonds, then by dispersion.
 DIMERS = (
     "O.O",
@@ -86,15 +90,19 @@ def main() -> None:
     parser.add_argument("--round", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--monomers", type=Path)
     parser.add_argument("--bound", action="store_true", help="these pairs alone")
+    parser.add_argument("--paths", action="store_true", help="these pairs alone")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with (HERE / "molecules.csv").open() as file:
         all_rows = list(csv.DictReader(file))
     if arguments.monomers is not None:
         write_monomers(arguments.monomers, all_rows, arguments.output)
-    if arguments.bound:
+    if arguments.bound or arguments.paths:
         rows = [row for row in all_rows if int(row["round"]) <= 2]
-        write_bound(rows, arguments.output, arguments.processes)
+        for part in PARTS if arguments.bound else ("train",):
+            here = [row["smiles"] for row in rows if row["part"] == part]
+            path = arguments.output / f"{'bound' if arguments.bound else 'paths'}-{part}.xyz"
+            write_relaxing(path, here, arguments.paths, arguments.processes)
         return
     rows = [row for row in all_rows if int(row["round"]) <= arguments.round]
     for part in PARTS:
@@ -150,45 +158,50 @@ def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None
             write(output / f"monomers-{part}.xyz", found, format="extxyz")
 
 
-def write_bound(rows: list[dict[str, str]], output: Path, processes: int) -> None:
-    """Of each part; a file that is there stays."""
-    for part in PARTS:
-        here = [row for row in rows if row["part"] == part]
-        small = [
-            row["smiles"]
-            for row in here
-            if Chem.MolFromSmiles(row["smiles"]).GetNumHeavyAtoms() <= BOUND_HEAVY
-        ]
-        path = output / f"bound-{part}.xyz"
-        if path.exists():
-            continue
-        with ProcessPoolExecutor(processes) as pool:
-            jobs = pool.map(partial(bound, partners=small), small)
-            found = list(tqdm(jobs, path.stem, len(small), disable=None))
-        write(path, [atoms for frames in found for atoms in frames], format="extxyz")
+def write_relaxing(path: Path, names: list[str], paths: bool, processes: int) -> None:
+    """Pairs of small molecules with smaller ones; a file that is there stays."""
+    if path.exists():
+        return
+    small, larger = (
+        [s for s in names if Chem.MolFromSmiles(s).GetNumHeavyAtoms() <= most]
+        for most in (BOUND_HEAVY, PATH_HEAVY)
+    )
+    with ProcessPoolExecutor(processes) as pool:
+        chosen = larger if paths else small
+        jobs = pool.map(partial(relaxing, partners=small, paths=paths), chosen)
+        found = list(tqdm(jobs, path.stem, len(chosen), disable=None))
+    write(path, [atoms for frames in found for atoms in frames], format="extxyz")
 
 
-def bound(smiles: str, partners: list[str]) -> list[Atoms]:
+def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
     """Pairs of a molecule with random others, on their way to a minimum of GFN2-xTB."""
     RDLogger.DisableLog("rdApp.*")
-    rng = generator(f"{smiles} bound")
+    kind = "path" if paths else "bound"
+    rng = generator(f"{smiles} {kind}")
     one = embedded(smiles, rng, 1)
     found = []
-    for name in rng.choice(partners, PARTNERS):
+    for name in rng.choice(partners, PATH_PARTNERS if paths else PARTNERS):
         other = embedded(str(name), rng, 1)
         kept_apart = {f"{smiles}.{name}", f"{name}.{smiles}"} & set(DIMERS)
         if one is None or other is None or kept_apart:
             continue
         atoms = pair(as_atoms(one, 0), as_atoms(other, 0), rng)
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        optimizer, kept = BFGS(atoms, logfile=None), []
+        stops = PATH_STEPS if paths else (int(rng.integers(*BOUND_STEPS)),)
         try:
-            BFGS(atoms, logfile=None).run(fmax=0.01, steps=int(rng.integers(*BOUND_STEPS)))
+            for stop in stops:
+                optimizer.run(fmax=0.01, steps=stop - optimizer.nsteps)
+                kept.append(Atoms(atoms.numbers, atoms.positions))
+                if optimizer.nsteps < stop:  # the minimum
+                    break
         except CalculationFailed:
-            continue
-        atoms = Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "bound"})
-        atoms.positions += 0.02 * rng.standard_normal(atoms.positions.shape)
-        if apart(atoms):
-            found.append(atoms)
+            if not paths:
+                continue
+        for frame in kept:
+            frame.info = {"smiles": smiles, "kind": kind}
+            frame.positions += 0.02 * rng.standard_normal(frame.positions.shape)
+        found += [frame for frame in kept if apart(frame)]
     return found
 
 
