@@ -25,7 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -284,28 +284,44 @@ class MMFF94(Calculator):
 
 
 def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Classical harmonic displacements at random temperatures (as of ANI-1, arXiv:1610.08935)."""
+    """Of a conformer, by the force field."""
     method = MMFF94(molecule, conformer)
-    start = np.array(molecule.GetConformer(conformer).GetPositions())
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    atoms = Atoms(numbers, start)
-    step, flat = 1e-3, start.ravel()
+    start = Atoms(
+        [atom.GetAtomicNum() for atom in molecule.GetAtoms()],
+        molecule.GetConformer(conformer).GetPositions(),
+    )
+    return displaced(start, lambda flat: method.evaluate(flat)[1], MODES_K, PER_CONFORMER, rng)
+
+
+def displaced(
+    atoms: Atoms,
+    gradient: Callable[[np.ndarray], np.ndarray],
+    between: tuple[float, float],
+    number: int,
+    rng: np.random.Generator,
+) -> Iterator[Atoms]:
+    """Classical harmonic displacements at random temperatures (as of ANI-1, arXiv:1610.08935).
+
+    Of a minimum, along the modes of the gradient (eV/Angstrom) of flat positions, between two
+    temperatures (K).
+    """
+    step, flat = 1e-3, atoms.positions.ravel()
     rows = []
     for k in range(flat.size):
         ends = []
         for sign in (1.0, -1.0):
             moved = flat.copy()
             moved[k] += sign * step
-            ends.append(method.evaluate(moved)[1])
+            ends.append(gradient(moved))
         rows.append((ends[0] - ends[1]) / (2.0 * step))
     weight = np.repeat(atoms.get_masses(), 3) ** -0.5
     hessian = 0.5 * (np.array(rows) + np.array(rows).T) * np.outer(weight, weight)
     stiffness, modes = np.linalg.eigh(hessian)
     modes, stiffness = modes[:, stiffness > SOFTEST], stiffness[stiffness > SOFTEST]
-    for _ in range(PER_CONFORMER):
-        width = np.sqrt(units.kB * rng.uniform(*MODES_K) / stiffness)
+    for _ in range(number):
+        width = np.sqrt(units.kB * rng.uniform(*between) / stiffness)
         shift = weight * (modes @ (width * rng.standard_normal(len(width))))
-        yield Atoms(numbers, start + shift.reshape(-1, 3))
+        yield Atoms(atoms.numbers, atoms.positions + shift.reshape(-1, 3))
 
 
 def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[Atoms]:

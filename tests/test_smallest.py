@@ -1,0 +1,45 @@
+"""Molecules of a few atoms, models/organic/smallest.py: which these are, and their geometries."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
+import smallest
+from molecules import HERE, key, read_smiles
+
+
+def test_each_is_of_one_part() -> None:
+    with (HERE / "molecules.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    keys = [key(Chem.MolFromSmiles(row["smiles"])) for row in rows]
+    assert len(set(keys)) == len(keys)
+    known = dict(zip(keys, rows, strict=True))
+    listed = [known[key(molecule)] for molecule in read_smiles(HERE / "smallest.smi")]
+    assert {row["part"] for row in listed if int(row["round"]) == smallest.ROUND} == {"train"}
+    # The control: some of the list had their part before there was one.
+    assert {int(row["round"]) for row in listed} > {smallest.ROUND}
+
+
+def test_molecules_that_force_fields_lack_have_geometries() -> None:
+    frames = list(smallest.geometries(Chem.MolFromSmiles("N#N")))
+    assert len(frames) == smallest.MODES + smallest.SWOLLEN
+    lengths: dict[str, list[float]] = {"modes": [], "stretched": []}
+    for atoms in frames:
+        assert atoms.get_chemical_formula() == "N2"
+        lengths[atoms.info["kind"]].append(atoms.get_distance(0, 1))
+    assert np.mean(lengths["modes"]) == pytest.approx(1.098, abs=0.05)  # experiment, r_e
+    assert np.std(lengths["stretched"]) > np.std(lengths["modes"]) > 0
+
+
+def test_what_becomes_another_molecule_is_left_out() -> None:
+    assert smallest.relaxed(Chem.MolFromSmiles("C1#CC1"), 1) is None  # no such ring
+    found = smallest.relaxed(Chem.MolFromSmiles("C1=CC1"), 1)  # the control
+    assert found is not None
+    assert found.get_distance(0, 1) == pytest.approx(1.296, abs=0.03)  # experiment
