@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import InputError
 from ase.io import read
+from ase.optimize import BFGS
 from tblite.ase import TBLite
 
 from se3set_ase import Potential, SE3SetCalculator
@@ -18,6 +19,35 @@ from se3set_ase.files import unpacked
 DATA = Path(__file__).parents[1] / "models" / "organic" / "data"
 #: At least so many times as near.
 NEARER = 3
+#: Between the first two atoms of ASE's geometries, Angstrom; experiments (CCCBDB, NIST).
+LENGTHS = {
+    "H2": 0.741,
+    "N2": 1.098,
+    "CO": 1.128,
+    "HF": 0.917,
+    "HCl": 1.275,
+    "F2": 1.412,
+    "Cl2": 1.988,
+    "CO2": 1.162,
+    "N2O": 1.126,
+    "O3": 1.278,
+    "SO2": 1.432,
+    "CS2": 1.553,
+    "H2O": 0.958,
+    "SH2": 1.336,
+    "NH3": 1.012,
+    "CH4": 1.087,
+    "HCN": 1.156,
+    "C2H2": 1.203,
+    "C2H4": 1.339,
+    "C2H6": 1.536,
+    "H2CO": 1.205,
+    "CH3OH": 1.427,
+    "CCl4": 1.767,
+    "CF4": 1.315,
+}
+#: wB97X/6-31G(d) is itself off by as much (F2, Cl2).
+LENGTH_ERROR = 0.05
 AMMONIUM = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.2]])
 
 
@@ -43,6 +73,15 @@ def test_refuses_what_it_cannot_know(atoms: Atoms, told: dict[str, int], words: 
     atoms.calc = SE3SetCalculator(device="cpu", **told)
     with pytest.raises(InputError, match=words):
         atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_relaxes_what_one_tries_first(name: str) -> None:
+    atoms = molecule(name)
+    atoms.rattle(0.05, seed=1)
+    atoms.calc = SE3SetCalculator(device="cpu", dtype="float32")
+    assert BFGS(atoms, logfile=None).run(fmax=0.02, steps=100)
+    assert atoms.get_distance(0, 1) == pytest.approx(LENGTHS[name], abs=LENGTH_ERROR)
 
 
 def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:

@@ -52,7 +52,7 @@ def main() -> None:
         found = list(geometries(molecule)) if part_of.get(key(molecule), "train") == "train" else []
         if found and key(molecule) not in part_of:
             columns = {"kind": "smallest", "part": "train", "atoms": n_atoms(molecule)}
-            rows.append({"smiles": Chem.MolToSmiles(molecule), **columns, "round": ROUND})
+            rows.append({"smiles": name_of(molecule), **columns, "round": ROUND})
         frames += found
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -62,9 +62,15 @@ def main() -> None:
     print(f"{len(frames)} of {len({atoms.info['smiles'] for atoms in frames})} molecules")
 
 
+def name_of(molecule: Chem.Mol) -> str:
+    """Its SMILES; hydrogen fluoride's, F, is read from extended XYZ as the logical value."""
+    smiles = Chem.MolToSmiles(molecule)
+    return "[H]F" if smiles == "F" else smiles
+
+
 def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
     """Of one molecule; none where it falls apart or into another."""
-    smiles = Chem.MolToSmiles(molecule)
+    smiles = name_of(molecule)
     rng = generator(f"{smiles} smallest")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
     if atoms is None:
