@@ -12,10 +12,10 @@ Of each molecule: displacements along normal modes of several conformers, a hot 
 with their torsions at random, and stretched bonds. Of random pairs: contacts from repulsive to far.
 Normal modes and relaxations are those of the MMFF94 force field, as is the hot run of a molecule to
 train on, where those of the others are GFN2-xTB's (a hundred times the cost); every number is drawn
-with the seed of its molecule. With
-``--monomers``, its geometries (of SPICE) are parted, too. With ``--bound``, pairs of small
-molecules, let relax for a while by GFN2-xTB: at their minima, which random contacts miss; with
-``--paths``, of many more pairs of molecules to train on, several geometries on the way there.
+with the seed of its molecule. With ``--monomers``, its geometries (of SPICE) are parted, too. With
+``--bound``, pairs of small molecules, let relax for a while by GFN2-xTB: at their minima, which
+random contacts miss; with ``--paths``, of many more pairs of molecules to train on, several
+geometries on the way there.
 Writes structures-PART-ROUND.xyz, monomers-PART.xyz, bound-PART.xyz and paths-train.xyz, which
 ``se3set-ase label`` takes; frames carry SMILES and kind. A stopped run goes on, but for pairs.
 """
@@ -27,6 +27,7 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -189,15 +190,12 @@ def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
         optimizer, kept = BFGS(atoms, logfile=None), []
         stops = PATH_STEPS if paths else (int(rng.integers(*BOUND_STEPS)),)
-        try:
+        with suppress(CalculationFailed):  # what came before it is kept
             for stop in stops:
                 optimizer.run(fmax=0.01, steps=stop - optimizer.nsteps)
                 kept.append(Atoms(atoms.numbers, atoms.positions))
                 if optimizer.nsteps < stop:  # the minimum
                     break
-        except CalculationFailed:
-            if not paths:
-                continue
         for frame in kept:
             frame.info = {"smiles": smiles, "kind": kind}
             frame.positions += 0.02 * rng.standard_normal(frame.positions.shape)
