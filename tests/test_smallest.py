@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
 import smallest
 from molecules import HERE, key, read_smiles
 
-#: Angstrom, from lengths of experiment (r_e): of GFN2-xTB's minima; of the mean of six displacements.
+#: Angstrom, from lengths of experiment (r_e): of GFN2-xTB's minima; of a mean of displacements.
 OF_MINIMUM, OF_MEAN = 0.01, 0.02
 
 
