@@ -1,0 +1,102 @@
+"""Conformers and turned bonds of molecules to train on, relaxed by GFN2-xTB, for labels.
+
+    pip install '.[label]'
+    python models/organic/turning.py --processes 2 --output runs/geometries
+
+What one compares most are energies of the relaxed: conformers, and profiles of torsions. The rounds
+of structures.py have geometries that are displaced, hot or torn, and few of one molecule. Here each
+molecule that turns, of at most so many atoms, has different conformers, and geometries with one of
+its bonds turned by random angles that are held while the rest relaxes. Every number is drawn with
+the seed of its molecule. Writes turning-train.xyz, whose frames carry SMILES and kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+from ase.constraints import FixInternals
+from ase.io import write
+from ase.optimize import BFGS
+from rdkit import Chem, RDLogger
+from references import LARGEST, TURNING, different, side
+from structures import HERE, apart, as_atoms, embedded, generator
+from tblite.ase import TBLite
+from tqdm import tqdm
+
+#: Of each molecule: embeddings, conformers of them, and angles.
+EMBEDDINGS, CONFORMERS, ANGLES = 6, 3, 3
+#: Of a relaxation from MMFF94's minimum: near one of GFN2-xTB, where forces are not yet zero.
+FMAX, STEPS = 0.05, 30
+
+
+def main() -> None:
+    """All molecules, in as many processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with (HERE / "molecules.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
+    small = [row["smiles"] for row in rows if int(row["atoms"]) <= LARGEST]
+    chosen = [s for s in small if Chem.MolFromSmiles(s).HasSubstructMatch(TURNING)]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        jobs = pool.map(turning, chosen, chunksize=4)
+        found = [a for frames in tqdm(jobs, total=len(chosen), disable=None) for a in frames]
+    write(arguments.output / "turning-train.xyz", found, format="extxyz")
+
+
+def turning(smiles: str) -> list[Atoms]:
+    """Conformers and turned geometries of one molecule."""
+    RDLogger.DisableLog("rdApp.*")
+    rng = generator(f"{smiles} turning")
+    molecule = embedded(smiles, rng, EMBEDDINGS)
+    if molecule is None:
+        return []
+    conformers = conformers_of(molecule)
+    starts = [("conformer", atoms) for atoms in different(molecule, conformers)[:CONFORMERS]]
+    starts += [("torsion", atoms) for atoms in at_angles(molecule, conformers[0], rng)]
+    frames = list(relaxed(starts))
+    for frame in frames:
+        frame.info["smiles"] = smiles
+    return frames
+
+
+def conformers_of(molecule: Chem.Mol) -> list[Atoms]:
+    """All."""
+    return [as_atoms(molecule, k) for k in range(molecule.GetNumConformers())]
+
+
+def relaxed(starts: Iterable[tuple[str, Atoms]]) -> Iterator[Atoms]:
+    """By GFN2-xTB, kinds and geometries: constraints hold, and are gone afterwards."""
+    for kind, atoms in starts:
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        with suppress(CalculationFailed):  # as where two atoms are on top of each other
+            BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+            frame = Atoms(atoms.numbers, atoms.positions, info={"kind": kind})
+            if apart(frame):
+                yield frame
+
+
+def at_angles(molecule: Chem.Mol, start: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
+    """One of the bonds that turn, at random angles, which stay when the rest relaxes."""
+    matches = molecule.GetSubstructMatches(TURNING)
+    indices = [int(i) for i in matches[rng.integers(len(matches))]]
+    one_side = side(molecule, indices[1], indices[2])
+    for angle in rng.uniform(0.0, 360.0, ANGLES):
+        atoms = start.copy()
+        atoms.set_dihedral(*indices, angle, indices=one_side)
+        atoms.set_constraint(FixInternals(dihedrals_deg=[[angle, indices]]))
+        yield atoms
+
+
+if __name__ == "__main__":
+    main()
