@@ -65,6 +65,8 @@ def main() -> None:
     job: Callable[[str], dict[str, object]] = partial(measure, model=arguments.model)
     todo = [name for name in drugs if name not in rows]
     if arguments.dft:
+        if not rows:
+            parser.error(f"expected {arguments.output}: run without --dft first")
         job = partial(dft_minimum, model=arguments.model)
         smallest = sorted(rows, key=lambda name: int(str(rows[name]["atoms"])))[:DFT]
         todo = [name for name in smallest if not rows[name].get("rmsd_to_dft_A")]
@@ -77,7 +79,7 @@ def main() -> None:
             except Exception as error:  # costs the others nothing; tried again next time
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
             write_rows(arguments.output, list(rows.values()))
-    for optimizer in OPTIMIZERS:
+    for optimizer in OPTIMIZERS if rows else ():
         for name in (optimizer, f"GFN2-xTB_{optimizer}"):
             steps = [int(str(row[f"{name}_steps"])) for row in rows.values()]
             n = sum(str(row[f"{name}_converged"]) == "True" for row in rows.values())

@@ -8,8 +8,9 @@ The labels (models/organic/data) are those of molecules that no training saw: ge
 kinds, conformers, torsions and 25 drugs; and of dimers, whose halves (water, methane, benzene, ...)
 it may have seen, other pairs of them too. models/organic/references.py tells how they were made. Of
 the molecules, ``assembled`` ones are made of fragments that others in the training have; drugs are
-as they come. Writes organic.csv; and beside the model's card errors.md, the same as a table, and
-torsions.png and dimers.png with every curve.
+as they come, and counted apart (their labels are not made yet). Writes organic.csv into docs, of
+another model beside its card; and there errors.md, the same as a table, and torsions.png and
+dimers.png with every curve.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ DATA = ROOT / "models" / "organic" / "data"
 KCAL = units.kcal / units.mol
 #: Molecules by their number of atoms.
 SIZES = {"up to 12 atoms": (0, 12), "13 to 24 atoms": (13, 24), "25 and more": (25, 1000)}
+#: The first words of their errors.
+FORCES = "forces, MAE, meV/A"
 #: Points on a curve, to find its minimum between those that were calculated.
 FINE = 2001
 #: eV: less than this is bound, and not a wiggle of the curve between points.
@@ -65,22 +68,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, help="folder of the table")
     arguments = parser.parse_args()
+    folder = resolve_model(arguments.model)
+    output = arguments.output or (ROOT / "docs" if arguments.model == "organic" else folder)
     calculators = {
         arguments.model: SE3SetCalculator(arguments.model, device="cpu"),
         "GFN2-xTB": TBLite(method="GFN2-xTB", verbosity=0),
     }
     columns = {name: column(calc, arguments.data) for name, calc in calculators.items()}
     quantities = dict.fromkeys(key for values in columns.values() for key in values)
+    of = counts(arguments.data)
     rows = [
-        {"quantity": q, **{name: values.get(q) for name, values in columns.items()}, **about()}
+        {
+            "quantity": q,
+            **{name: values.get(q) for name, values in columns.items()},
+            "of": of.get(q) or of[q.split()[0].strip(",")],
+            **about(),
+        }
         for q in quantities
     ]
-    write_rows(arguments.output / "organic.csv", rows)
+    write_rows(output / "organic.csv", rows)
     for row in rows:
         print(row["quantity"], *(f"{name} {row[name]:.4g}" for name in columns))
-    folder = resolve_model(arguments.model)
     pictures = {}
     for kind, along in (("torsions", "angle"), ("dimers", "shift")):
         found = {name: families(calc, arguments.data, kind) for name, calc in calculators.items()}
@@ -95,16 +105,17 @@ def page(
 ) -> str:
     """What the site adds to the card of the model."""
     made = "{date}, {machine}, torch {torch}".format(**rows[0])
-    table = [f"| | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+    table = [f"| | {' | '.join(methods)} | of |", "|---|" + "---|" * (len(methods) + 1)]
     for row in rows:
         values = (f"{row[name]:.3g}" for name in methods)
-        table.append(f"| {row['quantity']} | {' | '.join(values)} |")
+        table.append(f"| {row['quantity']} | {' | '.join(values)} | {row['of']} |")
     return "\n\n".join(
         [
             "## Errors against wB97X/6-31G(d)",
             "Of molecules that no training saw; of dimers the halves may have been seen. Assembled "
             "molecules are made of fragments that others in the training have. Surroundings of an "
-            "atom, all within two bonds, were seen if a molecule of the training has the same.",
+            "atom, all within two bonds, were seen if a molecule of the training has the same. The "
+            "last column has geometries and molecules.",
             "\n".join(table),
             *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
             f"*Written by `python benchmarks/organic.py`, {made}.*",
@@ -115,7 +126,7 @@ def page(
 
 def column(calc: Calculator, data: Path) -> dict[str, float]:
     """All that is measured of one method, by name with its unit."""
-    found = forces(calc, [*frames_of(data, "test"), *frames_of(data, "drugs")], data)
+    found = forces(calc, data)
     for measure in (conformers, torsions, dimers):
         if curves := families(calc, data, measure.__name__):
             found |= measure(curves)
@@ -151,8 +162,28 @@ def results(calc: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
     return bare.get_potential_energy(), bare.get_forces()
 
 
-def forces(calc: Calculator, frames: Sequence[Atoms], data: Path) -> dict[str, float]:
-    """Mean absolute errors of components: all but the drugs, and by what an atom is in.
+def forces(calc: Calculator, data: Path) -> dict[str, float]:
+    """Mean absolute errors of components, by what an atom is in."""
+    frames = held_out(data)
+    errors = [
+        np.abs(results(calc, atoms)[1] - atoms.get_forces()).mean(axis=1)
+        for atoms in tqdm(frames, "forces", disable=None)
+    ]
+    error = 1000 * np.concatenate(errors)
+    names = [own for groups in groups_of(frames, data) for own in groups]
+    return {
+        f"{FORCES}: {name}": error[[name in own for own in names]].mean()
+        for name in sorted({name for own in names for name in own})
+    }
+
+
+def held_out(data: Path) -> list[Atoms]:
+    """Geometries for forces."""
+    return [*frames_of(data, "test"), *frames_of(data, "drugs")]
+
+
+def groups_of(frames: Sequence[Atoms], data: Path) -> list[list[tuple[str, ...]]]:
+    """What each atom of each geometry counts to; those of drugs to nothing else.
 
     Surroundings of an atom, or of that which a hydrogen is bound to, are all within two bonds;
     they are seen if a molecule of the training has the same.
@@ -161,21 +192,31 @@ def forces(calc: Calculator, frames: Sequence[Atoms], data: Path) -> dict[str, f
         kind_of = {row["smiles"]: row["kind"] for row in csv.DictReader(file)}
     trained = {atoms.info["smiles"] for atoms in frames_of(data, "train")}
     seen = set().union(*(names_in(Chem.MolFromSmiles(smiles)) for smiles in trained))
-    errors, names = [], []
-    for atoms in tqdm(frames, "forces", disable=None):
+    found = []
+    for atoms in frames:
         kind = kind_of[atoms.info["smiles"]]
         (size,) = (name for name, (a, b) in SIZES.items() if a <= len(atoms) <= b)
-        every = () if kind == "drug" else ("all", f"geometries: {atoms.info['kind']}", size)
-        errors.append(np.abs(results(calc, atoms)[1] - atoms.get_forces()).mean(axis=1))
-        names += [
-            (*every, f"molecules: {kind}", f"element {z}", *told(name, seen))
-            for z, name in zip(atoms.symbols, names_around(atoms), strict=True)
-        ]
-    error = 1000 * np.concatenate(errors)
-    return {
-        f"forces, MAE, meV/A: {name}": error[[name in own for own in names]].mean()
-        for name in sorted({name for own in names for name in own})
-    }
+        all_of_it = ("all", f"geometries: {atoms.info['kind']}", size, f"molecules: {kind}")
+        found.append(
+            [
+                (*all_of_it, f"element {z}", *told(name, seen)) if kind != "drug" else ("drugs",)
+                for z, name in zip(atoms.symbols, names_around(atoms), strict=True)
+            ]
+        )
+    return found
+
+
+def counts(data: Path) -> dict[str, str]:
+    """How much is behind each number: of forces each, of the others by their first word."""
+    frames = held_out(data)
+    of: dict[str, list[Atoms]] = {}
+    for atoms, groups in zip(frames, groups_of(frames, data), strict=True):
+        for name in {name for own in groups for name in own}:
+            of.setdefault(f"{FORCES}: {name}", []).append(atoms)
+    for name, word in (("conformers",) * 2, ("torsions", "torsional"), ("dimers",) * 2):
+        of[word] = frames_of(data, name)
+    molecules = {word: len({atoms.info["smiles"] for atoms in those}) for word, those in of.items()}
+    return {word: f"{len(of[word])} geometries of {molecules[word]}" for word in of}
 
 
 def names_around(atoms: Atoms) -> list[str]:

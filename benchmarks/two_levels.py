@@ -65,6 +65,7 @@ def run(base: Path, name: str, seen: int, frames: int, **changes: Any) -> RunCon
     config = load_config(base)
     training = {**config.training.model_dump(), **SHARED, "epochs": round(seen / frames)}
     training |= {"epoch_frames": frames}
+    training |= changes.pop("training", {})
     values = {**config.model_dump(), "name": f"two-levels-{name}", "training": training, **changes}
     values["data"] = {**values["data"], "tests": {}, **changes.get("data", {})}
     return RunConfig(**values)
@@ -74,7 +75,9 @@ def one_after_the_other() -> Path:
     """Pre-training, then fine-tuning."""
     data = {**load_config(GFN2).data.model_dump(), "n_train": MANY}
     first = train(run(GFN2, "first", SEEN - SEEN_DEAR, MANY, data=data, network=NETWORK))
-    return train(run(ORGANIC, "then", SEEN_DEAR, few(), initial=first, network={}))
+    # As gently as `organic` was: more forgets what was learnt before.
+    own = load_config(ORGANIC).training.model_dump(include={"learning_rate", "batch_size"})
+    return train(run(ORGANIC, "then", SEEN_DEAR, few(), initial=first, network={}, training=own))
 
 
 def alone() -> Path:

@@ -1,6 +1,6 @@
 """Make a bundled model again: data, pre-training, training.
 
-    pip install 'se3set-ase[train]' tblite
+    pip install 'se3set-ase[train,label]'
     python models/reproduce.py 3bpa --data ../shared/data
 
 `organic` begins from `organic-gfn2`, all others but `gfn2` from `gfn2`. `organic-gfn2` takes
@@ -44,8 +44,6 @@ def main() -> None:
     name, data, processes = arguments.name, arguments.data, arguments.processes
     if data is None and name not in ("gfn2", "organic"):
         parser.error(f"expected --data, which {name} is trained on")
-    if name.startswith("organic"):
-        run("models/organic/atoms.py")
     if name == "gfn2":
         make_frames(ROOT / "models" / "gfn2", "--processes", processes)
     elif name == "organic-gfn2":
@@ -76,9 +74,12 @@ def make_many_frames(monomers: Path, processes: int) -> None:
     run(*make, "--round", 2, "--monomers", (monomers / "conformers.xyz.gz").resolve())
     run(*make, "--round", 3)
     run(*make, "--paths")
+    run("models/organic/turning.py", *make[1:])
+    run("models/organic/smallest.py", *make[3:])
     for part in ("train", "validation", "test"):
         frames, labels = folder / f"{part}.xyz", folder / f"gfn2-{part}.xyz"
-        kinds = (f"structures-{part}-*.xyz", f"monomers-{part}.xyz", f"paths-{part}.xyz")
+        names = (f"{kind}-{part}.xyz" for kind in ("monomers", "paths", "smallest", "turning"))
+        kinds = (f"structures-{part}-*.xyz", *names)
         made = [path for kind in kinds for path in sorted(folder.glob(kind))]
         frames.write_text("".join(path.read_text() for path in made))
         options = ("--processes", processes, "--frames-per-task", 50, "--output", labels)

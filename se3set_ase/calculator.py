@@ -13,13 +13,12 @@ from ase.calculators.calculator import (
     Calculator,
     CalculatorSetupError,
     InputError,
-    PropertyNotImplementedError,
     all_changes,
     external_calculators,
     register_calculator_class,
 )
 
-from se3set_ase.committee import committee_of
+from se3set_ase.committee import NoCommittee, committee_of
 from se3set_ase.compiled import CompilationError
 from se3set_ase.declared import declared_charge_and_spin
 from se3set_ase.events import Event, EventLog
@@ -307,7 +306,7 @@ class SE3SetCalculator(Calculator):
 
         Raises
         ------
-        PropertyNotImplementedError : the model has no committee.
+        NoCommittee : a PropertyNotImplementedError; the model has none.
         """
         found = self._uncertainties()
         return found and found[0]
@@ -320,7 +319,7 @@ class SE3SetCalculator(Calculator):
 
     def _uncertainties(self) -> tuple[float, np.ndarray] | None:
         if self._committee is None:
-            raise PropertyNotImplementedError(
+            raise NoCommittee(
                 f"expected a model with a committee, got {self.potential.metadata.name!r}, "
                 "which cannot tell how sure it is"
             )

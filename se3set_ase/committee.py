@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pydantic
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import METADATA_FILE, load_metadata
@@ -30,8 +31,12 @@ from se3set_ase.weighted import WeightedHypergraph
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Angstrom: where an atom has come as far, this is another geometry.
+#: Angstrom: where an atom has come as far from the others, this is another geometry.
 FAR = 0.5
+
+
+class NoCommittee(PropertyNotImplementedError, AttributeError):
+    """A model that cannot tell how sure it is: also to ``hasattr``, which then says no."""
 
 
 class Member(pydantic.BaseModel):
@@ -93,7 +98,7 @@ class Committee:
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
         """CheckpointError for a member whose predictions cannot be compared with the first's."""
         first = self.first.metadata
-        for what in ("elements", "hypergraph"):
+        for what in ("elements", "hypergraph", "atomic_energies", "level_of_theory"):
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
@@ -134,7 +139,7 @@ class Committee:
         return answer
 
     def surprises(self, prediction: Prediction) -> list[str]:
-        """Why the first member's prediction is a guess: nothing, mostly; each reason once.
+        """Why the first member's prediction is a guess; of a molecule each reason once.
 
         The uncertainty is looked at where a molecule is new or has come some way since the last
         look, the bonds whenever they change.
@@ -142,6 +147,8 @@ class Committee:
         hypergraph, last, asked = prediction.hypergraph, self._last, self._asked
         name, told = self.first.metadata.name, []
         self._last = hypergraph
+        if last is not None and not np.array_equal(last.numbers, hypergraph.numbers):
+            self._known = set(self.calibration.environments)  # told of the molecule before
         if last is None or last.decisions() != hypergraph.decisions():
             unseen = sorted(environments(hypergraph) - self._known)
             self._known.update(unseen)
@@ -153,7 +160,7 @@ class Committee:
         if (
             asked is None
             or not np.array_equal(asked.numbers, hypergraph.numbers)
-            or float(np.abs(asked.positions - hypergraph.positions).max()) > FAR
+            or float(np.abs(centred(asked) - centred(hypergraph)).max()) > FAR
         ):
             self._asked = hypergraph
             _, forces = self.uncertainty(prediction)
@@ -165,6 +172,11 @@ class Committee:
                     f"more than {limit:.1f} for anything like its training data"
                 )
         return told
+
+
+def centred(hypergraph: WeightedHypergraph) -> np.ndarray:
+    """Positions (N, 3) about their mean, Angstrom."""
+    return hypergraph.positions - hypergraph.positions.mean(axis=0)
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:

@@ -20,7 +20,7 @@ from untrained import METADATA, tiny_model
 
 from se3set_ase import SE3SetCalculator, registry
 from se3set_ase.checkpoint import CheckpointError, save_checkpoint
-from se3set_ase.committee import environments, write_calibration
+from se3set_ase.committee import Committee, environments, write_calibration
 from se3set_ase.potential import Potential
 from se3set_ase.registry import COMMITTEE_FILE, resolve_model, write_registry
 
@@ -103,6 +103,10 @@ def test_members_of_another_kind_are_told_at_once(tmp_path: Path) -> None:
     write_calibration(folder, ["member-1"], familiar_forces=1.0)
     with pytest.raises(CheckpointError, match="hypergraph of the first member"):
         SE3SetCalculator(folder)
+    save_checkpoint(folder / "member-1", tiny_model(1), replace(METADATA, level_of_theory="HF"))
+    write_calibration(folder, ["member-1"], familiar_forces=1.0)
+    with pytest.raises(CheckpointError, match="level_of_theory of the first member"):
+        SE3SetCalculator(folder)
 
 
 def test_doubt_is_that_of_the_last_geometry(tmp_path: Path) -> None:
@@ -178,6 +182,34 @@ def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
             atoms.get_forces()
 
 
+def test_the_same_elsewhere_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    told = Committee.uncertainty
+    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    for _ in range(3):
+        atoms.get_forces()
+        atoms.positions += 3.0
+    assert len(asked) == 1
+    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+    atoms.get_forces()
+    assert len(asked) == 2
+
+
+def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    for name in ("CH3OCH3", "CH3CH2OH", "CH3OCH3"):
+        atoms = molecule(name)
+        atoms.calc = calc
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            atoms.get_forces()
+        assert [name] * len(told) == ["CH3OCH3"] * (name == "CH3OCH3"), name
+
+
 def test_a_bond_that_forms_can_be_news(tmp_path: Path) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
@@ -207,6 +239,7 @@ def test_a_model_without_a_committee_says_so() -> None:
         _ = calc.energy_uncertainty
     with pytest.raises(PropertyNotImplementedError, match="committee"):
         _ = calc.forces_uncertainty
+    assert not hasattr(calc, "energy_uncertainty")  # as inspect.getmembers and the like ask
 
 
 def test_damaged_committees(tmp_path: Path) -> None:

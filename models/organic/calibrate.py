@@ -7,8 +7,9 @@
 The members lie in the folder of the model. On labelled geometries of molecules that were neither
 trained on nor are tests, each factor makes the root mean square of what the committee says that of
 the errors. Familiar is an uncertainty that 95 % of these geometries, hot and torn ones among them,
-stay below; seen are the bonded neighbourhoods of the training geometries. The plot is of the tests,
-which decided nothing. Writes committee.json and calibration.png into the folder.
+stay below; seen are the bonded neighbourhoods in the SMILES of the training geometries, not what is
+left of torn ones: a lone atom is nothing that the model knows well. The plot is of the tests, which
+decided nothing. Writes committee.json and calibration.png into the folder.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from ase.io import iread, read
 from matplotlib.figure import Figure
+from rdkit import Chem
 from tqdm import tqdm
 
-from se3set_ase.committee import disagreement, environments, write_calibration
+from se3set_ase.committee import disagreement, write_calibration
 from se3set_ase.files import unpacked
 from se3set_ase.potential import Potential
-from se3set_ase.weighted import weighted_hypergraph
 
 FAMILIAR = 0.95
 #: Of an energy (eV), and of each atom's force (eV/Angstrom).
@@ -48,13 +49,12 @@ def main() -> None:
     said, errors = doubts(models, arguments.labels)
     energy_factor = rms([e for e, _ in errors]) / rms([e for e, _ in said])
     forces_factor = rms(joined(errors)) / rms(joined(said))
-    config = models[0].model.hypergraph
-    seen = {
-        environment
+    smiles = {
+        atoms.info["smiles"]
         for path in arguments.saw
-        for atoms in tqdm(iread(unpacked(path), ":", format="extxyz"), path.stem, disable=None)
-        for environment in environments(weighted_hypergraph(atoms.numbers, atoms.positions, config))
+        for atoms in iread(unpacked(path), ":", format="extxyz")
     }
+    seen = set().union(*map(neighbourhoods, smiles))
     write_calibration(
         folder,
         members,
@@ -65,6 +65,13 @@ def main() -> None:
     )
     said, errors = doubts(models, arguments.tests)
     draw(forces_factor * joined(said), joined(errors), folder / "calibration.png")
+
+
+def neighbourhoods(smiles: str) -> set[str]:
+    """What :func:`se3set_ase.committee.environments` calls those of a whole molecule."""
+    atoms = Chem.AddHs(Chem.MolFromSmiles(smiles)).GetAtoms()
+    around = ((atom, sorted(a.GetSymbol() for a in atom.GetNeighbors())) for atom in atoms)
+    return {f"{atom.GetSymbol()}({','.join(symbols)})" for atom, symbols in around}
 
 
 def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:

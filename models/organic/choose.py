@@ -25,6 +25,7 @@ from ase import Atoms
 from ase.io import iread, write
 from tqdm import tqdm
 
+from se3set_ase.files import unpacked
 from se3set_ase.potential import Potential
 
 #: Functions of the basis 6-31G(d), spherical; elements of the third period have 18.
@@ -51,7 +52,9 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    chosen_before = [atoms for path in arguments.without for atoms in iread(path, ":")]
+    chosen_before = [
+        atoms for path in arguments.without for atoms in iread(unpacked(path), ":", format="extxyz")
+    ]
     before = set(map(fingerprint, chosen_before))
     frames = [
         atoms

@@ -6,8 +6,9 @@
 Force fields know few of them and each is a chemistry of its own, so they come by name
 (smallest.smi), all of them to train on but those that another part has; their labels cost next to
 nothing. Each is relaxed by GFN2-xTB; geometries are displacements along its normal modes at random
-temperatures, and the molecule swollen or shrunk. Adds a fourth round to molecules.csv and writes
-smallest-train.xyz, which ``se3set-ase label`` takes.
+temperatures, and the molecule swollen or shrunk. Single bonds are torn, too, up to where nothing is
+left of them, for labels that are unrestricted (``--option unrestricted=true``). Adds a fourth round
+to molecules.csv and writes smallest-train.xyz and torn-train.xyz, which ``se3set-ase label`` takes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ase.optimize import BFGS
 from molecules import HERE, key, n_atoms, read_smiles
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
+from references import side
 from structures import apart, displaced, generator
 from tblite.ase import TBLite
 from tqdm import tqdm
@@ -35,6 +37,11 @@ MODES, MODES_K = 6, (100.0, 3000.0)
 SWOLLEN, SCALES = 4, (0.88, 1.5)
 #: Bonds, in sums of covalent radii.
 BONDED = 1.3
+#: Each single bond of a molecule of at most so many atoms, at so many lengths between (times its
+#: own, and Angstrom).
+TORN_ATOMS, TORN, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
+#: The triple bond of N2 too; those of others end in atoms with states of their own.
+TEARING = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
 
 
 def main() -> None:
@@ -47,19 +54,21 @@ def main() -> None:
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if int(row["round"]) != ROUND]
     part_of = {key(Chem.MolFromSmiles(row["smiles"])): row["part"] for row in rows}
-    frames = []
+    frames, pulled = [], []
     for molecule in tqdm(list(read_smiles(HERE / "smallest.smi")), "molecules", disable=None):
         found = list(geometries(molecule)) if part_of.get(key(molecule), "train") == "train" else []
         if found and key(molecule) not in part_of:
             columns = {"kind": "smallest", "part": "train", "atoms": n_atoms(molecule)}
             rows.append({"smiles": name_of(molecule), **columns, "round": ROUND})
         frames += found
+        pulled += list(torn(molecule)) if found else []
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    write(arguments.output / "smallest-train.xyz", frames, format="extxyz")
-    print(f"{len(frames)} of {len({atoms.info['smiles'] for atoms in frames})} molecules")
+    for name, those in (("smallest", frames), ("torn", pulled)):
+        write(arguments.output / f"{name}-train.xyz", those, format="extxyz")
+        print(f"{name}: {len(those)} of {len({a.info['smiles'] for a in those})} molecules")
 
 
 def name_of(molecule: Chem.Mol) -> str:
@@ -89,6 +98,29 @@ def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
         if apart(moved):
             moved.info = {"smiles": smiles, "kind": kind}
             yield moved
+
+
+def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
+    """With one single bond outside rings longer, all of the rest as it was, shaken a little."""
+    smiles = name_of(molecule)
+    rng = generator(f"{smiles} torn")
+    atoms = relaxed(molecule, int(rng.integers(2**31)))
+    whole = Chem.AddHs(molecule)
+    if atoms is None or len(atoms) > TORN_ATOMS:
+        return
+    equal = list(Chem.CanonicalRankAtoms(whole, breakTies=False))
+    bonds = [bond for pattern in TEARING for bond in whole.GetSubstructMatches(pattern)]
+    different = {tuple(sorted((equal[i], equal[j]))): (i, j) for i, j in bonds}
+    for one, other in different.values():
+        moved_along = side(whole, one, other)
+        length = atoms.get_distance(one, other)
+        for wanted in rng.uniform(SHORTEST * length, LONGEST, TORN):
+            moved = Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "torn"})
+            along = atoms.get_distance(one, other, vector=True) / length
+            moved.positions[moved_along] += (wanted - length) * along
+            moved.positions += 0.03 * rng.standard_normal(moved.positions.shape)
+            if apart(moved):
+                yield moved
 
 
 def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:

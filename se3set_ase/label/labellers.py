@@ -20,6 +20,8 @@ TIGHT_BINDING = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 
 #: Where the iteration begins: level of PySCF's grids, and Hartree.
 COARSE_GRID, COARSE_TOLERANCE = 0, 1e-4
+#: From saddle points of the unrestricted iteration; most need one.
+DESCENTS = 8
 
 
 class LabelError(RuntimeError):
@@ -57,6 +59,8 @@ class DensityFunctional:
     ----------
     functional, basis : in PySCF's names. Shells of d and f functions are spherical.
     charge, spin_multiplicity : of the molecule; restricted for singlets, else unrestricted.
+    unrestricted : for singlets too, where a lower solution has other orbitals for each spin: so a
+        bond that is torn ends at its atoms. Costs a few times as much.
     grid_level : of the integration grid. Forces have the response of the grid, without which
         they miss the energy's gradient by 10 meV/Angstrom.
     energy_tolerance : at which the iteration ends, Hartree.
@@ -66,6 +70,7 @@ class DensityFunctional:
     basis: str
     charge: int = 0
     spin_multiplicity: int = 1
+    unrestricted: bool = False
     grid_level: int = 3
     energy_tolerance: float = 1e-8
 
@@ -91,13 +96,15 @@ class DensityFunctional:
             spin=self.spin_multiplicity - 1,
             verbose=0,
         )
-        kohn_sham = dft.RKS if self.spin_multiplicity == 1 else dft.UKS
-        method = kohn_sham(molecule, xc=self.functional).density_fit()
+        restricted = self.spin_multiplicity == 1 and not self.unrestricted
+        method = (dft.RKS if restricted else dft.UKS)(molecule, xc=self.functional).density_fit()
         try:
             # Most of the iteration on a coarse grid, its end on the fine one: a quarter cheaper.
             method.grids.level = min(COARSE_GRID, self.grid_level)
             method.conv_tol = COARSE_TOLERANCE
             method.kernel()
+            if self.unrestricted:
+                _leave_saddle_points(method)
             density = method.make_rdm1()
             method.grids.level, method.conv_tol = self.grid_level, self.energy_tolerance
             method.grids.reset()
@@ -113,6 +120,20 @@ class DensityFunctional:
                     file.close()
 
 
+def _leave_saddle_points(method: Any) -> None:
+    """Along what the orbitals are unstable to, until they are stable; LabelError if they stay not.
+
+    An iteration that begins with equal spins never tells them apart (R. Seeger and J. A. Pople,
+    J. Chem. Phys. 66, 3045 (1977)).
+    """
+    for _ in range(DESCENTS):
+        orbitals, _, stable, _ = method.stability(return_status=True)
+        if stable:
+            return
+        method.kernel(dm0=method.make_rdm1(orbitals, method.mo_occ))
+    raise LabelError(f"expected stable orbitals after {DESCENTS} descents, got none")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnyCalculator:
     """Any ASE calculator, made anew for each geometry: nothing of one gets into the next.
@@ -121,14 +142,14 @@ class AnyCalculator:
     ----------
     calculator : ``module:Class``. arguments : that it is made with.
     level_of_theory : written beside each label.
-    charge, spin_multiplicity : that the arguments tell it; None where nobody knows.
+    charge, spin_multiplicity : that the arguments tell it.
     """
 
     calculator: str
     level_of_theory: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    charge: int | None = None
-    spin_multiplicity: int | None = None
+    charge: int = 0
+    spin_multiplicity: int = 1
 
     def settings(self) -> dict[str, Any]:
         """Program, version and every attribute."""
@@ -166,9 +187,11 @@ def make_labeller(
     ----------
     method : ``FUNCTIONAL/BASIS`` (PySCF), ``GFN2-xTB`` and the like (tblite), or ``MODULE:CLASS``,
         any ASE calculator.
-    charge, spin_multiplicity : of every molecule; an ASE calculator has its own names for them,
-        which belong into the options.
-    options : ``grid_level``, ``energy_tolerance`` for PySCF; else arguments of the calculator.
+    charge, spin_multiplicity : of every molecule; those of an ASE calculator belong into the
+        options, as ``charge`` and ``multiplicity`` or ``spin_multiplicity`` if it has these names:
+        a frame that declares others than the labeller knows of gets no label.
+    options : ``grid_level``, ``energy_tolerance``, ``unrestricted`` for PySCF; else arguments of
+        the calculator.
 
     Raises
     ------
@@ -179,7 +202,14 @@ def make_labeller(
     if ":" in method:
         if state != {"charge": 0, "spin_multiplicity": 1}:
             raise ValueError(f"expected charge and spin among the options of {method}, got {state}")
-        calculator = AnyCalculator(calculator=method, level_of_theory=method, arguments=options)
+        told = options.get("multiplicity", options.get("spin_multiplicity", 1))
+        calculator = AnyCalculator(
+            calculator=method,
+            level_of_theory=method,
+            arguments=options,
+            charge=options.get("charge", 0),
+            spin_multiplicity=told,
+        )
         calculator.make()
         return calculator
     by_name = {name.lower(): name for name in TIGHT_BINDING}
@@ -211,17 +241,17 @@ def make_labeller(
         labeller = DensityFunctional(functional=functional, basis=basis, **state, **options)
     except TypeError as error:
         raise ValueError(
-            f"expected options grid_level and energy_tolerance, got {sorted(options)}"
+            f"expected options grid_level, energy_tolerance and unrestricted, got {sorted(options)}"
         ) from error
     _known(labeller)
     return labeller
 
 
-def _check_declared(atoms: Atoms, charge: int | None, spin_multiplicity: int | None) -> None:
+def _check_declared(atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
     """LabelError for a geometry that says it is of another charge or spin than it would get."""
     wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     for name, value in declared_charge_and_spin(atoms).items():
-        if wanted[name] not in (None, value):
+        if wanted[name] != value:
             raise LabelError(f"expected {name} {wanted[name]}, which was asked for, got {value}")
 
 

@@ -218,7 +218,7 @@ def test_declared_charge_and_spin_are_not_passed_over(
 ) -> None:
     made = [molecule("H2O"), molecule("H2O")]
     made[1].info |= declared
-    for method in ("GFN2-xTB", "HF/STO-3G"):
+    for method in ("GFN2-xTB", "HF/STO-3G", "tblite.ase:TBLite"):
         done = run(made, tmp_path / f"{method[:2]}.xyz", make_labeller(method))
         assert done.n_done == 1
         assert "which was asked for, got" in done.failures[1]
