@@ -26,7 +26,6 @@ from se3set_ase.metadata import DEFAULT_MODEL
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.refragment import Refragmenter
-from se3set_ase.text import formula
 from se3set_ase.weighted import WeightedHypergraph
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ class SE3SetCalculator(Calculator):
         if molecule is not None:
             from se3set_ase.fragments import bond_orders_of
 
+            if not hasattr(molecule, "GetBonds"):
+                raise CalculatorSetupError(f"expected an RDKit molecule, got {molecule!r}")
             bond_orders = bond_orders_of(molecule)
         self._molecule_numbers = molecule and [a.GetAtomicNum() for a in molecule.GetAtoms()]
         frozen = refragment == "frozen"
@@ -206,8 +207,7 @@ class SE3SetCalculator(Calculator):
             wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
             self.potential.check(atoms, **{**wanted, **declared})
             self._check_molecule(atoms)
-            if "numbers" in system_changes:
-                self._warn_of_foreign(atoms)
+            self.potential.warn_of_foreign(atoms)
             departed = self._refragmenter.departed
             listed = self._refragmenter.update(atoms.numbers, atoms.positions)
         except ValueError as error:
@@ -243,17 +243,6 @@ class SE3SetCalculator(Calculator):
         assert self.atoms is not None
         assert self._prediction is not None
         return self.potential.hessian(self._prediction.hypergraph.structure, self.atoms.positions)
-
-    def _warn_of_foreign(self, atoms: Atoms) -> None:
-        """Where the model knows a few molecules only, and this is another."""
-        known, found = self.potential.metadata.formulas, formula(atoms.numbers)
-        if known and found not in known:
-            warnings.warn(
-                f"model {self.potential.metadata.name!r} was trained on {', '.join(known)} alone, "
-                f"got {found}: energies and forces are a guess",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [

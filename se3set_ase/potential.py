@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,7 @@ from se3set_ase.nn.light import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.registry import resolve_model
+from se3set_ase.text import formula
 from se3set_ase.weighted import WeightedHypergraph
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
@@ -128,6 +130,7 @@ class Potential:
         if isinstance(self.model.network, LightNetwork):
             self.model.network.by_hand = scatter == "native"
         self._mixer = FragmentMixer()
+        self._told: set[bytes] = set()
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
@@ -150,7 +153,8 @@ class Potential:
             ("charge", charge, self.metadata.charges),
             ("spin_multiplicity", spin_multiplicity, self.metadata.multiplicities),
         ):
-            if value not in known:
+            lone = name == "spin_multiplicity" and len(atoms) == 1  # any, as its energy is exact
+            if value not in known and not lone:
                 raise UnsupportedSystem(
                     f"expected {name} {' or '.join(map(str, known))}, which model "
                     f"{self.metadata.name!r} was trained on, got {value}"
@@ -161,6 +165,21 @@ class Potential:
         """As :meth:`check`, with the charge or spin that the molecule itself declares first."""
         wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
         self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
+        self.warn_of_foreign(atoms)
+
+    def warn_of_foreign(self, atoms: Atoms) -> None:
+        """Once of each, where the model knows a few molecules only, and this is another."""
+        known = self.metadata.formulas
+        if not known or (numbers := atoms.numbers.tobytes()) in self._told:
+            return
+        self._told.add(numbers)
+        if (found := formula(atoms.numbers)) not in known:
+            warnings.warn(
+                f"model {self.metadata.name!r} was trained on {', '.join(known)} alone, "
+                f"got {found}: energies and forces are a guess",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def predict(
         self, molecules: Sequence[Atoms], *, charge: int = 0, spin_multiplicity: int = 1

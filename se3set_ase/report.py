@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.registry import ModelInfo
-from se3set_ase.simulate import DynamicsResult, RelaxResult
 from se3set_ase.text import atom_names, formula, table
+
+if TYPE_CHECKING:
+    from se3set_ase.simulate import DynamicsResult, RelaxResult
 
 __all__ = [
     "describe_dynamics",
@@ -123,7 +125,7 @@ def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> 
     Where there are more than ``most``, bonds and fragments come before reach, which changes with
     every larger vibration; what is told stays in order of time.
     """
-    if isinstance(result, DynamicsResult):
+    if hasattr(result, "event_times"):
         stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
     else:
         stamps = [f"step {step}" for step in result.event_steps]

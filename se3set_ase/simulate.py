@@ -18,6 +18,7 @@ from ase.io import Trajectory
 from ase.io import write as write_atoms
 
 from se3set_ase.observe import EventObserver
+from se3set_ase.velocities import degrees_of_freedom, draw_velocities
 
 if TYPE_CHECKING:
     from ase.optimize.optimize import Optimizer
@@ -64,7 +65,8 @@ class DynamicsResult:
     ----------
     ensemble : ``"langevin"`` or ``"nve"``.
     time : ps.
-    temperature : K, from the kinetic energy and 3 N degrees of freedom.
+    temperature : K, from the kinetic energy and 3 N degrees of freedom; without a thermostat less
+        those that conserved momenta keep at rest (ASE's ``get_temperature`` counts 3 N always).
     potential, kinetic, total : Energies, eV.
     n_hyperedges : Hyperedges that the network saw; NaN where the calculator has none.
     n_atoms : Number of atoms.
@@ -126,6 +128,7 @@ def relax(
     """
     _check_atoms(atoms)
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
+    atoms.get_forces()  # of what the model does not know, before any file is touched
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
     with _frame_writer(trajectory) as write:
@@ -225,9 +228,11 @@ def md(
     _require(
         velocities in ("maxwell", "keep"), f"velocities 'maxwell' or 'keep', got {velocities!r}"
     )
+    atoms.get_forces()  # of what the model does not know, before any file is touched
     rng = np.random.default_rng(seed)
     if velocities == "maxwell":
-        _draw_velocities(atoms, temperature_K, rng)
+        draw_velocities(atoms, temperature_K, rng, conserved=ensemble == "nve")
+    freedom = degrees_of_freedom(atoms) if ensemble == "nve" else 3 * len(atoms)
     dynamics: Any
     if ensemble == "nve":
         dynamics = VelocityVerlet(atoms, timestep * units.fs)
@@ -257,7 +262,7 @@ def md(
                 rows.append(
                     (
                         step * timestep / 1000.0,
-                        2.0 * kinetic / (3.0 * len(atoms) * units.kB),
+                        2.0 * kinetic / (freedom * units.kB),
                         potential,
                         kinetic,
                         potential + kinetic,
@@ -305,20 +310,6 @@ def _frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Ato
     else:
         Path(path).unlink(missing_ok=True)
         yield lambda atoms: write_atoms(path, atoms, append=True)
-
-
-def _draw_velocities(atoms: Atoms, temperature_K: float, rng: np.random.Generator) -> None:
-    from ase.md.velocitydistribution import Stationary, ZeroRotation, force_temperature
-
-    # Maxwell-Boltzmann: each momentum is Gaussian with variance m k T.  ASE's function for it
-    # has another name in each of its recent versions.
-    spread = np.sqrt(atoms.get_masses() * units.kB * temperature_K)[:, None]
-    atoms.set_momenta(spread * rng.standard_normal((len(atoms), 3)))
-    if len(atoms) > 1:  # a lone atom has no motion but that of its centre
-        Stationary(atoms, preserve_temperature=False)
-        ZeroRotation(atoms, preserve_temperature=False)
-        if temperature_K > 0:
-            force_temperature(atoms, temperature_K)
 
 
 def _check_atoms(atoms: Atoms) -> None:

@@ -18,7 +18,7 @@ MAX_LINES = 350
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"declared", "metadata"}),
-    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text"}),
+    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups", "text", "velocities"}),
     frozenset({"checkpoint_files", "pictures", "published_recipe", "tasks"}),
     frozenset({"fragments"}),
     frozenset({"outcomes"}),
@@ -245,3 +245,10 @@ def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def test_what_no_bundled_model_needs_is_not_loaded() -> None:
+    """e3nn takes a second and a half to load, and is of the published network alone."""
+    code = "import sys; from se3set_ase import Potential; {}; print('e3nn' in sys.modules)"
+    asked = ("Potential('organic')", "import se3set_ase.nn.published")  # the second: the control
+    assert [run_python(code.format(what)).stdout.strip() for what in asked] == ["False", "True"]

@@ -21,7 +21,7 @@ from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.light import LightConfig
-from se3set_ase.nn.model import NetworkConfig, SE3Set, energy_and_forces
+from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.published_config import PublishedConfig
 from se3set_ase.registry import resolve_model
 
@@ -51,7 +51,7 @@ PUBLISHED = PublishedConfig(
 )
 
 
-def random_model(network: NetworkConfig = LIGHT) -> SE3Set:
+def random_model(network: LightConfig | PublishedConfig = LIGHT) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         return SE3Set(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
@@ -118,6 +118,32 @@ def test_md_records_and_reports_time(tmp_path: Path) -> None:
     frames = read(tmp_path / "md.traj", ":")
     assert len(frames) == 5
     assert frames[-1].get_momenta() == pytest.approx(atoms.get_momenta())
+
+
+@pytest.mark.parametrize(("name", "freedom"), [("H2", 1), ("CO2", 4), ("H2O", 3), ("C2H6", 18)])
+def test_without_a_thermostat_the_temperature_is_of_what_moves(name: str, freedom: int) -> None:
+    """Counted by hand: 3 N - 6, of a line 3 N - 5."""
+    atoms = molecule(name)
+    atoms.calc = EMT()
+    result = md(atoms, steps=1, ensemble="nve", temperature_K=300.0)
+    assert result.temperature[0] == pytest.approx(300.0)
+    assert result.kinetic[0] == pytest.approx(0.5 * freedom * units.kB * 300.0)
+    atoms.set_momenta(np.random.default_rng(0).standard_normal((len(atoms), 3)))
+    moving = md(atoms, steps=0, ensemble="nve", velocities="keep")
+    assert moving.temperature[0] == pytest.approx(atoms.get_temperature())  # all of 3 N do
+
+
+@pytest.mark.parametrize("run", [relax, md])
+@pytest.mark.parametrize("suffix", [".traj", ".xyz"])
+def test_what_is_refused_costs_no_file(run: Any, suffix: str, tmp_path: Path) -> None:
+    atoms, file = ethane(), tmp_path / f"last-night{suffix}"
+    run(atoms, steps=1, trajectory=file)
+    before = file.read_bytes()
+    assert len(before) > 100
+    atoms.numbers[0] = 92  # that EMT does not know
+    with pytest.raises(NotImplementedError):
+        run(atoms, steps=1, trajectory=file)
+    assert file.read_bytes() == before
 
 
 def test_first_velocities_neither_move_nor_turn_the_molecule() -> None:

@@ -177,6 +177,9 @@ def _relax_each(
         f"{done.n_done} of {len(frames)} molecules have been relaxed by {work.model}; "
         f"{done.n_kept} were before"
     )
+    if output.exists():
+        converged = [bool(atoms.info["converged"]) for atoms in read_frames(output)]
+        typer.echo(f"converged: {sum(converged)} of {len(converged)}")
     for index, why in list(done.failures.items())[:TOLD]:
         typer.echo(f"molecule {index} has not: {why}")
     typer.echo(f"written: {output}, {output}.json")

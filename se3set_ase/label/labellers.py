@@ -238,7 +238,13 @@ def make_labeller(
         )
     _needs("pyscf")
     try:
-        labeller = DensityFunctional(functional=functional, basis=basis, **state, **options)
+        labeller = DensityFunctional(
+            functional=functional,
+            basis=basis,
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            **options,
+        )
     except TypeError as error:
         raise ValueError(
             f"expected options grid_level, energy_tolerance and unrestricted, got {sorted(options)}"

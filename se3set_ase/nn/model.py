@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +21,25 @@ from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.cartesian import ALL_EDGE_PATHS
 from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
 from se3set_ase.nn.light import LightConfig, LightNetwork
-from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
 
-NetworkConfig = LightConfig | PublishedConfig
+if TYPE_CHECKING:
+    from se3set_ase.nn.published_config import PublishedConfig
 
-ARCHITECTURES: dict[str, tuple[type, type]] = {
-    "light": (LightConfig, LightNetwork),
-    "published": (PublishedConfig, PublishedNetwork),
-}
+    NetworkConfig = LightConfig | PublishedConfig
 
-#: Networks by name, for training.
-PRESETS: dict[str, NetworkConfig] = {"light": LightConfig(), "published": PublishedConfig()}
+#: Networks by name; a preset is one in its own shape.
+ARCHITECTURES = ("light", "published")
+
+
+def _classes(architecture: str) -> tuple[type, type]:
+    """Of a network's configuration and of itself."""
+    if architecture == "published":  # which takes e3nn, seconds to load
+        from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
+
+        return PublishedConfig, PublishedNetwork
+    return LightConfig, LightNetwork
 
 
 def network_config(values: Mapping[str, Any]) -> NetworkConfig:
@@ -49,7 +55,7 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
         raise ValueError(
             f"expected architecture to be one of {sorted(ARCHITECTURES)}, got {architecture!r}"
         )
-    config_class = ARCHITECTURES[architecture][0]
+    config_class = _classes(architecture)[0]
     unknown = set(options) - {f.name for f in fields(config_class)}
     if unknown:
         raise ValueError(
@@ -67,10 +73,9 @@ def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     changes = dict(values)
     name = changes.pop("preset", "light")
-    if name not in PRESETS:
-        raise ValueError(f"expected preset to be one of {sorted(PRESETS)}, got {name!r}")
-    preset = PRESETS[name]
-    return {"architecture": architecture_of(preset), **asdict(preset), **changes}
+    if name not in ARCHITECTURES:
+        raise ValueError(f"expected preset to be one of {sorted(ARCHITECTURES)}, got {name!r}")
+    return {"architecture": name, **asdict(_classes(name)[0]()), **changes}
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def architecture_of(config: NetworkConfig) -> str:
     """Name of the architecture that a configuration belongs to."""
-    return next(name for name, (kind, _) in ARCHITECTURES.items() if type(config) is kind)
+    return "light" if isinstance(config, LightConfig) else "published"
 
 
 class SE3Set(nn.Module):
@@ -133,7 +138,7 @@ class SE3Set(nn.Module):
                 )
         self.species_of = {z: index for index, z in enumerate(self.elements)}
         self.architecture = architecture_of(network)
-        network_class = ARCHITECTURES[self.architecture][1]
+        network_class = _classes(self.architecture)[1]
         self.network = network_class(
             network, len(self.elements), hypergraph.cutoff, backend=backend
         )

@@ -15,7 +15,7 @@ from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, weigh
 from se3set_ase.nn.light import LightConfig
 from se3set_ase.nn.model import (
-    PRESETS,
+    ARCHITECTURES,
     SE3Set,
     energy_and_forces,
     network_config,
@@ -279,7 +279,8 @@ def test_inputs_are_not_changed() -> None:
 def test_number_of_parameters_of_the_presets() -> None:
     """The published network has 6,288,033; ours has a sink for each attention head beside."""
     number = {
-        name: sum(p.numel() for p in model(preset).parameters()) for name, preset in PRESETS.items()
+        name: sum(p.numel() for p in model(network_config({"architecture": name})).parameters())
+        for name in ARCHITECTURES
     }
     assert number["published"] == 6_288_033 + 6 * 2 * 4
     assert number["light"] < number["published"] / 10
@@ -327,8 +328,8 @@ def test_refuses_unknown_networks(values: dict[str, Any], text: str) -> None:
 
 
 def test_presets_by_name() -> None:
-    assert network_config(preset_values({})) == PRESETS["light"]
-    assert network_config(preset_values({"preset": "published"})) == PRESETS["published"]
+    assert network_config(preset_values({})) == LightConfig()
+    assert network_config(preset_values({"preset": "published"})) == PublishedConfig()
     changed = network_config(preset_values({"preset": "light", "channels": 16}))
     assert changed == LightConfig(channels=16)
     with pytest.raises(ValueError, match=r"one of \['light', 'published'\], got 'heavy'"):
