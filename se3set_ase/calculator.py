@@ -228,7 +228,7 @@ class SE3SetCalculator(Calculator):
 
         Parameters
         ----------
-        atoms : the last ones by default.
+        atoms : by default what was calculated last, of whatever atoms.
 
         Returns
         -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,15 @@ _EVENT_STYLES = {
     "reach gained": (_GREY, 2),  # a tick upwards
     "reach lost": (_GREY, 3),  # a tick downwards
 }
+
+
+def check_format(path: str | os.PathLike[str]) -> None:
+    """ValueError for the name of a picture that matplotlib does not draw."""
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".").lower() not in known:
+        raise ValueError(f"expected a picture's name, such as run.png or run.svg, got {path}")
 
 
 def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "") -> None:

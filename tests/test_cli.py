@@ -244,6 +244,23 @@ def test_optimizer_that_is_none(model: Path, here: Path) -> None:
     assert message.startswith("expected an optimizer out of BFGS, LBFGS")
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("relax", ("-o", "a.foo"), "expected a name that tells a format of ASE"),
+        ("relax", ("--trajectory", "a.foo"), "expected a name that tells a format of ASE"),
+        ("md", ("--trajectory", "a.foo"), "expected a name that tells a format of ASE"),
+        ("md", ("--plot", "a.foo"), "expected a picture's name"),
+        ("md", ("--plot", "a.png", "--table", "a.png"), "expected a name for each output"),
+    ],
+)
+def test_names_of_outputs_are_looked_at_before_the_run(
+    model: Path, here: Path, command: str, options: tuple[str, ...], message: str
+) -> None:
+    assert refused(command, "ethanol.xyz", "-m", model, *options).startswith(message)
+    assert [path.name for path in here.iterdir()] == ["ethanol.xyz"]
+
+
 def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
     """A real signal to a real process in the middle of its run."""
     # A shell that runs the tests in the background has its children ignore the signal.

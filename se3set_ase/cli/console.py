@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = [
+    "check_atoms_formats",
     "check_outputs",
     "check_readable",
     "count_frames",
@@ -81,6 +82,8 @@ def count_frames(file: Path) -> int | None:
 
 def check_outputs(overwrite: bool, *paths: Path) -> None:
     """Nobody shall lose the trajectory of last night, nor hours later find no place to write."""
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"expected a name for each output, got {', '.join(map(str, paths))}")
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:
         raise FileExistsError(f"{', '.join(there)} exists already; give other names or --overwrite")
@@ -89,6 +92,18 @@ def check_outputs(overwrite: bool, *paths: Path) -> None:
             raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into")
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(f"not allowed to write into {path.parent}")
+
+
+def check_atoms_formats(*paths: Path) -> None:
+    """ValueError for the name of a file that ASE writes no atoms into."""
+    from ase.io.formats import filetype, ioformats
+
+    for path in paths:
+        form = filetype(str(path), read=False)
+        if form not in ioformats or not ioformats[form].can_write:
+            raise ValueError(
+                f"expected a name that tells a format of ASE, such as .xyz or .traj, got {path}"
+            )
 
 
 @contextlib.contextmanager

@@ -156,6 +156,7 @@ def events(
 
     check_readable(file)
     if plot is not None:
+        plots.check_format(plot)
         check_outputs(overwrite, plot)
     log = records.read_events(file)
     kept = lasting(log.events, log.times, residence)

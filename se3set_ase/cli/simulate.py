@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from se3set_ase.cli.console import (
+    check_atoms_formats,
     check_outputs,
     check_readable,
     progress_bar,
@@ -80,6 +81,7 @@ def relax(
     if len(frames) == 1 or last:
         trajectory = trajectory or Path(f"{file.stem}-relax.traj")
         events = events or Path(f"{file.stem}-relax.events.jsonl")
+        check_atoms_formats(output, trajectory)
         check_outputs(overwrite, output, trajectory, events)
         atoms = frames[-1]
         atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
@@ -222,6 +224,8 @@ def md(
     plot = plot or Path(f"{file.stem}-md.png")
     table = table or Path(f"{file.stem}-md.csv")
     events = events or Path(f"{file.stem}-md.events.jsonl")
+    check_atoms_formats(trajectory)
+    plots.check_format(plot)
     check_outputs(overwrite, trajectory, plot, table, events)
     atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile, refragment)
     with progress_bar(ensemble.value, steps, "step") as progress:
