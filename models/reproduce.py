@@ -48,6 +48,8 @@ def main() -> None:
         make_frames(ROOT / "models" / "gfn2", "--processes", processes)
     elif name == "organic-gfn2":
         make_many_frames(data / "des-monomers", processes)
+        if not (ROOT / "runs" / "organic-gfn2-first" / "model" / "model.json").exists():
+            train(ROOT / "models" / "organic-gfn2" / "pretrain.yaml")
     elif name != "organic":  # whose labels are in the repository
         run("benchmarks/accuracy.py", "--data", data.resolve(), "--prepare")
     if first := BEGINS_WITH.get(name):

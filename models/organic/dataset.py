@@ -4,7 +4,7 @@
     python models/organic/dataset.py --monomers ../shared/data/des-monomers/wb97x.xyz.gz \\
         --bpa runs/data/3bpa_train.xyz                  # of others, at the same level; done once
 
-Of runs/geometries it takes wb97x-PART*.xyz, the conformers, torsions, dimers and drugs. Monomers
+Of runs/geometries it takes wb97x-PART*.xyz, conformers, torsions, dimers, drugs and torn bonds. Monomers
 are of SPICE's geometries; of 3-BPA, for training alone, a few of those that models/3bpa is trained
 on (BOTNet's). Refuses labels of another level or other settings than those there (labels.json), a
 frame of a molecule that is of another part, and a part that lacks an element. A geometry that is
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 DATA = HERE / "data"
 LEVEL = "wB97X/6-31G(d)"
 PARTS = ("train", "validation", "test")
-REFERENCES = ("conformers", "torsions", "dimers", "drugs")
+REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
 #: What a frame tells of itself.
 KEPT = ("smiles", "kind", "angle", "shift")
 #: Decimals of Angstrom, of eV/Angstrom and of eV.
