@@ -5,10 +5,10 @@
         --bpa runs/data/3bpa_train.xyz                  # of others, at the same level; done once
 
 Of runs/geometries it takes wb97x-PART*.xyz, conformers, torsions, dimers, drugs and torn bonds.
-Monomers are of SPICE's geometries; of 3-BPA, for training alone, a few of those that models/3bpa is trained
-on (BOTNet's). Refuses labels of another level or other settings than those there (labels.json), a
-frame of a molecule that is of another part, and a part that lacks an element. A geometry that is
-there already stays as it is. Digits beyond the noise of the labels are dropped.
+Monomers are of SPICE's geometries; of 3-BPA, for training alone, a few of those that models/3bpa is
+trained on (BOTNet's). Refuses labels of another level or other settings than those there
+(labels.json), a frame of a molecule that is of another part, and a part that lacks an element. A
+geometry that is there already stays as it is. Digits beyond the noise of the labels are dropped.
 """
 
 from __future__ import annotations
