@@ -127,8 +127,10 @@ def test_predictions_are_one_anothers_and_nobody_elses(potential: Potential) -> 
 
 
 def test_atoms_alone_have_their_atomic_energies(potential: Potential) -> None:
-    for symbol, energy in zip("HCO", ATOMIC_ENERGIES, strict=True):
-        (prediction,) = potential.predict([Atoms(symbol, positions=[[5.0, -3.0, 100.0]])])
+    for symbol, energy, spin in zip("HCO", ATOMIC_ENERGIES, (2, 3, 3), strict=True):
+        ground = {"spin_multiplicity": spin}  # as ASE's molecule("O") declares it
+        lone = Atoms(symbol, positions=[[5.0, -3.0, 100.0]], info=ground)
+        (prediction,) = potential.predict([lone])
         assert prediction.energy == energy
         assert prediction.energies.tolist() == [energy]
         assert prediction.forces.tolist() == [[0.0, 0.0, 0.0]]
@@ -155,8 +157,8 @@ REFUSED = {
         r"expected charge 0, which model 'tiny' was trained on, got -1",
     ),
     "spin": (
-        Atoms("H", info={"spin_multiplicity": 2}),
-        r"expected spin_multiplicity 1, which model 'tiny' was trained on, got 2",
+        Atoms("H2", positions=np.diag([0.0, 0.7])[:, [0, 0, 1]], info={"spin_multiplicity": 3}),
+        r"expected spin_multiplicity 1, which model 'tiny' was trained on, got 3",
     ),
 }
 
