@@ -48,6 +48,8 @@ LENGTHS = {
 }
 #: Angstrom; wB97X/6-31G(d) is itself off by up to 0.034 (ozone; F2 0.023, SO2 0.016).
 LENGTH_ERROR = 0.05
+#: eV; of what the card tells with one decimal.
+TOLD = 0.05
 AMMONIUM = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.2]])
 
 
@@ -99,3 +101,15 @@ def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
     mean, of_other_mean = (1000 * np.concatenate(e).mean() for e in (errors, of_other))
     assert 100 < of_other_mean < 300  # meV/Angstrom; about 190 in the literature
     assert mean < of_other_mean / NEARER
+
+
+@pytest.mark.parametrize(("symbols", "depth"), [("H2", -2.8), ("F2", -1.8), ("CO", -3.0)])
+def test_torn_bonds_are_as_wrong_as_the_card_says(symbols: str, depth: float) -> None:
+    """Below the atoms, where there should be nothing; another model needs another sentence."""
+    potential = Potential("organic", device="cpu")
+    told = " ".join(potential.metadata.limits)
+    assert f"{symbols} {depth} eV" in told
+    atomic = dict(zip(potential.metadata.symbols, potential.metadata.atomic_energies, strict=True))
+    apart = [Atoms(symbols, [[0, 0, 0], [0, 0, length]]) for length in np.arange(2.4, 3.7, 0.02)]
+    lowest = min(found.energy for found in potential.predict(apart))
+    assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=TOLD)
