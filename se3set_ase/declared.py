@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+#: Keys of ``atoms.info``, ours first.
+NAMES = {
+    "charge": ("charge", "total_charge"),
+    "spin_multiplicity": ("spin_multiplicity", "multiplicity", "mult"),
+}
+
 
 class UnsupportedSystem(ValueError):
     """A system that the model knows nothing about; the text says what it covers."""
@@ -17,18 +23,19 @@ class UnsupportedSystem(ValueError):
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     """What the atoms themselves say: ``charge``, ``spin_multiplicity``; absent if nothing.
 
-    Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or ``info["spin"]``, under which
-    other calculators read the multiplicity, 0 if unknown), and the sums of the initial charges
-    and magnetic moments where those were set.
+    Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or what other programs call them:
+    ``total_charge``, ``multiplicity``, ``mult``, and ``spin``, the multiplicity too, 0 if
+    unknown), and the sums of the initial charges and magnetic moments where those were set.
 
     Raises
     ------
     UnsupportedSystem : what they say is no whole number.
     """
     declared: dict[str, int] = {}
-    for key in ("charge", "spin_multiplicity"):
-        if key in atoms.info:
-            declared[key] = _whole(atoms.info[key], f"atoms.info[{key!r}]")
+    for ours, names in NAMES.items():
+        for name in names:
+            if name in atoms.info:
+                declared.setdefault(ours, _whole(atoms.info[name], f"atoms.info[{name!r}]"))
     if "spin" in atoms.info and (spin := _whole(atoms.info["spin"], "atoms.info['spin']")):
         declared.setdefault("spin_multiplicity", spin)
     if atoms.has("initial_charges"):

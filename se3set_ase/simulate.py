@@ -209,7 +209,7 @@ def md(
         given again, with ``velocities="keep"``, a run goes on as one run of all the steps.
     trajectory : File for the recorded steps: ``.traj``, or whatever else ASE can append to
         (``.xyz``, ``.extxyz``).
-    interval : Steps between two records; events are noted at every step.
+    interval : Steps between two records; the last step is one, events are noted at every step.
     progress : Called with 1 after each step.
 
     Raises
@@ -255,7 +255,7 @@ def md(
         def record() -> None:
             step = dynamics.nsteps
             observer()
-            if step % interval == 0:
+            if step % interval == 0 or step == steps:
                 potential = float(atoms.get_potential_energy())
                 kinetic = float(atoms.get_kinetic_energy())
                 hyperedges = getattr(getattr(atoms.calc, "hypergraph", None), "n_hyperedges", None)

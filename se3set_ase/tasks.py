@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 
+from se3set_ase.declared import NAMES
 from se3set_ase.files import write_atomically
 
 #: Tasks given to the executor and not yet done.
@@ -129,7 +130,7 @@ def _answers(
     running: dict[Future[list[Answer]], Sequence[int]] = {}
     try:
         while True:
-            for task in islice(tasks, waiting - len(running)):
+            for task in itertools.islice(tasks, waiting - len(running)):
                 jobs = [(i, molecules[i].copy()) for i in task]  # without a calculator
                 running[executor.submit(_work_on_some, work, jobs)] = task
             if not running:
@@ -249,7 +250,7 @@ def _write_record(
 
 def fingerprint(atoms: Atoms) -> str:
     """The same only for the same elements, positions, charges, spins and constraints."""
-    said = [atoms.info.get(key) for key in ("charge", "spin_multiplicity", "spin")]
+    said = [atoms.info.get(key) for key in (*itertools.chain(*NAMES.values()), "spin")]
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
     digest = hashlib.sha256(repr((said, [c.todict() for c in atoms.constraints])).encode())

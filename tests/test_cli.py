@@ -28,6 +28,7 @@ from se3set_ase.records import read_events
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+UNFINISHED = 1
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,8 @@ def test_evaluate_without_labels_writes_null(model: Path, here: Path) -> None:
     write("test.xyz", labelled(2, forces=False))
     assert run("evaluate", model, "test.xyz", "--json", "errors.json").exit_code == 0
     assert json.loads(Path("errors.json").read_text())["forces_rmse_meV_A"] is None
+    write("none.xyz", [molecule("H2O")])
+    assert refused("evaluate", model, "none.xyz").startswith("expected energies or forces in none")
 
 
 def test_evaluate_bad_input(model: Path, here: Path) -> None:
@@ -165,7 +168,7 @@ def test_damaged_model(model: Path, here: Path) -> None:
 
 def test_relax_writes_what_it_says(model: Path, here: Path) -> None:
     result = run("relax", "ethanol.xyz", "--model", model, "--steps", 3)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == UNFINISHED, result.output
     assert "NOT converged after 3 steps" in result.stdout
     assert "written: ethanol-relaxed.xyz, ethanol-relax.traj, " in result.stdout
     relaxed = read("ethanol-relaxed.xyz")
@@ -195,9 +198,33 @@ def test_md_writes_what_it_says(model: Path, here: Path) -> None:
 
 
 def test_md_with_hard_membership_warns(model: Path, here: Path) -> None:
+    arguments = ["md", "ethanol.xyz", "-m", str(model), "--steps", "2", "--refragment", "hard"]
     with pytest.warns(UserWarning, match="refragment='hard'"):
-        result = run("md", "ethanol.xyz", "-m", model, "--steps", 2, "--refragment", "hard")
+        result = run(*arguments)
     assert result.exit_code == 0, result.output
+    # A process of its own tells it in one sentence, without a line of source code.
+    command = [sys.executable, "-m", "se3set_ase", *arguments, "--overwrite"]
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run(command, capture_output=True, text=True, env=there, timeout=120)
+    assert told.returncode == 0, told.stderr
+    (line,) = (line for line in told.stderr.splitlines() if "hard" in line)
+    assert line.startswith("warning: refragment='hard': the energy jumps")
+    assert "SE3SetCalculator" not in told.stderr
+
+
+def test_md_goes_on_with_the_velocities_of_a_file(model: Path, here: Path) -> None:
+    """Two runs are one of all the steps."""
+    run("md", "ethanol.xyz", "-m", model, "--steps", 9, "--ensemble", "nve", "--interval", 4)
+    frames = read("ethanol-md.traj", ":")
+    assert len(frames) == 4  # 0, 4, 8 and the last
+    run("md", "ethanol.xyz", "-m", model, "--steps", 6, "--ensemble", "nve", "--overwrite")
+    options = ["--ensemble", "nve", "--velocities", "keep", "--trajectory", "on.traj"]
+    result = run("md", "ethanol-md.traj", "-m", model, "--steps", 3, *options)
+    assert result.exit_code == 0, result.output
+    assert read("on.traj").positions == pytest.approx(frames[-1].positions, abs=1e-10)
+    drawn = run("md", "ethanol-md.traj", "-m", model, "--steps", 3, *options[:2], "--overwrite")
+    assert drawn.exit_code == 0, drawn.output
+    assert abs(read("ethanol-md-md.traj").positions - frames[-1].positions).max() > 1e-4
 
 
 def test_md_bad_input(model: Path, here: Path) -> None:
@@ -232,7 +259,8 @@ def test_events_of_a_run(model: Path, here: Path) -> None:
         left
     )
 
-    assert run("relax", "ethanol.xyz", "--model", model, "--steps", 3).exit_code == 0
+    arguments = ["relax", "ethanol.xyz", "--model", model, "--steps", 3]
+    assert run(*arguments).exit_code == UNFINISHED
     assert run("events", "ethanol-relax.events.jsonl").exit_code == 0
     assert "no file none.jsonl" in refused("events", "none.jsonl")
     (here / "bad.jsonl").write_text('{"kind": "bond formed"}\n')
@@ -261,8 +289,9 @@ def test_names_of_outputs_are_looked_at_before_the_run(
     assert [path.name for path in here.iterdir()] == ["ethanol.xyz"]
 
 
-def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
-    """A real signal to a real process in the middle of its run."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_was_done(model: Path, here: Path, sent: signal.Signals) -> None:
+    """A real signal to a real process in the middle of its run; queueing systems send the other."""
     # A shell that runs the tests in the background has its children ignore the signal.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     command = [sys.executable, "-c", f"{heed}; from se3set_ase.cli import app; app()", "md"]
@@ -281,7 +310,7 @@ def test_ctrl_c_keeps_what_was_done(model: Path, here: Path) -> None:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -1,12 +1,17 @@
 """The command ``se3set-ase``.
 
 Results go to standard output and to the files named; progress and errors go to standard error.
-Input that cannot be used ends with a plain sentence and exit code 2.
+Input that cannot be used ends with a plain sentence and exit code 2, Ctrl-C with 130.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +54,8 @@ class PlainErrors(TyperGroup):
         from ase.calculators.calculator import CalculatorError
 
         try:
-            return super().invoke(ctx)
+            with _as_commands_do():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -58,6 +64,21 @@ class PlainErrors(TyperGroup):
                 raise
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(BAD_INPUT) from None
+
+
+@contextlib.contextmanager
+def _as_commands_do() -> Iterator[None]:
+    """Warnings in one sentence; what a queueing system ends is kept as after Ctrl-C."""
+    formatted = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    heeds = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if heeds else None
+    try:
+        yield
+    finally:
+        warnings.formatwarning = formatted
+        if heeds:
+            signal.signal(signal.SIGTERM, before)
 
 
 app = typer.Typer(
@@ -130,6 +151,8 @@ def evaluate(
             batch_size=batch_size,
             progress=progress,
         )
+    if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
+        raise ValueError(f"expected energies or forces in {file}, got {errors['n_frames']} frames")
     errors = {"model": model, "file": str(file), **errors}
     if json_file is not None:
         write_atomically(json_file, (json.dumps(errors, indent=2) + "\n").encode())

@@ -10,6 +10,8 @@ import typer
 
 INTERRUPTED = 130
 """Exit code, 128 + SIGINT, as shells have it."""
+UNFINISHED = 1
+"""Exit code where files were written, but not all of what was asked for was reached."""
 
 
 class Precision(str, enum.Enum):
@@ -24,6 +26,13 @@ class Ensemble(str, enum.Enum):
 
     langevin = "langevin"
     nve = "nve"
+
+
+class Velocities(str, enum.Enum):
+    """What a run begins with."""
+
+    maxwell = "maxwell"
+    keep = "keep"
 
 
 class Membership(str, enum.Enum):

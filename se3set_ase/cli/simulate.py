@@ -19,6 +19,7 @@ from se3set_ase.cli.console import (
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
+    UNFINISHED,
     Charge,
     Compile,
     Device,
@@ -31,6 +32,7 @@ from se3set_ase.cli.options import (
     Precision,
     SpinMultiplicity,
     Structure,
+    Velocities,
 )
 from se3set_ase.metadata import DEFAULT_MODEL
 
@@ -73,7 +75,7 @@ def relax(
     """Relax a molecule, or each of many.
 
     Ctrl-C keeps what was reached. Many are relaxed in batches; the same command goes on with those
-    that an earlier run did not come to.
+    that an earlier run did not come to. The exit code is 1 where a molecule did not converge.
     """
     check_readable(file)
     frames = list(read_frames(file))
@@ -140,6 +142,8 @@ def _relax_one(
     typer.echo(f"written: {output}, {trajectory}, {events}")
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if not result.converged:
+        raise typer.Exit(UNFINISHED)
 
 
 def _relax_each(
@@ -179,12 +183,15 @@ def _relax_each(
         f"{done.n_done} of {len(frames)} molecules have been relaxed by {work.model}; "
         f"{done.n_kept} were before"
     )
-    if output.exists():
-        converged = [bool(atoms.info["converged"]) for atoms in read_frames(output)]
-        typer.echo(f"converged: {sum(converged)} of {len(converged)}")
+    converged = 0
+    if done.n_done:
+        converged = sum(bool(atoms.info["converged"]) for atoms in read_frames(output))
+        typer.echo(f"converged: {converged} of {done.n_done}")
     for index, why in list(done.failures.items())[:TOLD]:
         typer.echo(f"molecule {index} has not: {why}")
     typer.echo(f"written: {output}, {output}.json")
+    if converged < len(frames):
+        raise typer.Exit(UNFINISHED)
 
 
 def md(
@@ -195,6 +202,9 @@ def md(
     steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
     ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
     friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
+    velocities: Annotated[
+        Velocities, typer.Option(help="maxwell: drawn anew. keep: those of the file.")
+    ] = Velocities.maxwell,
     refragment: Annotated[
         Membership,
         typer.Option(help="frozen: fragments of the first frame. hard: for comparison, jumps."),
@@ -236,6 +246,7 @@ def md(
             steps=steps,
             ensemble=ensemble.value,
             friction=friction,
+            velocities=velocities.value,
             seed=seed,
             trajectory=trajectory,
             interval=interval,
