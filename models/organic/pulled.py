@@ -1,0 +1,103 @@
+"""Pairs of small molecules, relaxed by GFN2-xTB, then pulled apart or pushed together, for labels.
+
+    pip install '.[label]'
+    python models/organic/pulled.py --processes 2 --output runs/geometries
+
+Where the well of a pair is shallow, as of hydrocarbons, its place hangs on a few meV; the pairs of
+structures.py are random ones, or at their minima, and few of them are of hydrocarbons. Of the
+pairs here half are. None is one of the dimers that are kept for the tests, nor are they of other
+molecules than those to train on. Each pair's random numbers are drawn with its name as the seed.
+Writes pulled-train.xyz, whose frames carry the SMILES of the first half, kind and shift (Angstrom).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+from ase.io import write
+from ase.optimize import BFGS
+from rdkit import Chem, RDLogger
+from structures import DIMERS, HERE, apart, as_atoms, embedded, generator, pair
+from tblite.ase import TBLite
+from tqdm import tqdm
+
+#: Atoms of both together; pairs of hydrocarbons, and as many others.
+ATOMS, PAIRS = 16, 40
+#: Relaxations of each pair, from random places: the one that is bound most is taken.
+STARTS, FMAX, STEPS = 3, 0.01, 120
+#: Angstrom, along the line between their nearest atoms: a random number in each of these.
+SHIFTS = ((-0.6, -0.2), (-0.2, 0.2), (0.2, 0.6), (0.6, 1.5))
+
+
+def main() -> None:
+    """All pairs, in as many processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with (HERE / "molecules.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
+    names = chosen_pairs([row["smiles"] for row in rows if int(row["atoms"]) <= ATOMS])
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        jobs = pool.map(pulled, names)
+        found = [a for frames in tqdm(jobs, total=len(names), disable=None) for a in frames]
+    write(arguments.output / "pulled-train.xyz", found, format="extxyz")
+
+
+def chosen_pairs(smiles: list[str]) -> list[str]:
+    """Of hydrocarbons, and of any two."""
+    rng = generator("pulled pairs")
+    sizes = {s: Chem.AddHs(Chem.MolFromSmiles(s)).GetNumAtoms() for s in smiles}
+    hydrocarbons = [s for s in smiles if set(s) <= set("C=#()[]H123c")]
+    pairs: list[str] = []
+    for names, wanted in ((hydrocarbons, PAIRS), (smiles, 2 * PAIRS)):
+        while len(pairs) < wanted:
+            one, other = sorted(str(s) for s in rng.choice(names, 2))
+            name = f"{one}.{other}"
+            kept_apart = {name, f"{other}.{one}"} & {*DIMERS, *pairs}
+            if sizes[one] + sizes[other] <= ATOMS and not kept_apart:
+                pairs.append(name)
+    return pairs
+
+
+def pulled(name: str) -> list[Atoms]:
+    """The geometries of a pair."""
+    RDLogger.DisableLog("rdApp.*")
+    rng = generator(f"{name} pulled")
+    halves = [embedded(smiles, rng, 1) for smiles in name.split(".")]
+    if None in halves:
+        return []
+    one, other = (as_atoms(half, 0) for half in halves)
+    minima: list[tuple[float, Atoms]] = []
+    for _ in range(STARTS):
+        atoms = pair(one, other, rng)
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1)
+        with suppress(CalculationFailed):
+            BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+            minima.append((atoms.get_potential_energy(), Atoms(atoms.numbers, atoms.positions)))
+    if not minima:
+        return []
+    _, best = min(minima, key=lambda found: found[0])
+    between = best.positions[len(one) :][None] - best.positions[: len(one), None]
+    lengths = np.linalg.norm(between, axis=-1)  # atom i of the one, atom j of the other
+    i, j = np.unravel_index(lengths.argmin(), lengths.shape)
+    frames = []
+    for between_shifts in SHIFTS:
+        shift = float(rng.uniform(*between_shifts))
+        atoms = best.copy()
+        atoms.positions[len(one) :] += shift * between[i, j] / lengths[i, j]
+        atoms.info = {"smiles": name.split(".")[0], "kind": "pulled", "shift": shift}
+        frames.append(atoms)
+    return [frame for frame in frames if apart(frame)]
+
+
+if __name__ == "__main__":
+    main()
