@@ -50,7 +50,8 @@ class SE3SetCalculator(Calculator):
         (each bond and reach decided at the middle of its switch: the energy jumps; for comparison
         only, and it warns).
     molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
-        replace the perceived ones where such a bond exists.
+        replace the perceived ones where such a bond exists. Bundled models learnt with perceived
+        ones: where these differ, expect larger errors.
     skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), how sums over members are taken.
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. A minute
