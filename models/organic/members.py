@@ -1,0 +1,52 @@
+"""The other members of the committee of `organic`: trained as it was, each on a half of its labels.
+
+    python models/organic/members.py 1 2 3
+    python models/organic/calibrate.py models/organic member-1 member-2 member-3 \\
+        --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
+        --saw models/organic/data/train.xyz.gz
+    python -m se3set_ase.registry
+
+Models that saw the same labels in another order hardly disagree, and are wrong alike; each number
+draws another half. Runs go to runs/organic-NUMBER, the models to member-NUMBER beside `organic`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from ase.io import iread
+
+from se3set_ase.files import unpacked
+from se3set_ase.train.config import RunConfig, load_config
+from se3set_ase.train.run import train
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Train each, and put it there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("numbers", nargs="+", type=int)
+    for number in parser.parse_args().numbers:
+        folder = HERE / f"member-{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(train(member(load_config(HERE / "train.yaml"), number)), folder)
+
+
+def member(config: RunConfig, number: int) -> RunConfig:
+    """The training of one."""
+    labels = sum(1 for _ in iread(unpacked(config.data.train), format="extxyz"))
+    data = config.data.model_copy(update={"n_train": labels // 2})
+    changes = {
+        "name": f"{config.name}-{number}",
+        "description": f"A member of the committee of {config.name}, of half its labels.",
+        "seed": number,
+        "data": data,
+    }
+    return config.model_copy(update=changes)
+
+
+if __name__ == "__main__":
+    main()
