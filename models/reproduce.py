@@ -48,8 +48,9 @@ def main() -> None:
         make_frames(ROOT / "models" / "gfn2", "--processes", processes)
     elif name == "organic-gfn2":
         make_many_frames(data / "des-monomers", processes)
-        if not (ROOT / "runs" / "organic-gfn2-first" / "model" / "model.json").exists():
-            train(ROOT / "models" / "organic-gfn2" / "pretrain.yaml")
+        for stage, config in (("first", "pretrain.yaml"), ("second", "second.yaml")):
+            if not (ROOT / "runs" / f"organic-gfn2-{stage}" / "model" / "model.json").exists():
+                train(ROOT / "models" / "organic-gfn2" / config)
     elif name != "organic":  # whose labels are in the repository
         run("benchmarks/accuracy.py", "--data", data.resolve(), "--prepare")
     if first := BEGINS_WITH.get(name):

@@ -150,7 +150,8 @@ class Committee:
         if last is not None and not np.array_equal(last.numbers, hypergraph.numbers):
             self._known = set(self.calibration.environments)  # told of the molecule before
         if last is None or last.decisions() != hypergraph.decisions():
-            unseen = sorted(environments(hypergraph) - self._known)
+            lone = len(hypergraph.numbers) == 1  # whose energy is exact
+            unseen = [] if lone else sorted(environments(hypergraph) - self._known)
             self._known.update(unseen)
             if unseen:
                 told.append(

@@ -23,6 +23,8 @@ from se3set_ase.registry import list_models, resolve_model
 from se3set_ase.simulate import md, relax
 from se3set_ase.train.config import load_config
 
+#: Hot molecules may be far from what was seen, and warn.
+pytestmark = pytest.mark.filterwarnings("ignore:model 'organic' may be wrong")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MODELS = [info.name for info in list_models()]
 SPREAD = 0.5  # meV/atom, standard deviation of the total energy, 0.5 fs

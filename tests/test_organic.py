@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ LENGTHS = {
 LENGTH_ERROR = 0.05
 #: eV; of what the card tells with one decimal.
 TOLD = 0.05
+#: Root mean square error over the one that is told, of the forces on molecules of the tests.
+AS_TOLD = (0.6, 1.7)
+#: By so much do the atoms of the quarter that is told to be worst err more than the best quarter.
+SORTED = 2.0
+#: Of what one begins with: it may be far from a minimum.
+GUESSED = "ignore:model 'organic' (may be wrong|never saw)"
 AMMONIUM = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.2]])
 
 
@@ -77,6 +84,7 @@ def test_refuses_what_it_cannot_know(atoms: Atoms, told: dict[str, int], words: 
         atoms.get_potential_energy()
 
 
+@pytest.mark.filterwarnings(GUESSED)
 @pytest.mark.parametrize("name", LENGTHS)
 def test_relaxes_what_one_tries_first(name: str) -> None:
     atoms = molecule(name)
@@ -113,3 +121,34 @@ def test_torn_bonds_are_as_wrong_as_the_card_says(symbols: str, depth: float) ->
     apart = [Atoms(symbols, [[0, 0, 0], [0, 0, length]]) for length in np.arange(2.4, 3.7, 0.02)]
     lowest = min(found.energy for found in potential.predict(apart))
     assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=TOLD)
+
+
+def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
+    calc = SE3SetCalculator(device="cpu")
+    told, errors = [], []
+    with warnings.catch_warnings():
+        warnings.filterwarnings(*GUESSED.split(":"))
+        for labelled in read(unpacked(DATA / "test.xyz.gz"), ":", format="extxyz"):
+            atoms = Atoms(labelled.numbers, labelled.positions, calculator=calc)
+            off = np.linalg.norm(atoms.get_forces() - labelled.get_forces(), axis=1)
+            told.append(calc.forces_uncertainty)
+            errors.append(off)
+            assert calc.energy_uncertainty > 0
+    said, error = np.concatenate(told), np.concatenate(errors)
+    low, high = AS_TOLD
+    assert low < np.sqrt((error**2).mean() / (said**2).mean()) < high
+    quarters = np.array_split(error[np.argsort(said)], 4)
+    assert quarters[-1].mean() > SORTED * quarters[0].mean()
+
+
+def test_warns_of_torn_bonds_and_not_of_what_it_knows() -> None:
+    ethanol = molecule("CH3CH2OH")
+    ethanol.calc = SE3SetCalculator(device="cpu")
+    ethanol.get_forces()  # warnings are errors
+    alone = Atoms("H", calculator=SE3SetCalculator(device="cpu", spin_multiplicity=2))
+    alone.get_forces()  # exact
+    torn = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])
+    torn.calc = SE3SetCalculator(device="cpu")
+    with pytest.warns(UserWarning) as told:
+        torn.get_forces()
+    assert any("never saw atoms bonded as H()" in str(warning.message) for warning in told)
