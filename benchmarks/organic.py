@@ -52,6 +52,13 @@ FORCES = "forces, MAE, meV/A"
 FINE = 2001
 #: eV: less than this is bound, and not a wiggle of the curve between points.
 BOUND = -0.02 * KCAL
+#: What stands with the plot that models/organic/calibrate.py draws.
+DOUBTS = """## How sure it is
+
+`forces_uncertainty` beside the errors of forces on the same molecules, which no training saw, nor
+the calibration: each point is a twentieth of all atoms, those of the smallest uncertainty first.
+
+![errors of forces against what the committee says of them](calibration.png)"""
 
 
 class Family(NamedTuple):
@@ -97,11 +104,15 @@ def main() -> None:
         if any(found.values()):
             pictures[kind] = f"{kind}.png"
             draw(found, along, folder / pictures[kind])
-    write_atomically(folder / "errors.md", page(rows, list(columns), pictures).encode())
+    doubts = (folder / "calibration.png").exists()
+    write_atomically(folder / "errors.md", page(rows, list(columns), pictures, doubts).encode())
 
 
 def page(
-    rows: Sequence[dict[str, object]], methods: Sequence[str], pictures: dict[str, str]
+    rows: Sequence[dict[str, object]],
+    methods: Sequence[str],
+    pictures: dict[str, str],
+    doubts: bool,
 ) -> str:
     """What the site adds to the card of the model."""
     made = "{date}, {machine}, torch {torch}".format(**rows[0])
@@ -118,6 +129,7 @@ def page(
             "last column has geometries and molecules.",
             "\n".join(table),
             *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
+            *([DOUBTS] if doubts else []),
             f"*Written by `python benchmarks/organic.py`, {made}.*",
             "",
         ]

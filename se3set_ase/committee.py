@@ -33,6 +33,8 @@ FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
 #: Angstrom: where an atom has come as far from the others, this is another geometry.
 FAR = 0.5
+#: Steps of a long run from one look at its geometry to the next, that these cost little of it.
+SELDOM = 1000
 
 
 class NoCommittee(PropertyNotImplementedError, AttributeError):
@@ -93,6 +95,7 @@ class Committee:
         self._known = set(self.calibration.environments)
         self._last: WeightedHypergraph | None = None
         self._asked: WeightedHypergraph | None = None
+        self._seen, self._look_at = 0, 0
         self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
@@ -142,7 +145,8 @@ class Committee:
         """Why the first member's prediction is a guess; of a molecule each reason once.
 
         The uncertainty is looked at where a molecule is new or has come some way since the last
-        look, the bonds whenever they change.
+        look (after its 1st, 2nd, 4th, ... geometry, then every thousandth), the bonds whenever they
+        change.
         """
         hypergraph, last, asked = prediction.hypergraph, self._last, self._asked
         name, told = self.first.metadata.name, []
@@ -158,12 +162,13 @@ class Committee:
                     f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
                     "energies and forces there are a guess"
                 )
-        if (
-            asked is None
-            or not np.array_equal(asked.numbers, hypergraph.numbers)
-            or float(np.abs(centred(asked) - centred(hypergraph)).max()) > FAR
+        if asked is None or not np.array_equal(asked.numbers, hypergraph.numbers):
+            asked, self._seen, self._look_at = None, 0, 0
+        self._seen += 1
+        if self._seen >= self._look_at and (
+            asked is None or float(np.abs(centred(asked) - centred(hypergraph)).max()) > FAR
         ):
-            self._asked = hypergraph
+            self._asked, self._look_at = hypergraph, self._seen + min(self._seen, SELDOM)
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
             if forces[worst] > limit:

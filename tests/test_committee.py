@@ -18,7 +18,7 @@ from ase.io import read, write
 from paths import acetylacetone
 from untrained import METADATA, tiny_model
 
-from se3set_ase import SE3SetCalculator, registry
+from se3set_ase import SE3SetCalculator, committee, registry
 from se3set_ase.checkpoint import CheckpointError, save_checkpoint
 from se3set_ase.committee import Committee, environments, write_calibration
 from se3set_ase.potential import Potential
@@ -197,6 +197,23 @@ def test_the_same_elsewhere_is_not_asked_again(
     atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
     atoms.get_forces()
     assert len(asked) == 2
+
+
+def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every geometry is far from the one before: twice as long between looks, up to a limit."""
+    monkeypatch.setattr(committee, "SELDOM", 16)
+    asked = []
+    told = Committee.uncertainty
+    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    looks = []
+    for step in range(1, 101):
+        atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+        before = len(asked)
+        atoms.get_forces()
+        looks += [step] * (len(asked) - before)
+    assert looks == [1, 2, 4, 8, 16, 32, 48, 64, 80, 96]
 
 
 def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
     assert quarters[-1].mean() > SORTED * quarters[0].mean()
 
 
+@pytest.mark.filterwarnings("ignore:model 'organic' may be wrong by .* at H0")
 def test_warns_of_torn_bonds_and_not_of_what_it_knows() -> None:
     ethanol = molecule("CH3CH2OH")
     ethanol.calc = SE3SetCalculator(device="cpu")
@@ -149,6 +150,5 @@ def test_warns_of_torn_bonds_and_not_of_what_it_knows() -> None:
     alone.get_forces()  # exact
     torn = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])
     torn.calc = SE3SetCalculator(device="cpu")
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match=r"never saw atoms bonded as H\(\)"):
         torn.get_forces()
-    assert any("never saw atoms bonded as H()" in str(warning.message) for warning in told)

@@ -108,10 +108,6 @@ def card(folder: Path) -> str:
     text = (folder / "README.md").read_text(encoding="utf-8")
     if (folder / "errors.md").exists():
         text += "\n" + (folder / "errors.md").read_text(encoding="utf-8")
-    if (folder / "calibration.png").exists():
-        text += (
-            "\n## Uncertainty\n\n![Errors of forces against their uncertainty](calibration.png)\n"
-        )
     return re.sub(r"\]\((\w+\.png)\)", rf"]({folder.name}/\1)", text)
 
 
