@@ -23,6 +23,7 @@ from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
 HERE = Path(__file__).parent
+EPOCHS = 40
 
 
 def main() -> None:
@@ -44,6 +45,7 @@ def member(config: RunConfig, number: int) -> RunConfig:
         "description": f"A member of the committee of {config.name}, of half its labels.",
         "seed": number,
         "data": data,
+        "training": config.training.model_copy(update={"epochs": EPOCHS}),
     }
     return config.model_copy(update=changes)
 
