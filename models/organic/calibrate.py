@@ -6,7 +6,7 @@
 
 The members lie in the folder of the model. On labelled geometries of molecules that were neither
 trained on nor are tests, each factor makes the root mean square of what the committee says that of
-the errors. Familiar is an uncertainty that 95 % of these geometries, hot and torn ones among them,
+the errors. Familiar is an uncertainty that 99 % of these geometries, hot and torn ones among them,
 stay below; seen are the bonded neighbourhoods in the SMILES of the training geometries, not what is
 left of torn ones: a lone atom is nothing that the model knows well. The plot is of the tests, which
 decided nothing. Writes committee.json and calibration.png into the folder.
@@ -28,7 +28,7 @@ from se3set_ase.committee import disagreement, write_calibration
 from se3set_ase.files import unpacked
 from se3set_ase.potential import Potential
 
-FAMILIAR = 0.95
+FAMILIAR = 0.99
 #: Of an energy (eV), and of each atom's force (eV/Angstrom).
 Doubt = tuple[float, np.ndarray]
 #: Points of the plot, of as many atoms each.
