@@ -43,6 +43,7 @@ def member(config: RunConfig, number: int) -> RunConfig:
     changes = {
         "name": f"{config.name}-{number}",
         "description": f"A member of the committee of {config.name}, of half its labels.",
+        "limits": ("Here to disagree: by itself less accurate than the model that it doubts.",),
         "seed": number,
         "data": data,
         "training": config.training.model_copy(update={"epochs": EPOCHS}),
