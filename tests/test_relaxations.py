@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from se3set_ase import SE3SetCalculator
 from se3set_ase.cli import app
 from se3set_ase.cli.console import workers
-from se3set_ase.cli.options import INTERRUPTED
+from se3set_ase.cli.options import INTERRUPTED, UNFINISHED
 from se3set_ase.many import Relaxed
 from se3set_ase.registry import resolve_model
 from se3set_ase.relaxations import Relaxation
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on(here: Path) -> None:
 
 
 def test_other_settings_do_not_mix(here: Path) -> None:
-    assert relax("--steps", 2).exit_code == 0
+    assert relax("--steps", 2).exit_code == UNFINISHED
     assert not read("many-relaxed.xyz", "0").info["converged"]
     before = Path("many-relaxed.xyz").read_text()
     refused = relax("--steps", 3)
@@ -105,7 +105,7 @@ def test_other_settings_do_not_mix(here: Path) -> None:
     assert Path("many-relaxed.xyz").read_text() == before
     write("many.xyz", molecules()[::-1])
     assert "that began elsewhere; give another name" in relax("--steps", 2).output
-    assert relax("--steps", 2, "--overwrite").exit_code == 0
+    assert relax("--steps", 2, "--overwrite").exit_code == UNFINISHED
 
 
 def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
@@ -115,7 +115,7 @@ def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
     made[4].positions[1] = made[4].positions[0]
     write("many.xyz", made)
     result = relax()
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == UNFINISHED, result.output
     assert "3 of 6 molecules have been relaxed" in result.stdout
     assert (
         "molecule 1 has not: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
@@ -141,13 +141,13 @@ def test_options_of_one_molecule_are_refused_for_many(here: Path) -> None:
     refused = relax("--trajectory", "a.traj")
     assert refused.exit_code == BAD_INPUT
     assert "--last relaxes its last one" in refused.output
-    assert relax("--last", "--steps", 2).exit_code == 0
+    assert relax("--last", "--steps", 2).exit_code == UNFINISHED
     assert isinstance(read("many-relaxed.xyz", ":"), list)
     assert len(read("many-relaxed.xyz", ":")) == 1
 
 
 def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
-    assert relax("--steps", 1).exit_code == 0
+    assert relax("--steps", 1).exit_code == UNFINISHED
     before = Path("many-relaxed.xyz").read_text()
     assert run("relax", "many.xyz", "-m", "nonsense", "--overwrite").exit_code == BAD_INPUT
     assert relax("--optimizer", "Newton", "--overwrite").exit_code == BAD_INPUT
@@ -159,7 +159,7 @@ def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
 
 
 def test_other_constraints_and_charges_are_other_molecules(here: Path) -> None:
-    assert relax("--steps", 1).exit_code == 0
+    assert relax("--steps", 1).exit_code == UNFINISHED
     for change in (
         lambda atoms: atoms.set_constraint(FixAtoms([0])),
         lambda atoms: atoms.info.update(charge=1),
@@ -211,7 +211,7 @@ def test_what_takes_a_batch_down_takes_one_molecule(
 
 
 def test_a_model_may_move(here: Path) -> None:
-    assert relax("--steps", 1).exit_code == 0
+    assert relax("--steps", 1).exit_code == UNFINISHED
     shutil.copytree(resolve_model("gfn2"), "elsewhere")
     again = run("relax", "many.xyz", "-m", "elsewhere", "--fmax", FMAX, "--steps", 1)
     assert "6 of 6 molecules have been relaxed by elsewhere; 6 were before" in again.stdout
