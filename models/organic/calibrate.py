@@ -1,6 +1,6 @@
 """What the disagreement of a committee is worth: factors, and what is familiar.
 
-    python models/organic/calibrate.py models/organic member-1 member-2 member-3 \\
+    python models/organic/calibrate.py models/organic member-1 member-2 \\
         --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
         --saw models/organic/data/train.xyz.gz
 

@@ -1,7 +1,7 @@
 """The other members of the committee of `organic`: trained as it was, each on a half of its labels.
 
-    python models/organic/members.py 1 2 3
-    python models/organic/calibrate.py models/organic member-1 member-2 member-3 \\
+    python models/organic/members.py 1 2
+    python models/organic/calibrate.py models/organic member-1 member-2 \\
         --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
         --saw models/organic/data/train.xyz.gz
     python -m se3set_ase.registry
@@ -23,6 +23,7 @@ from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
 HERE = Path(__file__).parent
+#: Half of its own: what they must differ in is what they saw.
 EPOCHS = 40
 
 
@@ -46,7 +47,7 @@ def member(config: RunConfig, number: int) -> RunConfig:
         "limits": ("Here to disagree: by itself less accurate than the model that it doubts.",),
         "seed": number,
         "data": data,
-        "training": config.training.model_copy(update={"epochs": EPOCHS}),
+        "training": config.training.model_copy(update={"epochs": EPOCHS, "validate_every": 4}),
     }
     return config.model_copy(update=changes)
 

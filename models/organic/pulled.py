@@ -12,11 +12,8 @@ Writes pulled-train.xyz, whose frames carry the SMILES of the first half, kind a
 
 from __future__ import annotations
 
-import argparse
-import csv
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -24,9 +21,10 @@ from ase.calculators.calculator import CalculationFailed
 from ase.io import write
 from ase.optimize import BFGS
 from rdkit import Chem, RDLogger
-from structures import DIMERS, HERE, apart, as_atoms, embedded, generator, pair
+from structures import DIMERS, apart, as_atoms, embedded, generator, pair
 from tblite.ase import TBLite
 from tqdm import tqdm
+from turning import options, to_train_on
 
 #: Atoms of both together; pairs of hydrocarbons, and as many others.
 ATOMS, PAIRS = 16, 40
@@ -38,14 +36,8 @@ SHIFTS = ((-0.6, -0.2), (-0.2, 0.2), (0.2, 0.6), (0.6, 1.5))
 
 def main() -> None:
     """All pairs, in as many processes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
-    parser.add_argument("--processes", type=int, default=1)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with (HERE / "molecules.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
-    names = chosen_pairs([row["smiles"] for row in rows if int(row["atoms"]) <= ATOMS])
+    arguments = options(__doc__)
+    names = chosen_pairs(to_train_on(ATOMS))
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = pool.map(pulled, names)
         found = [a for frames in tqdm(jobs, total=len(names), disable=None) for a in frames]

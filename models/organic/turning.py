@@ -39,19 +39,30 @@ FMAX, STEPS = 0.05, 30
 
 def main() -> None:
     """All molecules, in as many processes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
-    parser.add_argument("--processes", type=int, default=1)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with (HERE / "molecules.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
-    small = [row["smiles"] for row in rows if int(row["atoms"]) <= LARGEST]
+    arguments = options(__doc__)
+    small = to_train_on(LARGEST)
     chosen = [s for s in small if Chem.MolFromSmiles(s).HasSubstructMatch(TURNING)]
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = pool.map(turning, chosen, chunksize=4)
         found = [a for frames in tqdm(jobs, total=len(chosen), disable=None) for a in frames]
     write(arguments.output / "turning-train.xyz", found, format="extxyz")
+
+
+def options(doc: str) -> argparse.Namespace:
+    """Of the command line; the folder of the output is made."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    return arguments
+
+
+def to_train_on(largest: int) -> list[str]:
+    """SMILES of the molecules of at most so many atoms."""
+    with (HERE / "molecules.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
+    return [row["smiles"] for row in rows if int(row["atoms"]) <= largest]
 
 
 def turning(smiles: str) -> list[Atoms]:
