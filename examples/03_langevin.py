@@ -12,7 +12,7 @@ from ase.io import read
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.plots import plot_dynamics
-from se3set_ase.records import write_events, write_table
+from se3set_ase.records import write_table
 from se3set_ase.report import describe_dynamics, describe_events
 from se3set_ase.simulate import md
 
@@ -37,6 +37,7 @@ result = md(
     friction=0.01,  # 1/fs
     seed=1,
     trajectory=arguments.output / "langevin.traj",
+    events=arguments.output / "langevin.events.jsonl",  # as it happens
     interval=10,
 )
 print(describe_dynamics(result))
@@ -47,6 +48,5 @@ print(describe_dynamics(result))
 
 # %%
 print(describe_events(result))
-write_events(arguments.output / "langevin.events.jsonl", result)
 write_table(arguments.output / "langevin.csv", result)
 plot_dynamics(result, arguments.output / "langevin.png", title="acetylacetone, Langevin, 300 K")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.plots import plot_dynamics
-from se3set_ase.records import write_events, write_table
+from se3set_ase.records import write_table
 from se3set_ase.report import describe_dynamics, describe_events, describe_relaxation
 from se3set_ase.simulate import md, relax
 
@@ -53,6 +53,7 @@ def main() -> None:
             friction=0.02,
             seed=1,
             trajectory=output / "langevin.traj",
+            events=output / "langevin.events.jsonl",
             interval=5,
             progress=progress,
         )
@@ -61,7 +62,6 @@ def main() -> None:
     print(f"speed           {1000 * seconds / max(result.n_steps, 1):8.1f} ms per step\n")
     print(describe_events(result))
 
-    write_events(output / "langevin.events.jsonl", result)
     write_table(output / "langevin.csv", result)
     title = f"acetylacetone, Langevin dynamics at 300 K, model {arguments.model}"
     plot_dynamics(result, output / "langevin.png", title=title)

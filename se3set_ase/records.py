@@ -1,4 +1,4 @@
-"""Results of a run as files for programs."""
+"""Files of a run, for programs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import json
 import math
 import operator
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from se3set_ase.events import OPPOSITE, Event
-from se3set_ase.observe import event_line
-from se3set_ase.simulate import DynamicsResult, RelaxResult
+from se3set_ase.simulate import DynamicsResult
 
-__all__ = ["EventRecord", "read_events", "write_events", "write_table"]
+__all__ = ["EventRecord", "read_events", "write_table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,7 @@ class EventRecord:
 
 
 def read_events(path: str | os.PathLike[str]) -> EventRecord:
-    """Read what :func:`write_events` has written; times in fs, or steps of a relaxation.
+    """Read the log of an :class:`~se3set_ase.observe.EventObserver`; times in fs, or steps.
 
     Raises
     ------
@@ -57,21 +55,6 @@ def read_events(path: str | os.PathLike[str]) -> EventRecord:
     if len(units) > 1:
         raise ValueError(f"{path}: expected one run, got events with times and others with steps")
     return EventRecord(tuple(events), tuple(times), units.pop() if units else "fs")
-
-
-def write_events(path: str | os.PathLike[str], result: DynamicsResult | RelaxResult) -> None:
-    """Write the refragmentation log as JSON lines: one event per line, in order of time.
-
-    Each line has the fields of the event (``energy`` in eV, ``step`` of the run); for molecular
-    dynamics ``time_ps`` besides.
-    """
-    times: Sequence[float | None]
-    if isinstance(result, DynamicsResult):
-        times = result.event_times
-    else:
-        times = [None] * len(result.events)
-    lines = [event_line(event, time) for event, time in zip(result.events, times, strict=True)]
-    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 def write_table(path: str | os.PathLike[str], result: DynamicsResult) -> None:

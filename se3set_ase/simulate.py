@@ -108,6 +108,7 @@ def relax(
     steps: int = 500,
     optimizer: str | type[Optimizer] = "LBFGS",
     trajectory: str | os.PathLike[str] | None = None,
+    events: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> RelaxResult:
     """Move ``atoms`` to a minimum of its calculator's energy.  Ctrl-C keeps what was reached.
@@ -120,6 +121,8 @@ def relax(
     optimizer : One of :data:`OPTIMIZERS`, or a class that is made and run as they are.
     trajectory : File for every step: ``.traj``, or whatever else ASE can append to
         (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log, JSON lines, written as it happens;
+        :func:`se3set_ase.records.read_events` reads it.
     progress : Called with 1 after each step.
 
     Raises
@@ -133,7 +136,7 @@ def relax(
     converged = interrupted = False
     with _frame_writer(trajectory) as write:
         dynamics = optimizer_class(atoms, logfile=None)
-        observer = EventObserver(dynamics, atoms)
+        observer = EventObserver(dynamics, atoms, events)
 
         def record() -> None:
             forces = atoms.get_forces()
@@ -190,6 +193,7 @@ def md(
     velocities: Literal["maxwell", "keep"] = "maxwell",
     seed: int | np.random.Generator = 0,
     trajectory: str | os.PathLike[str] | None = None,
+    events: str | os.PathLike[str] | None = None,
     interval: int = 1,
     progress: Progress | None = None,
 ) -> DynamicsResult:
@@ -209,6 +213,8 @@ def md(
         given again, with ``velocities="keep"``, a run goes on as one run of all the steps.
     trajectory : File for the recorded steps: ``.traj``, or whatever else ASE can append to
         (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log, JSON lines, written as it happens;
+        :func:`se3set_ase.records.read_events` reads it.
     interval : Steps between two records; the last step is one, events are noted at every step.
     progress : Called with 1 after each step.
 
@@ -248,7 +254,7 @@ def md(
             rng=rng,
         )
     rows: list[tuple[float, ...]] = []
-    observer = EventObserver(dynamics, atoms)
+    observer = EventObserver(dynamics, atoms, events)
     interrupted = False
     with _frame_writer(trajectory) as write:
 

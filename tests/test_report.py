@@ -13,7 +13,7 @@ from untrained import METADATA
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.metadata import ModelMetadata, WeightsFile
 from se3set_ase.plots import plot_dynamics
-from se3set_ase.records import write_events, write_table
+from se3set_ase.records import write_table
 from se3set_ase.registry import ModelInfo
 from se3set_ase.report import (
     describe_dynamics,
@@ -200,5 +200,3 @@ def test_files_for_programs(tmp_path: Path) -> None:
     assert len(lines) == 4
     write_table(tmp_path / "md.csv", run(3, n_hyperedges=np.full(3, np.nan)))
     assert (tmp_path / "md.csv").read_text().splitlines()[1].endswith(",-5,")
-    write_events(tmp_path / "events.jsonl", run(events=(), event_times=()))
-    assert (tmp_path / "events.jsonl").read_text() == ""

@@ -16,7 +16,7 @@ from ase.io import read, ulm
 from ase.optimize import BFGS
 
 from se3set_ase.events import Event, EventLog
-from se3set_ase.records import write_events
+from se3set_ase.records import read_events
 from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax
 
 ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
@@ -215,15 +215,15 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
     for _ in range(9):  # earlier calls, so that the calculator's step is not that of the run
         atoms.rattle(0.001)
         atoms.get_potential_energy()
-    result = md(atoms, steps=25, timestep=0.5, interval=10)
+    log = tmp_path / "events.jsonl"
+    result = md(atoms, steps=25, timestep=0.5, interval=10, events=log)
     assert result.event_times == pytest.approx([0.0005, 0.0055, 0.0105])
     assert [event.step for event in result.events] == [1, 11, 21]
     assert (result.n_hyperedges == 7).all()
     second = md(atoms, steps=5, velocities="keep")
     assert len(second.events) == 0  # old events are not told again
 
-    write_events(tmp_path / "events.jsonl", result)
-    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["time_ps"] for line in lines] == pytest.approx([0.0005, 0.0055, 0.0105])
     assert lines[0]["kind"] == "bond broken"
     assert lines[0]["atoms"] == [0, 1]
@@ -231,10 +231,25 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
 
 
 def test_relax_notes_events(tmp_path: Path) -> None:
-    result = relax(ethane(LoggingEMT()), fmax=1e-6, steps=15)
+    log = tmp_path / "events.jsonl"
+    result = relax(ethane(LoggingEMT()), fmax=1e-6, steps=15, events=log)
     assert len(result.events) == len(result.event_steps) == 1
-    write_events(tmp_path / "events.jsonl", result)
-    assert json.loads((tmp_path / "events.jsonl").read_text())["step"] == result.event_steps[0]
+    assert json.loads(log.read_text())["step"] == result.event_steps[0]
+
+
+def test_the_log_is_written_as_it_happens(tmp_path: Path) -> None:
+    """A run that ends badly leaves the events until then."""
+    log, seen = tmp_path / "events.jsonl", []
+
+    def stop(_: int) -> None:
+        seen.append(len(log.read_text().splitlines()))
+        if len(seen) == 13:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        md(ethane(LoggingEMT()), steps=25, events=log, progress=stop)
+    assert seen[0] < seen[-1]
+    assert len(read_events(log).events) == seen[-1]
 
 
 def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:

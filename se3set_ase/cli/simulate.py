@@ -123,7 +123,7 @@ def _relax_one(
 ) -> None:
     from ase.io import write
 
-    from se3set_ase import records, report, simulate
+    from se3set_ase import report, simulate
 
     with progress_bar("relax", None, "step") as progress:
         result = simulate.relax(
@@ -132,10 +132,10 @@ def _relax_one(
             steps=steps,
             optimizer=optimizer,
             trajectory=trajectory,
+            events=events,
             progress=progress,
         )
     write(output, atoms)
-    records.write_events(events, result)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_relaxation(result))
     typer.echo(report.describe_events(result))
@@ -249,12 +249,12 @@ def md(
             velocities=velocities.value,
             seed=seed,
             trajectory=trajectory,
+            events=events,
             interval=interval,
             progress=progress,
         )
     if len(result.time) == 0:
         raise KeyboardInterrupt
-    records.write_events(events, result)
     records.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
     plots.plot_dynamics(result, plot, title=title)
