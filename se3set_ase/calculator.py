@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -121,12 +122,8 @@ class SE3SetCalculator(Calculator):
             )
             self._committee = committee_of(self.potential.path, self.potential)
         except (TypeError, ValueError) as error:
-            if type(error) not in (
-                TypeError,
-                ValueError,
-                CompilationError,
-            ):  # a checkpoint's own error says more
-                raise
+            if type(error) not in (TypeError, ValueError, CompilationError):
+                raise  # a checkpoint's own error says more
             raise CalculatorSetupError(str(error)) from error
         self._log = EventLog()
         self._prediction: Prediction | None = None
@@ -275,6 +272,19 @@ class SE3SetCalculator(Calculator):
     def hypergraph(self) -> WeightedHypergraph | None:
         """What the network saw at the last geometry; None if there is none or it failed."""
         return None if self._prediction is None else self._prediction.hypergraph
+
+    def seen_at(self, atoms: Atoms) -> WeightedHypergraph:
+        """What the network sees at a geometry, which leaves no trace in the log, nor in results.
+
+        Raises
+        ------
+        InputError : as on calculation.
+        """
+        other = copy.copy(self)
+        other._log, other._committee = EventLog(), None
+        other.get_potential_energy(atoms)
+        assert other.hypergraph is not None
+        return other.hypergraph
 
     @property
     def fragment_energies(self) -> list[tuple[tuple[int, ...], float]] | None:

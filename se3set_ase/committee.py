@@ -31,8 +31,11 @@ from se3set_ase.weighted import WeightedHypergraph
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Angstrom: where an atom has come as far from the others, this is another geometry.
+#: Angstrom: where an atom has come as far from the others, this is another geometry; within one
+#: step, another molecule.
 FAR = 0.5
+#: eV for each atom: what is higher by so much than all that was looked at is looked at.
+HIGHER = 0.1
 #: Steps of a long run from one look at its geometry to the next, that these cost little of it.
 SELDOM = 1000
 
@@ -96,6 +99,7 @@ class Committee:
         self._last: WeightedHypergraph | None = None
         self._asked: WeightedHypergraph | None = None
         self._seen, self._look_at = 0, 0
+        self._highest = -np.inf
         self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
@@ -144,15 +148,18 @@ class Committee:
     def surprises(self, prediction: Prediction) -> list[str]:
         """Why the first member's prediction is a guess; of a molecule each reason once.
 
-        The uncertainty is looked at where a molecule is new or has come some way since the last
-        look (after its 1st, 2nd, 4th, ... geometry, then every thousandth), the bonds whenever they
-        change.
+        The uncertainty is looked at where a molecule is new (of other atoms, or somewhere else than
+        a step would have brought it), higher in energy than before, or has come some way since the
+        last look (after its 1st, 2nd, 4th, ... geometry, then every thousandth); the bonds whenever
+        they change.
         """
-        hypergraph, last, asked = prediction.hypergraph, self._last, self._asked
+        hypergraph, last = prediction.hypergraph, self._last
         name, told = self.first.metadata.name, []
         self._last = hypergraph
-        if last is not None and not np.array_equal(last.numbers, hypergraph.numbers):
+        if last is None or moved(last, hypergraph) > FAR:
             self._known = set(self.calibration.environments)  # told of the molecule before
+            last = self._asked = None
+            self._seen, self._look_at = 0, 0
         if last is None or last.decisions() != hypergraph.decisions():
             lone = len(hypergraph.numbers) == 1  # whose energy is exact
             unseen = [] if lone else sorted(environments(hypergraph) - self._known)
@@ -162,12 +169,14 @@ class Committee:
                     f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
                     "energies and forces there are a guess"
                 )
-        if asked is None or not np.array_equal(asked.numbers, hypergraph.numbers):
-            asked, self._seen, self._look_at = None, 0, 0
         self._seen += 1
-        if self._seen >= self._look_at and (
-            asked is None or float(np.abs(centred(asked) - centred(hypergraph)).max()) > FAR
+        height = prediction.energy / len(hypergraph.numbers)
+        if (
+            self._asked is None
+            or height > self._highest + HIGHER
+            or (self._seen >= self._look_at and moved(self._asked, hypergraph) > FAR)
         ):
+            self._highest = height if self._asked is None else max(height, self._highest)
             self._asked, self._look_at = hypergraph, self._seen + min(self._seen, SELDOM)
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
@@ -180,9 +189,12 @@ class Committee:
         return told
 
 
-def centred(hypergraph: WeightedHypergraph) -> np.ndarray:
-    """Positions (N, 3) about their mean, Angstrom."""
-    return hypergraph.positions - hypergraph.positions.mean(axis=0)
+def moved(one: WeightedHypergraph, other: WeightedHypergraph) -> float:
+    """How far the atom has come that came furthest from the others, Angstrom; inf: other atoms."""
+    if not np.array_equal(one.numbers, other.numbers):
+        return np.inf
+    away = other.positions - one.positions
+    return float(np.abs(away - away.mean(axis=0)).max())
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:

@@ -25,19 +25,22 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
 
     Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or what other programs call them:
     ``total_charge``, ``multiplicity``, ``mult``, and ``spin``, the multiplicity too, 0 if
-    unknown), and the sums of the initial charges and magnetic moments where those were set.
+    unknown); else the sums of the initial charges and magnetic moments where those were set.
 
     Raises
     ------
-    UnsupportedSystem : what they say is no whole number.
+    UnsupportedSystem : what they say is no whole number, or contradicts itself.
     """
     declared: dict[str, int] = {}
     for ours, names in NAMES.items():
-        for name in names:
-            if name in atoms.info:
-                declared.setdefault(ours, _whole(atoms.info[name], f"atoms.info[{name!r}]"))
-    if "spin" in atoms.info and (spin := _whole(atoms.info["spin"], "atoms.info['spin']")):
-        declared.setdefault("spin_multiplicity", spin)
+        said = {n: _whole(atoms.info[n], f"atoms.info[{n!r}]") for n in names if n in atoms.info}
+        if ours == "spin_multiplicity" and atoms.info.get("spin", 0) != 0:
+            said["spin"] = _whole(atoms.info["spin"], "atoms.info['spin']")
+        values = set(said.values())
+        if len(values) > 1:
+            raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {said}")
+        if values:
+            declared[ours] = values.pop()
     if atoms.has("initial_charges"):
         # Partial charges add up to whole ones only nearly.
         total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")

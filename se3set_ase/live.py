@@ -13,6 +13,7 @@ from ase import Atoms, units
 
 from se3set_ase.observe import EventObserver
 from se3set_ase.plots import draw_events
+from se3set_ase.velocities import degrees_of_freedom
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ class LivePlot:
         axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         energies, forces, log = axes[-3], axes[-2], axes[-1]
         for panel in axes[: len(axes) - 3]:
-            kelvin = 2.0 * kinetic / (3.0 * len(self._atoms) * units.kB)
+            kelvin = 2.0 * kinetic / (degrees_of_freedom(self._atoms, False) * units.kB)
             panel.plot(at, kelvin, color=_RED, lw=1.0)
             panel.axhline(kelvin.mean(), color=_GREY, lw=0.8, ls=":")
             panel.set_ylabel("temperature\nK")

@@ -69,7 +69,7 @@ def relax_many(
     TypeError : one molecule that is not in a list, or no :class:`Potential`.
     UnsupportedSystem, ValueError : before anything is relaxed, as :meth:`Potential.predict`.
     """
-    check_several(molecules)
+    molecules = check_several(molecules)
     if not isinstance(potential, Potential):
         raise TypeError(f"expected a Potential, e.g. Potential('acac'), got {potential!r}")
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
@@ -121,7 +121,7 @@ class _Run:
         self.known.calc = SinglePointCalculator(self.known, **self.calc.results)
         forces = self.atoms.get_forces()  # constraints applied
         self.converged = bool((forces**2).sum(axis=1).max() < self.fmax**2)
-        if self.converged or self.n_steps == self.steps:
+        if self.converged or self.n_steps >= self.steps:
             self.done = True
             return
         try:

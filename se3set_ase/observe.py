@@ -15,6 +15,9 @@ from se3set_ase.text import atom_names, table
 
 __all__ = ["EventObserver", "event_line"]
 
+#: Events, 30 MB of them: a long run has millions.
+KEPT = 100_000
+
 
 class EventObserver:
     """Notes the refragmentation events of a run at the steps at which they came.
@@ -31,11 +34,13 @@ class EventObserver:
     dynamics : any of ASE's dynamics or optimisers.
     atoms : what it moves, with an SE3SetCalculator; any other calculator has no events.
     file : JSON lines, one for each event, written at once; replaced if it is there.
+        The observer itself keeps the last 100,000 events at least.
 
     Attributes
     ----------
     events : since the observer was made; ``step`` is that of the dynamics.
     times : of each event, ps; None for an optimiser.
+    n_events : how many there were in all.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class EventObserver:
     ) -> None:
         self.events: list[Event] = []
         self.times: list[float | None] = []
+        self.n_events = 0
         self._dynamics = dynamics
         self._log: EventLog | None = getattr(atoms.calc, "event_log", None)
         self._seen = self._log.n_events if self._log is not None else 0
@@ -61,6 +67,9 @@ class EventObserver:
         self._seen = self._log.n_events
         self.events += new
         self.times += [time] * len(new)
+        self.n_events += len(new)
+        if len(self.events) > 2 * KEPT:
+            del self.events[:-KEPT], self.times[:-KEPT]
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
                 file.writelines(event_line(event, time) for event in new)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from se3set_ase.events import Event, spans
-from se3set_ase.simulate import DynamicsResult
+from se3set_ase.results import DynamicsResult
 from se3set_ase.text import atom_names
 
 __all__ = ["draw_events", "plot_dynamics", "plot_timeline"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
@@ -191,11 +191,11 @@ class Potential:
 
         Raises
         ------
-        TypeError : one molecule that is not in a list.
+        TypeError : one molecule that is not in a list, or something else in it.
         UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
             text starts with the number of the molecule where there are several.
         """
-        check_several(molecules)
+        molecules = check_several(molecules)
         config, wanted = self.model.hypergraph, (charge, spin_multiplicity)
         hypergraphs = []
         for index, atoms in enumerate(molecules):
@@ -302,10 +302,14 @@ class Potential:
         )
 
 
-def check_several(molecules: Sequence[Atoms]) -> None:
-    """TypeError for a molecule in place of a list of them: it would be taken for its atoms."""
+def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
+    """As a list; TypeError for a molecule in its place, which would be taken for its atoms."""
     if isinstance(molecules, Atoms):
         raise TypeError("expected a list of Atoms, got one Atoms: put it into brackets, [atoms]")
+    for index, atoms in enumerate(several := list(molecules)):
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
+    return several
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from se3set_ase.events import OPPOSITE, Event
-from se3set_ase.simulate import DynamicsResult
+from se3set_ase.results import DynamicsResult
 
 __all__ = ["EventRecord", "read_events", "write_table"]
 

@@ -81,8 +81,11 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileNotFoundError : neither a bundled name nor an existing path; lists the names.
+    TypeError : neither text nor a path.
     CheckpointError : the files of a bundled model are not those of the registry.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"expected the name or the path of a model, got {name_or_path!r}")
     if isinstance(name_or_path, str) and not name_or_path.strip():
         raise CheckpointError(f"expected a model name or path, got {name_or_path!r}")
     root = models_folder()

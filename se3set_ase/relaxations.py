@@ -44,7 +44,8 @@ class Relaxation:
         """All settings; the model by the hash of its weights, not by where it lies."""
         weights = load_metadata(resolve_model(self.model)).weights
         assert weights is not None  # load_metadata has checked it
-        where = {"model", "device", "compile"}  # the same results
+        # What ends at another place, or sooner, is of the same run.
+        where = {"model", "device", "compile", "steps"}
         settings = {k: v for k, v in asdict(self).items() if k not in where}
         return {
             "program": f"se3set-ase {__version__}",
@@ -89,6 +90,10 @@ class Relaxation:
         """See :class:`se3set_ase.tasks.Work`."""
         same = given is not None and result.info.get("begun") == fingerprint(given)
         return "" if same else "that began elsewhere"
+
+    def finished(self, result: Atoms) -> bool:
+        """See :class:`se3set_ase.tasks.Work`: begun anew where more steps are allowed now."""
+        return bool(result.info["converged"]) or int(result.info["n_steps"]) >= self.steps
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from se3set_ase.registry import ModelInfo
 from se3set_ase.text import atom_names, formula, table
 
 if TYPE_CHECKING:
-    from se3set_ase.simulate import DynamicsResult, RelaxResult
+    from se3set_ase.results import DynamicsResult, RelaxResult
 
 __all__ = [
     "describe_dynamics",
@@ -129,7 +129,9 @@ def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> 
         stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
     else:
         stamps = [f"step {step}" for step in result.event_steps]
-    return describe_log(result.events, stamps, most=most)
+    told = describe_log(result.events, stamps, most=most)
+    kept, all_of_them = len(result.events), getattr(result, "n_events", 0)
+    return told if kept >= all_of_them else f"{told}\nthese are the last {kept} of {all_of_them}"
 
 
 def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20) -> str:

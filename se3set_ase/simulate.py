@@ -6,8 +6,9 @@ Nothing here is needed to use the calculator with ASE; it saves the usual twenty
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import hashlib
 import os
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from ase.io import Trajectory
 from ase.io import write as write_atoms
 
 from se3set_ase.observe import EventObserver
+from se3set_ase.results import DynamicsResult, RelaxResult
 from se3set_ase.velocities import degrees_of_freedom, draw_velocities
 
 if TYPE_CHECKING:
@@ -29,76 +31,6 @@ OPTIMIZERS = ("BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "MDMin", "GPMi
 """Names that ``optimizer`` may have: classes of :mod:`ase.optimize`."""
 
 Progress = Callable[[int], object]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RelaxResult:
-    """What a relaxation did; the relaxed positions are in the atoms that were given.
-
-    Attributes
-    ----------
-    converged : Every force is shorter than ``fmax``.
-    interrupted : Ended by Ctrl-C.
-    n_steps : Steps of the optimiser.
-    energy : Potential energy of each recorded step, eV, shape (S,).
-    fmax : Longest force of each recorded step, eV/Angstrom, shape (S,).
-    events : Refragmentation on the way, as the calculator logged it.
-    event_steps : Optimiser step of each event.
-    """
-
-    converged: bool
-    interrupted: bool
-    n_steps: int
-    energy: np.ndarray
-    fmax: np.ndarray
-    events: tuple[Any, ...]
-    event_steps: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DynamicsResult:
-    """A recorded run of molecular dynamics; the last state is in the atoms that were given.
-
-    Arrays are of shape (S,), one entry per recorded step, starting with step 0.
-
-    Attributes
-    ----------
-    ensemble : ``"langevin"`` or ``"nve"``.
-    time : ps.
-    temperature : K, from the kinetic energy and 3 N degrees of freedom; without a thermostat less
-        those that conserved momenta keep at rest (ASE's ``get_temperature`` counts 3 N always).
-    potential, kinetic, total : Energies, eV.
-    n_hyperedges : Hyperedges that the network saw; NaN where the calculator has none.
-    n_atoms : Number of atoms.
-    n_steps : Steps done.
-    interrupted : Ended by Ctrl-C.
-    events : Refragmentation on the way, as the calculator logged it.
-    event_times : Time of each event, ps.
-    """
-
-    ensemble: Literal["langevin", "nve"]
-    time: np.ndarray
-    temperature: np.ndarray
-    potential: np.ndarray
-    kinetic: np.ndarray
-    total: np.ndarray
-    n_hyperedges: np.ndarray
-    n_atoms: int
-    n_steps: int
-    interrupted: bool
-    events: tuple[Any, ...]
-    event_times: tuple[float, ...]
-
-    def drift(self) -> float:
-        """Slope of a straight line through the total energy, meV / atom / ps.
-
-        NaN for fewer than two records.  It measures energy conservation for ``"nve"`` only.
-        """
-        if len(self.time) < 2:
-            return float("nan")
-        centred = self.time - self.time.mean()
-        slope = float(centred @ (self.total - self.total.mean()) / (centred @ centred))
-        return 1000.0 * slope / self.n_atoms
 
 
 def relax(
@@ -119,9 +51,9 @@ def relax(
     fmax : Ends when no force is longer, eV/Angstrom.
     steps : Ends after as many steps of the optimiser.
     optimizer : One of :data:`OPTIMIZERS`, or a class that is made and run as they are.
-    trajectory : File for every step: ``.traj``, or whatever else ASE can append to
-        (``.xyz``, ``.extxyz``).
-    events : File for the refragmentation log, JSON lines, written as it happens;
+    trajectory : File for every step, replaced if it is there: ``.traj``, or whatever else ASE can
+        append to (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log, replaced too: JSON lines, written as it happens;
         :func:`se3set_ase.records.read_events` reads it.
     progress : Called with 1 after each step.
 
@@ -137,8 +69,10 @@ def relax(
     with _frame_writer(trajectory) as write:
         dynamics = optimizer_class(atoms, logfile=None)
         observer = EventObserver(dynamics, atoms, events)
+        done = _LastStep(atoms)
 
         def record() -> None:
+            done.keep(dynamics.nsteps)
             forces = atoms.get_forces()
             longest = float(np.sqrt((forces**2).sum(axis=1).max()))
             rows.append((float(atoms.get_potential_energy()), longest))
@@ -152,11 +86,13 @@ def relax(
             converged = bool(dynamics.run(fmax=fmax, steps=steps))
         except KeyboardInterrupt:
             interrupted = True
+            done.go_back()
+            atoms.get_forces()
     energies, longest_forces = np.array(rows).reshape(-1, 2).T
     return RelaxResult(
         converged=converged,
         interrupted=interrupted,
-        n_steps=int(dynamics.nsteps),
+        n_steps=done.n_steps,
         energy=energies,
         fmax=longest_forces,
         events=tuple(observer.events),
@@ -170,7 +106,7 @@ def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int)
     from ase.optimize.optimize import Optimizer
 
     _check_positive(fmax=fmax)
-    _require(steps >= 0, f"a number of steps of at least 0, got {steps}")
+    _check_steps(steps)
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer
     known = ", ".join(OPTIMIZERS)
@@ -208,37 +144,43 @@ def md(
     ensemble : ``"langevin"`` (constant temperature) or ``"nve"`` (velocity Verlet).
     friction : Of the thermostat, 1/fs, a plain number too; not used for ``"nve"``.
     velocities : ``"maxwell"`` draws them anew, scaled to ``temperature_K``, with neither
-        total momentum nor rotation; ``"keep"`` goes on with those of ``atoms``.
-    seed : Of all random numbers: the same seed gives the same run. A generator is drawn from:
-        given again, with ``velocities="keep"``, a run goes on as one run of all the steps.
-    trajectory : File for the recorded steps: ``.traj``, or whatever else ASE can append to
-        (``.xyz``, ``.extxyz``).
-    events : File for the refragmentation log, JSON lines, written as it happens;
+        total momentum nor rotation (but for constraints); ``"keep"`` goes on with those of
+        ``atoms``.
+    seed : Of all random numbers: the same seed, and velocities that are kept, give the same run. A
+        generator is drawn from: given again, with ``velocities="keep"``, a run goes on as one run
+        of all the steps.
+    trajectory : File for the recorded steps, replaced if it is there: ``.traj``, or whatever else
+        ASE can append to (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log, replaced too: JSON lines, written as it happens;
         :func:`se3set_ase.records.read_events` reads it.
     interval : Steps between two records; the last step is one, events are noted at every step.
     progress : Called with 1 after each step.
 
     Raises
     ------
-    ValueError : an argument is out of its range.
+    ValueError : an argument is out of its range; velocities to keep where there are none.
     """
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
 
     _check_atoms(atoms)
     _check_positive(timestep=timestep)
-    _require(steps >= 0, f"a number of steps of at least 0, got {steps}")
+    _check_steps(steps)
     _require(0 <= temperature_K < np.inf, f"temperature_K of at least 0, got {temperature_K}")
     _require(interval >= 1, f"an interval of at least 1 step, got {interval}")
     _require(ensemble in ("langevin", "nve"), f"ensemble 'langevin' or 'nve', got {ensemble!r}")
     _require(
         velocities in ("maxwell", "keep"), f"velocities 'maxwell' or 'keep', got {velocities!r}"
     )
+    _require(
+        velocities == "maxwell" or atoms.has("momenta"),
+        "atoms with momenta, to keep their velocities, got none (at rest they are zero)",
+    )
     atoms.get_forces()  # of what the model does not know, before any file is touched
-    rng = np.random.default_rng(seed)
+    rng = _random_numbers(seed, atoms, velocities)
     if velocities == "maxwell":
         draw_velocities(atoms, temperature_K, rng, conserved=ensemble == "nve")
-    freedom = degrees_of_freedom(atoms) if ensemble == "nve" else 3 * len(atoms)
+    freedom = degrees_of_freedom(atoms, conserved=ensemble == "nve")
     dynamics: Any
     if ensemble == "nve":
         dynamics = VelocityVerlet(atoms, timestep * units.fs)
@@ -253,30 +195,29 @@ def md(
             fixcm=False,
             rng=rng,
         )
-    rows: list[tuple[float, ...]] = []
-    observer = EventObserver(dynamics, atoms, events)
-    interrupted = False
+    rows = array("d")  # a long run has many
+    noted, interrupted = -1, False
     with _frame_writer(trajectory) as write:
+        observer = EventObserver(dynamics, atoms, events)
+        done = _LastStep(atoms, rng)
+
+        def note(step: int) -> None:
+            nonlocal noted
+            noted = step
+            potential = float(atoms.get_potential_energy())
+            kinetic = float(atoms.get_kinetic_energy())
+            hyperedges = getattr(getattr(atoms.calc, "hypergraph", None), "n_hyperedges", np.nan)
+            temperature = 2.0 * kinetic / (freedom * units.kB)
+            time = step * timestep / 1000.0
+            rows.extend((time, temperature, potential, kinetic, potential + kinetic, hyperedges))
+            write(atoms)
 
         def record() -> None:
-            step = dynamics.nsteps
+            done.keep(dynamics.nsteps)
             observer()
-            if step % interval == 0 or step == steps:
-                potential = float(atoms.get_potential_energy())
-                kinetic = float(atoms.get_kinetic_energy())
-                hyperedges = getattr(getattr(atoms.calc, "hypergraph", None), "n_hyperedges", None)
-                rows.append(
-                    (
-                        step * timestep / 1000.0,
-                        2.0 * kinetic / (freedom * units.kB),
-                        potential,
-                        kinetic,
-                        potential + kinetic,
-                        float("nan") if hyperedges is None else float(hyperedges),
-                    )
-                )
-                write(atoms)
-            if progress is not None and step:
+            if done.n_steps % interval == 0 or done.n_steps == steps:
+                note(done.n_steps)
+            if progress is not None and done.n_steps:
                 progress(1)
 
         dynamics.attach(record)
@@ -284,8 +225,10 @@ def md(
             dynamics.run(steps)
         except KeyboardInterrupt:
             interrupted = True
-    table = np.array(rows).reshape(-1, 6).T
-    time, temperature, potential, kinetic, total, hyperedges = table
+            done.go_back()
+            if noted != done.n_steps:
+                note(done.n_steps)
+    time, temperature, potential, kinetic, total, hyperedges = np.array(rows).reshape(-1, 6).T
     return DynamicsResult(
         ensemble=ensemble,
         time=time,
@@ -295,11 +238,43 @@ def md(
         total=total,
         n_hyperedges=hyperedges,
         n_atoms=len(atoms),
-        n_steps=int(dynamics.nsteps),
+        n_steps=done.n_steps,
         interrupted=interrupted,
         events=tuple(observer.events),
         event_times=tuple(event.step * timestep / 1000.0 for event in observer.events),
+        n_events=observer.n_events,
     )
+
+
+def _random_numbers(
+    seed: int | np.random.Generator, atoms: Atoms, velocities: str
+) -> np.random.Generator:
+    if velocities == "maxwell" or isinstance(seed, np.random.Generator):
+        return np.random.default_rng(seed)
+    # Parts of a run that had all the same noise would become copies of one another.
+    state = hashlib.sha256(atoms.get_momenta().tobytes()).digest()
+    return np.random.default_rng([seed, *state])
+
+
+class _LastStep:
+    """The last step that was done: a run that is stopped in the middle of the next ends there."""
+
+    def __init__(self, atoms: Atoms, rng: np.random.Generator | None = None):
+        self._atoms, self._rng = atoms, rng
+        self.keep(0)
+
+    def keep(self, n_steps: int) -> None:
+        self.n_steps = int(n_steps)
+        self._positions = self._atoms.get_positions()
+        self._momenta = self._atoms.get_momenta() if self._atoms.has("momenta") else None
+        self._state = None if self._rng is None else self._rng.bit_generator.state
+
+    def go_back(self) -> None:
+        self._atoms.set_positions(self._positions, apply_constraint=False)
+        if self._momenta is not None:
+            self._atoms.set_momenta(self._momenta, apply_constraint=False)
+        if self._rng is not None and self._state is not None:
+            self._rng.bit_generator.state = self._state
 
 
 @contextlib.contextmanager
@@ -321,6 +296,11 @@ def _frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Ato
 def _check_atoms(atoms: Atoms) -> None:
     _require(atoms.calc is not None, "atoms with a calculator, got none: set atoms.calc first")
     _require(len(atoms) > 0, "at least one atom, got an empty Atoms object")
+
+
+def _check_steps(steps: int) -> None:
+    whole = isinstance(steps, int | np.integer) and steps >= 0
+    _require(whole, f"a whole number of steps of at least 0, got {steps!r}")
 
 
 def _check_positive(**values: float) -> None:

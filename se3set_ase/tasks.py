@@ -47,6 +47,9 @@ class Work(Protocol):
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
         """What shows that an earlier result is not of this molecule by this work; else empty."""
 
+    def finished(self, result: Atoms) -> bool:
+        """Whether more of the same work would leave such a result as it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -67,6 +70,7 @@ def work_on(
     *,
     executor: Executor,
     per_task: int = 1,
+    overwrite: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Done:
     """Do the work and write the results as extended XYZ.
@@ -81,20 +85,21 @@ def work_on(
     output : ``.xyz`` or ``.extxyz``.
     executor : runs the tasks: of processes, of a dask cluster, of MPI...
     per_task : molecules that go to a process at once.
+    overwrite : begin anew, whatever is in the output.
     progress : called with the number of molecules done.
 
     Raises
     ------
-    ValueError : a periodic frame; an output that is of other molecules or of other work.
+    ValueError : an output that is of other molecules or of other work.
     FileExistsError : a file that is no output of an earlier run. FileNotFoundError : no folder.
     Exception : whatever the executor raises once it has lost its processes; what was done by then
         is in the output.
     """
-    for index, atoms in enumerate(molecules):
-        if atoms.pbc.any():
-            raise ValueError(f"expected molecules, got a periodic cell in frame {index}")
     record = output.with_name(output.name + ".json")
-    _check_place(output, record)
+    _check_place(output, record, overwrite)
+    if overwrite:
+        output.unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
     failures = _earlier_failures(record, molecules, work)
     kept = _earlier_results(output, molecules, work)
     _write_record(record, molecules, work, failures)
@@ -166,13 +171,13 @@ def _as_text(frames: Sequence[Atoms]) -> str:
     return text.getvalue()
 
 
-def _check_place(output: Path, record: Path) -> None:
+def _check_place(output: Path, record: Path, overwrite: bool) -> None:
     """Nobody's other file is touched, and what is written can be read again."""
     if output.suffix not in SUFFIXES:
         raise ValueError(f"expected an output named {' or '.join(SUFFIXES)}, got {output}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"no folder {output.parent} to write {output.name} into")
-    if output.exists() and output.stat().st_size and not record.exists():
+    if output.exists() and output.stat().st_size and not record.exists() and not overwrite:
         raise FileExistsError(
             f"expected {output} to be of an earlier run, got it without {record.name}; "
             "give another name"
@@ -194,7 +199,8 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
                 f"expected {output} to be of an earlier run for the same molecules, got frame "
                 f"{index} {misfit}; give another name"
             )
-        earlier[index] = atoms
+        if work.finished(atoms):
+            earlier[index] = atoms
     if whole < len(text):
         write_atomically(output, text[:whole].encode())
     return earlier
@@ -225,16 +231,28 @@ def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> d
             f"expected {record} to be of an earlier run, got {type(error).__name__}: {error}; "
             "give another name"
         ) from error
-    if earlier != _as_json(work.record()):
+    if other := _differences(_as_json(work.record()), earlier):
         raise ValueError(
-            f"expected {record} to be of a run with the settings {work.record()}, got "
-            f"{earlier}; give another name"
+            f"expected {record} to be of a run with the same settings, got {', '.join(other)}; "
+            "give another name"
         )
     return {
         int(index): failure["reason"]
         for index, failure in failures.items()
         if int(index) < len(molecules) and fingerprint(molecules[int(index)]) == failure["molecule"]
     }
+
+
+def _differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
+    """What another run has, and this one."""
+    told = []
+    for key in sorted({*wanted, *got}):
+        ours, theirs = wanted.get(key), got.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            told += _differences(ours, theirs)
+        elif ours != theirs:
+            told.append(f"{key} {theirs!r} instead of {ours!r}")
+    return told
 
 
 def _write_record(

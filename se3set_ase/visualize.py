@@ -58,14 +58,16 @@ def draw(
 
     Parameters
     ----------
-    atoms : as for :func:`show`.
+    atoms : one molecule; with a calculator as for :func:`show`.
     path : ``.png``, ``.svg`` or ``.pdf``; none is written by default.
     labels : number the atoms.
 
     Raises
     ------
-    ValueError : no atoms, or another ending of the file.
+    ValueError : no atoms, or another ending of the file. TypeError : something else than atoms.
     """
+    if not isinstance(atoms, Atoms):
+        raise TypeError(f"expected Atoms to draw, got {atoms!r}; show() takes frames and files")
     figure = Picture(_seen(atoms), labels=labels)
     if path is not None:
         figure.savefig(path, dpi=200)
@@ -75,9 +77,7 @@ def draw(
 def _seen(atoms: Atoms) -> WeightedHypergraph:
     if not isinstance(atoms.calc, SE3SetCalculator):
         return weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
-    atoms.get_potential_energy()
-    assert atoms.calc.hypergraph is not None
-    return atoms.calc.hypergraph
+    return atoms.calc.seen_at(atoms)
 
 
 def _captions(frames: Sequence[WeightedHypergraph]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,8 @@ def test_the_same_elsewhere_is_not_asked_again(
 
 
 def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every geometry is far from the one before: twice as long between looks, up to a limit."""
+    """It turns and turns, a third of an Angstrom each step: twice as long between looks, up to a
+    limit; and a geometry that no step leads to is looked at."""
     monkeypatch.setattr(committee, "SELDOM", 16)
     asked = []
     told = Committee.uncertainty
@@ -209,11 +211,38 @@ def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.Monk
     atoms.calc = SE3SetCalculator(make(tmp_path))
     looks = []
     for step in range(1, 101):
-        atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+        atoms.rotate_dihedral(0, 1, 2, 3, 120 if step == 99 else 23, mask=[0, 0, 0, 1, *[0] * 5])
         before = len(asked)
         atoms.get_forces()
         looks += [step] * (len(asked) - before)
-    assert looks == [1, 2, 4, 8, 16, 32, 48, 64, 80, 96]
+    assert looks[0] == 1
+    assert looks[-1] == 99
+    gaps = [(a, b - a) for a, b in pairwise(looks[:-1])]
+    assert len(gaps) > 4
+    assert all(min(a, 16) <= gap <= min(a, 16) + 4 for a, gap in gaps), looks
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
+def test_a_climb_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is higher by 0.1 eV for each atom than at any look before."""
+    asked = []
+    told = Committee.uncertainty
+    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    looks, heights = [], []
+    for step in range(40):
+        before = len(asked)
+        heights.append(atoms.get_potential_energy() / 9)
+        looks += [step] * (len(asked) - before)
+        atoms.positions *= 0.99
+    highest, expected = -np.inf, []
+    for step, height in enumerate(heights):
+        if height > highest + 0.1 or step == 0:
+            expected.append(step)
+            highest = height
+    assert looks == expected
+    assert len(looks) > 3
 
 
 def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:

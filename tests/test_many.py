@@ -150,7 +150,9 @@ def test_bad_molecules_are_refused_by_number(potential: Potential) -> None:
         relax_many([molecule("H2O"), molecule("SiH4")], potential)
     with pytest.raises(UnsupportedSystem, match="charge"):
         relax_many([molecule("H2O")], potential, charge=1)
-    for wrong in ({"fmax": 0.0}, {"steps": -1}, {"optimizer": "Newton"}):
+    with pytest.raises(TypeError, match="expected a list of Atoms, got 'CCO' at 0"):
+        relax_many(["CCO"], potential)
+    for wrong in ({"fmax": 0.0}, {"steps": -1}, {"steps": 2.5}, {"optimizer": "Newton"}):
         with pytest.raises(ValueError, match="expected"):
             relax_many([molecule("H2O")], potential, **wrong)
 

@@ -17,7 +17,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE, LBFGS
 from untrained import METADATA, tiny_model
 
-from se3set_ase import SE3SetCalculator
+from se3set_ase import SE3SetCalculator, observe
 from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.observe import EventObserver
 from se3set_ase.records import read_events
@@ -120,6 +120,19 @@ def test_observer_never_changes_the_run() -> None:
         dynamics.run(40)
         runs.append(atoms.positions)
     assert np.array_equal(*runs)
+
+
+def test_a_long_log_is_kept_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "KEPT", 3)
+    atoms = hot_acetylacetone()
+    dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
+    observer = EventObserver(dynamics, atoms, tmp_path / "events.jsonl")
+    dynamics.attach(observer)
+    dynamics.run(200)
+    every = read_events(tmp_path / "events.jsonl").events
+    assert len(every) == observer.n_events > 7
+    assert 3 <= len(observer.events) == len(observer.times) <= 6
+    assert every[-len(observer.events) :] == tuple(observer.events)
 
 
 def test_a_calculator_without_a_hypergraph_has_no_events() -> None:

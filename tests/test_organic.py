@@ -141,6 +141,28 @@ def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
     assert quarters[-1].mean() > SORTED * quarters[0].mean()
 
 
+def test_warns_along_a_scan_and_of_each_molecule_of_a_screening() -> None:
+    calc = SE3SetCalculator(device="cpu")
+    ethanol, ether = molecule("CH3CH2OH"), molecule("CH3OCH3")
+    warned = []
+    for atoms, scale in [(ethanol, 1.0), (ether, 0.8)] * 3:
+        other = atoms[np.argsort(atoms.numbers)]
+        other.positions *= scale
+        other.calc = calc
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            other.get_forces()
+        warned.append(len(told) > 0)
+    assert warned == [False, True] * 3
+    ethanol.calc = calc
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(22):
+            ethanol.get_forces()
+            ethanol.positions *= 0.99
+    assert any("may be wrong by" in str(warning.message) for warning in told)
+
+
 @pytest.mark.filterwarnings("ignore:model 'organic' may be wrong by .* at H0")
 def test_warns_of_torn_bonds_and_not_of_what_it_knows() -> None:
     ethanol = molecule("CH3CH2OH")

@@ -222,6 +222,8 @@ def declared(**changes: Any) -> dict[str, int]:
         ({"magmoms": [-1.0, 0.0]}, {"spin_multiplicity": 2}),
         ({"magmoms": [1.0, -1.0]}, {}),
         ({"other": 5}, {}),
+        ({"total_charge": 1, "charge": 1}, {"charge": 1}),
+        ({"spin": 0, "mult": 3}, {"spin_multiplicity": 3}),
     ],
 )
 def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, int]) -> None:
@@ -240,6 +242,11 @@ def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, i
             {"spin_multiplicity": 1.5},
             r"expected a whole number as atoms\.info\['spin_multiplicity'",
         ),
+        (
+            {"charge": 0, "total_charge": 1},
+            r"expected one charge .* {'charge': 0, 'total_charge': 1}",
+        ),
+        ({"mult": 3, "spin": 1}, r"expected one spin_multiplicity in atoms.info, got {'mult': 3, "),
         ({"charges": [np.nan, 0.0]}, r"expected a number as the sum of the initial charges, got"),
         ({"magmoms": [np.inf, 0.0]}, r"expected a number as the sum of the initial magnetic"),
     ],

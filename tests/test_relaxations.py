@@ -63,7 +63,7 @@ def relax(*arguments: object) -> Result:
 def test_minima_are_those_of_ase(here: Path) -> None:
     result = relax()
     assert result.exit_code == 0, result.output
-    assert "6 of 6 molecules have been relaxed by gfn2; 0 were before" in result.stdout
+    assert "6 of 6 molecules are done by gfn2; 0 were before" in result.stdout
     for start, relaxed in zip(read("many.xyz", ":"), read("many-relaxed.xyz", ":"), strict=True):
         assert relaxed.info["converged"]
         assert relaxed.info["model"] == "gfn2"
@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on(here: Path) -> None:
     third = 2 + 9 + 2 + 10 + 5
     output.write_text("".join(lines[:third]))
     result = relax()
-    assert "6 of 6 molecules have been relaxed by gfn2; 2 were before" in result.stdout
+    assert "6 of 6 molecules are done by gfn2; 2 were before" in result.stdout
     again = read(output, ":")
     assert [a.info["relax_index"] for a in again] == list(range(6))
     first = read(StringIO(whole), ":", format="extxyz")
@@ -99,13 +99,28 @@ def test_other_settings_do_not_mix(here: Path) -> None:
     assert relax("--steps", 2).exit_code == UNFINISHED
     assert not read("many-relaxed.xyz", "0").info["converged"]
     before = Path("many-relaxed.xyz").read_text()
-    refused = relax("--steps", 3)
+    refused = relax("--steps", 2, "--optimizer", "BFGS")
     assert refused.exit_code == BAD_INPUT
-    assert "give another name" in refused.output
+    assert "optimizer 'LBFGS' instead of 'BFGS'; give another name" in refused.output
     assert Path("many-relaxed.xyz").read_text() == before
     write("many.xyz", molecules()[::-1])
     assert "that began elsewhere; give another name" in relax("--steps", 2).output
     assert relax("--steps", 2, "--overwrite").exit_code == UNFINISHED
+
+
+def test_more_steps_go_on_with_what_did_not_converge(here: Path) -> None:
+    few, many = 14, 200
+    relax("--steps", few)
+    first = read("many-relaxed.xyz", ":")
+    n_converged = sum(bool(a.info["converged"]) for a in first)
+    assert 0 < n_converged < 6
+    result = relax("--steps", many)
+    assert result.exit_code == 0, result.output
+    assert f"6 of 6 molecules are done by gfn2; {n_converged} were before" in result.stdout
+    second = read("many-relaxed.xyz", ":")
+    for one, other in zip(first, second, strict=True):
+        assert (one.info["n_steps"] == other.info["n_steps"]) == one.info["converged"]
+    assert "6 were before" in relax("--steps", few).stdout
 
 
 def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
@@ -113,17 +128,20 @@ def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
     made[1] = molecule("SO2")
     made[3].info["charge"] = 1
     made[4].positions[1] = made[4].positions[0]
+    made[5].set_cell(np.eye(3) * 9)
+    made[5].pbc = True
     write("many.xyz", made)
     result = relax()
     assert result.exit_code == UNFINISHED, result.output
-    assert "3 of 6 molecules have been relaxed" in result.stdout
+    assert "2 of 6 molecules are done" in result.stdout
     assert (
         "molecule 1 has not: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
     )
     assert "molecule 3 has not: UnsupportedSystem: expected charge 0" in result.stdout
     assert "molecule 4 has not: ValueError: expected atoms apart" in result.stdout
+    assert "molecule 5 has not: UnsupportedSystem: expected an isolated molecule" in result.stdout
     failures = json.loads(Path("many-relaxed.xyz.json").read_text())["failures"]
-    assert list(failures) == ["1", "3", "4"]
+    assert list(failures) == ["1", "3", "4", "5"]
 
 
 def test_constraints_hold(here: Path) -> None:
@@ -152,6 +170,9 @@ def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
     assert run("relax", "many.xyz", "-m", "nonsense", "--overwrite").exit_code == BAD_INPUT
     assert relax("--optimizer", "Newton", "--overwrite").exit_code == BAD_INPUT
     assert Path("many-relaxed.xyz").read_text() == before
+    Path("old.traj").write_text("precious")
+    assert relax("--output", "old.traj", "--overwrite").exit_code == BAD_INPUT
+    assert Path("old.traj").read_text() == "precious"
     refused = relax("--output", "many.xyz", "--overwrite")
     assert refused.exit_code == BAD_INPUT
     assert "another name for the output than that of the input" in refused.output
@@ -190,7 +211,7 @@ def test_ctrl_c_keeps_what_was_reached(here: Path, monkeypatch: pytest.MonkeyPat
     assert "goes on with the others" in result.output
     assert calls == [3, 3, 3]
     assert len(read("many-relaxed.xyz", ":")) == 6
-    assert "9 of 9 molecules have been relaxed by gfn2; 6 were before" in relax("--steps", 1).stdout
+    assert "9 of 9 molecules are done by gfn2; 6 were before" in relax("--steps", 1).stdout
 
 
 def test_what_takes_a_batch_down_takes_one_molecule(
@@ -206,7 +227,7 @@ def test_what_takes_a_batch_down_takes_one_molecule(
 
     monkeypatch.setattr(Relaxation, "_relaxed", short)
     result = relax("--steps", 1)
-    assert "4 of 6 molecules have been relaxed" in result.stdout
+    assert "4 of 6 molecules are done" in result.stdout
     assert "molecule 1 has not: MemoryError: no more" in result.stdout
 
 
@@ -214,7 +235,7 @@ def test_a_model_may_move(here: Path) -> None:
     assert relax("--steps", 1).exit_code == UNFINISHED
     shutil.copytree(resolve_model("gfn2"), "elsewhere")
     again = run("relax", "many.xyz", "-m", "elsewhere", "--fmax", FMAX, "--steps", 1)
-    assert "6 of 6 molecules have been relaxed by elsewhere; 6 were before" in again.stdout
+    assert "6 of 6 molecules are done by elsewhere; 6 were before" in again.stdout
 
 
 def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:

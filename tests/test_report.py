@@ -56,6 +56,7 @@ def run(n: int = 101, **changes: object) -> DynamicsResult:
         "interrupted": False,
         "events": (Event(1, "bond broken"), Event(2, "reach gained"), Event(3, "bond formed")),
         "event_times": (0.1, 0.2, 0.3),
+        "n_events": 3,
     }
     return DynamicsResult(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -115,6 +116,9 @@ def test_relaxation(converged: bool, interrupted: bool, text: str) -> None:
     assert told.startswith(f"{text} 12 steps")
     assert "-1.000000 -> -1.250000 eV (-250.00 meV)" in told
     assert "step 4" in describe_events(result)
+    assert describe_events(run()) + "\nthese are the last 3 of 9" == describe_events(
+        run(n_events=9)
+    )
     empty = dataclasses.replace(result, energy=np.array([]))
     assert describe_relaxation(empty) == "interrupted before the first step"
 
@@ -135,7 +139,7 @@ def test_events() -> None:
     text = describe_events(run())
     assert text.splitlines()[0] == ("refragmentation: 1 bond broken, 1 bond formed, 1 reach gained")
     assert "100.0 fs  bond broken   O3-H11" in text
-    assert describe_events(run(events=(), event_times=())) == "refragmentation: none"
+    assert describe_events(run(events=(), event_times=(), n_events=0)) == "refragmentation: none"
 
 
 def test_of_many_events_bonds_are_told_first() -> None:

@@ -12,6 +12,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.io import read, ulm
 from ase.optimize import BFGS
 
@@ -183,7 +184,9 @@ def test_md_with_a_seed_repeats_itself(ensemble: str) -> None:
 def test_nve_conserves_energy_and_drift_shows_where_it_does_not() -> None:
     good = md(ethane(), steps=400, ensemble="nve")
     assert abs(good.drift()) < DRIFT_TOLERANCE
-    coupled = md(ethane(), steps=400, ensemble="langevin", temperature_K=900, velocities="keep")
+    cold = ethane()
+    cold.set_momenta(np.zeros((8, 3)))
+    coupled = md(cold, steps=400, ensemble="langevin", temperature_K=900, velocities="keep")
     assert abs(coupled.drift()) > DRIFT_OF_THERMOSTAT
 
 
@@ -197,6 +200,7 @@ def test_drift_is_the_slope_in_mev_per_atom_and_ps() -> None:
 
 def test_langevin_reaches_its_temperature() -> None:
     atoms = ethane()
+    atoms.set_momenta(np.zeros((8, 3)))
     result = md(atoms, steps=1500, temperature_K=500, friction=0.05, velocities="keep", seed=2)
     assert result.temperature[0] == 0.0
     assert result.temperature[500:].mean() == pytest.approx(500.0, rel=0.25)
@@ -258,6 +262,60 @@ def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
     assert len(result.time) == len(read(tmp_path / "md.traj", ":")) == 7
 
 
+def test_an_interrupted_step_is_undone(tmp_path: Path) -> None:
+    """What is left is the last whole step, and going on from it is the run without the stop."""
+    rng = np.random.default_rng(3)
+    options = {"temperature_K": 600.0, "interval": 7, "friction": 0.02}
+    atoms = ethane(LoggingEMT(stop_at=21))
+    result = md(atoms, steps=30, seed=rng, trajectory=tmp_path / "md.traj", **options)
+    assert (result.interrupted, result.n_steps) == (True, 19)
+    assert result.time == pytest.approx(0.0005 * np.array([0, 7, 14, 19]))
+    last = read(tmp_path / "md.traj")
+    assert last.positions == pytest.approx(atoms.positions, abs=0.0)
+    assert last.get_potential_energy() == result.potential[-1]
+    md(atoms, steps=11, seed=rng, velocities="keep", **options)
+    whole = ethane()
+    md(whole, steps=30, seed=np.random.default_rng(3), **options)
+    assert atoms.positions == pytest.approx(whole.positions, abs=1e-12)
+
+    atoms = ethane(LoggingEMT(stop_at=5))
+    result = relax(atoms, fmax=1e-6, trajectory=tmp_path / "relax.traj")
+    assert result.interrupted
+    last = read(tmp_path / "relax.traj")
+    assert last.positions == pytest.approx(atoms.positions, abs=0.0)
+    assert atoms.get_potential_energy() == result.energy[-1] == last.get_potential_energy()
+
+
+def test_parts_of_a_run_have_noise_of_their_own() -> None:
+    """Of a free atom p' = c p + noise: with the same noise all changes of p would be parallel."""
+
+    def momenta() -> list[np.ndarray]:
+        atoms = Atoms("Cu", calculator=EMT(), momenta=[[1.0, 2.0, 3.0]])
+        found = [atoms.get_momenta()[0]]
+        for _ in range(3):
+            md(atoms, steps=1, velocities="keep", seed=5)
+            found.append(atoms.get_momenta()[0])
+        return found
+
+    one, two = np.diff(momenta(), axis=0)[1:]
+    assert np.linalg.norm(np.cross(one, two)) > 0.1 * np.linalg.norm(one) * np.linalg.norm(two)
+    assert np.array_equal(momenta(), momenta())
+    with pytest.raises(ValueError, match="expected atoms with momenta, to keep their velocities"):
+        md(ethane(), steps=1, velocities="keep")
+
+
+@pytest.mark.parametrize("ensemble", ["langevin", "nve"])
+def test_temperatures_are_of_what_constraints_leave_free(ensemble: Any) -> None:
+    atoms = ethane()
+    atoms.set_constraint(FixAtoms([0, 1, 2, 3, 4]))
+    result = md(atoms, steps=3, ensemble=ensemble, temperature_K=300.0)
+    assert result.temperature[0] == pytest.approx(300.0)
+    assert result.temperature[-1] == pytest.approx(atoms.get_temperature())
+    assert result.kinetic[0] == pytest.approx(0.5 * 9 * units.kB * 300.0)
+    atoms.set_constraint(FixAtoms(range(8)))
+    assert md(atoms, steps=1, ensemble=ensemble).temperature == pytest.approx([0.0, 0.0])
+
+
 def test_md_interrupted_while_it_writes_leaves_whole_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +342,7 @@ def test_md_interrupted_while_it_writes_leaves_whole_frames(
     [
         ({"timestep": 0.0}, r"expected a positive timestep, got 0\.0"),
         ({"timestep": float("nan")}, r"expected a positive timestep, got nan"),
-        ({"steps": -1}, r"expected a number of steps of at least 0, got -1"),
+        ({"steps": -1}, r"expected a whole number of steps of at least 0, got -1"),
         ({"interval": 0}, r"expected an interval of at least 1 step, got 0"),
         ({"temperature_K": -5.0}, r"expected temperature_K of at least 0, got -5\.0"),
         ({"friction": -0.1}, r"expected a positive friction, got -0\.1"),
@@ -331,5 +389,5 @@ def result_of(*, time: np.ndarray, total: np.ndarray, n_atoms: int) -> DynamicsR
     return DynamicsResult(
         ensemble="nve", time=time, temperature=zeros, potential=total, kinetic=zeros, total=total,
         n_hyperedges=zeros, n_atoms=n_atoms, n_steps=len(time), interrupted=False,
-        events=(), event_times=(),
+        events=(), event_times=(), n_events=0,
     )  # fmt: skip

@@ -110,7 +110,7 @@ def test_page_has_what_the_network_saw(make: Make) -> None:
     atoms = acetylacetone(0.5)
     atoms.calc = make()
     view = show(atoms)
-    hypergraph = atoms.calc.hypergraph
+    hypergraph = atoms.calc.seen_at(atoms)
     (frame,) = data_of(view)["frames"]
     partial = [weight for _, weight in hypergraph.fragments if 0.02 < weight < 0.98]
     assert len(partial) >= 2  # the control: weights are not all one
@@ -182,6 +182,23 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
         show(Atoms())
     with pytest.raises(FileNotFoundError):
         show(tmp_path / "nothing.xyz")
+
+
+def test_looking_leaves_no_trace(make: Make) -> None:
+    calc = make()
+    frames = [acetylacetone(0.0), acetylacetone(0.5), acetylacetone(1.0)]
+    for atoms in frames:
+        atoms.calc = calc
+    energy, events = frames[0].get_potential_energy(), len(calc.events)
+    show(frames)
+    draw(frames[2])
+    assert len(calc.events) == events
+    assert not calc.calculation_required(frames[0], ["energy"])
+    assert calc.results["energy"] == energy
+    frames[1].get_potential_energy()
+    assert len(calc.events) > events  # the control
+    with pytest.raises(TypeError, match=r"expected Atoms to draw, got 'a\.xyz'"):
+        draw("a.xyz")
 
 
 # --- Still pictures ----------------------------------------------------------------------------

@@ -75,7 +75,8 @@ def relax(
     """Relax a molecule, or each of many.
 
     Ctrl-C keeps what was reached. Many are relaxed in batches; the same command goes on with those
-    that an earlier run did not come to. The exit code is 1 where a molecule did not converge.
+    that an earlier run did not come to, and with more --steps begins those anew that did not
+    converge. The exit code is 1 where a molecule did not.
     """
     check_readable(file)
     frames = list(read_frames(file))
@@ -162,9 +163,6 @@ def _relax_each(
     # Here once, before any process has to: whatever is wrong with the model is told, not recorded
     # for each molecule, and what has to be compiled is.
     Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
-    if overwrite:
-        output.unlink(missing_ok=True)
-        output.with_name(output.name + ".json").unlink(missing_ok=True)
     alone = processes == 1 and scheduler is None
     # Several for each process, that none waits for another, and little is lost by Ctrl-C.
     per_task = min(TOGETHER, math.ceil(len(frames) / (4 * processes)))
@@ -174,13 +172,19 @@ def _relax_each(
             progress_bar("relax", len(frames), "molecule") as progress,
         ):
             done = work_on(
-                frames, work, output, executor=executor, per_task=per_task, progress=progress
+                frames,
+                work,
+                output,
+                executor=executor,
+                per_task=per_task,
+                overwrite=overwrite,
+                progress=progress,
             )
     except KeyboardInterrupt:
         typer.echo("the same command goes on with the others", err=True)
         raise
     typer.echo(
-        f"{done.n_done} of {len(frames)} molecules have been relaxed by {work.model}; "
+        f"{done.n_done} of {len(frames)} molecules are done by {work.model}; "
         f"{done.n_kept} were before"
     )
     converged = 0
@@ -253,8 +257,6 @@ def md(
             interval=interval,
             progress=progress,
         )
-    if len(result.time) == 0:
-        raise KeyboardInterrupt
     records.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
     plots.plot_dynamics(result, plot, title=title)

@@ -42,7 +42,14 @@ def label(
     executor : runs the tasks: of processes, of a dask cluster, of MPI...
     frames_per_task : more than one where a label takes milliseconds.
     progress : called with the number of frames done.
+
+    Raises
+    ------
+    ValueError : a periodic frame, besides.
     """
+    for index, atoms in enumerate(frames):
+        if atoms.pbc.any():
+            raise ValueError(f"expected molecules, got a periodic cell in frame {index}")
     return work_on(
         frames,
         _Labelling(labeller),
@@ -88,6 +95,9 @@ class _Labelling:
         if same and level == self.labeller.level_of_theory:
             return ""
         return f"by {level}{'' if same else ', another geometry'}"
+
+    def finished(self, result: Atoms) -> bool:
+        return True
 
 
 def _checked(label: Label, n_atoms: int) -> Label:
