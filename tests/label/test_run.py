@@ -179,7 +179,7 @@ def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
     before = output.read_text()
     with pytest.raises(ValueError, match="another geometry; give another name"):
         run(made[::-1], output, Springs())
-    with pytest.raises(ValueError, match="constant 1.0 instead of 2.0"):
+    with pytest.raises(ValueError, match=r"constant 1\.0 instead of 2\.0"):
         run(made, output, Springs(constant=2.0))
     (tmp_path / "out.xyz.json").unlink()
     with pytest.raises(FileExistsError, match=r"without out.xyz.json; give another name"):

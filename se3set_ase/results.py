@@ -1,0 +1,83 @@
+"""What relaxations and runs of molecular dynamics have to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["DynamicsResult", "RelaxResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaxResult:
+    """What a relaxation did; the relaxed positions are in the atoms that were given.
+
+    Attributes
+    ----------
+    converged : Every force is shorter than ``fmax``.
+    interrupted : Ended by Ctrl-C.
+    n_steps : Steps of the optimiser.
+    energy : Potential energy of each recorded step, eV, shape (S,).
+    fmax : Longest force of each recorded step, eV/Angstrom, shape (S,).
+    events : Refragmentation on the way, as the calculator logged it.
+    event_steps : Optimiser step of each event.
+    """
+
+    converged: bool
+    interrupted: bool
+    n_steps: int
+    energy: np.ndarray
+    fmax: np.ndarray
+    events: tuple[Any, ...]
+    event_steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsResult:
+    """A recorded run of molecular dynamics; the last state is in the atoms that were given.
+
+    Arrays are of shape (S,), one entry per recorded step, starting with step 0.
+
+    Attributes
+    ----------
+    ensemble : ``"langevin"`` or ``"nve"``.
+    time : ps.
+    temperature : K, from the kinetic energy and the 3 N degrees of freedom less those that
+        constraints hold; without a thermostat less those, too, that conserved momenta keep at rest
+        (which ASE's ``get_temperature`` does not).
+    potential, kinetic, total : Energies, eV.
+    n_hyperedges : Hyperedges that the network saw; NaN where the calculator has none.
+    n_atoms : Number of atoms.
+    n_steps : Steps done.
+    interrupted : Ended by Ctrl-C.
+    events : Refragmentation on the way, as the calculator logged it: the last 100,000 at least (a
+        file of events has all). event_times : Time of each of them, ps.
+    n_events : How many there were in all.
+    """
+
+    ensemble: Literal["langevin", "nve"]
+    time: np.ndarray
+    temperature: np.ndarray
+    potential: np.ndarray
+    kinetic: np.ndarray
+    total: np.ndarray
+    n_hyperedges: np.ndarray
+    n_atoms: int
+    n_steps: int
+    interrupted: bool
+    events: tuple[Any, ...]
+    event_times: tuple[float, ...]
+    n_events: int
+
+    def drift(self) -> float:
+        """Slope of a straight line through the total energy, meV / atom / ps.
+
+        NaN for fewer than two records.  It measures energy conservation for ``"nve"`` only.
+        """
+        if len(self.time) < 2:
+            return float("nan")
+        centred = self.time - self.time.mean()
+        slope = float(centred @ (self.total - self.total.mean()) / (centred @ centred))
+        return 1000.0 * slope / self.n_atoms
