@@ -164,7 +164,7 @@ def md(
     from ase.md.verlet import VelocityVerlet
 
     _check_atoms(atoms)
-    _check_positive(timestep=timestep)
+    _check_positive(timestep=timestep, **({"friction": friction} if ensemble != "nve" else {}))
     _check_steps(steps)
     _require(0 <= temperature_K < np.inf, f"temperature_K of at least 0, got {temperature_K}")
     _require(interval >= 1, f"an interval of at least 1 step, got {interval}")
@@ -185,7 +185,6 @@ def md(
     if ensemble == "nve":
         dynamics = VelocityVerlet(atoms, timestep * units.fs)
     else:
-        _check_positive(friction=friction)
         dynamics = Langevin(
             atoms,
             timestep * units.fs,
