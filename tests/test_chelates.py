@@ -52,7 +52,9 @@ def test_what_is_chosen_is_new_and_to_be_trained_on(form: str) -> None:
 
 def test_its_geometries_are_closed_open_and_on_the_way() -> None:
     frames = chelates.geometries(ENOL)
-    molecule = Chem.AddHs(Chem.MolFromSmiles(ENOL))
+    molecule = Chem.AddHs(Chem.MolFromSmiles(frames[0].info["smiles"]))
+    assert "\\" not in frames[0].info["smiles"]
+    assert [a.GetAtomicNum() for a in molecule.GetAtoms()] == frames[0].numbers.tolist()
     donor, *_, acceptor = molecule.GetSubstructMatch(chelates.BRIDGE)
     (proton,) = (
         a.GetIdx() for a in molecule.GetAtomWithIdx(donor).GetNeighbors() if a.GetAtomicNum() == 1

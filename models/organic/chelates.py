@@ -63,7 +63,7 @@ def main() -> None:
     for name, frames in zip(names, found, strict=True):
         if frames:
             columns = {"kind": "chelate", "part": "train", "round": ROUND}
-            rows.append({"smiles": name, "atoms": len(frames[0]), **columns})
+            rows.append({"smiles": flat(name), "atoms": len(frames[0]), **columns})
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -107,13 +107,20 @@ def moved(molecule: Chem.Mol) -> Chem.Mol:
     return new.GetMol()
 
 
+def flat(smiles: str) -> str:
+    """Without stereochemistry, whose backslashes extended XYZ would lose."""
+    return Chem.MolToSmiles(Chem.MolFromSmiles(smiles), isomericSmiles=False)
+
+
 def geometries(smiles: str) -> list[Atoms]:
-    """Of one molecule; none where it cannot be made."""
+    """Of one molecule, atoms as in its flat SMILES; none where it cannot be made."""
     RDLogger.DisableLog("rdApp.*")
     rng = generator(f"{smiles} chelate")
     molecule = embedded(smiles, rng, EMBEDDINGS)
     if molecule is None:
         return []
+    order = molecule.GetSubstructMatch(Chem.AddHs(Chem.MolFromSmiles(flat(smiles))))
+    molecule = Chem.RenumberAtoms(molecule, [int(i) for i in order])
     donor, _, _, _, acceptor = (int(i) for i in molecule.GetSubstructMatch(BRIDGE))
     atoms_around = molecule.GetAtomWithIdx(donor).GetNeighbors()
     hydrogens = [a.GetIdx() for a in atoms_around if a.GetAtomicNum() == 1]
@@ -131,7 +138,7 @@ def geometries(smiles: str) -> list[Atoms]:
     if len(rings) == 2:
         frames += [frame for frame in on_its_way(*rings, rng) if apart(frame)]
     for frame in frames:
-        frame.info["smiles"] = smiles
+        frame.info["smiles"] = flat(smiles)
     return frames
 
 
