@@ -1,18 +1,20 @@
 """How the error of `organic` falls with the number of labels by density functional theory.
 
     pip install '.[label,train]'
-    python benchmarks/learning_curve.py                    # an hour on one core
+    python models/organic/atoms.py                         # isolated atoms
+    python benchmarks/learning_curve.py                    # two hours on one core
     python benchmarks/learning_curve.py --labels 500 1500
 
 Each point is models/organic/train.yaml on so many of its labels, at random, with as many steps,
 measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
 `organic-gfn2` itself, that at all of them `organic`. Writes learning_curve.csv and .png; a run that
-was stopped goes on, unless the labels have changed since.
+was stopped goes on, unless the labels or the training have changed since.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from machine import about, read_rows, weights_of, write_rows
@@ -44,15 +46,18 @@ def main() -> None:
     path = arguments.output / "learning_curve.csv"
     rows: dict[int, dict[str, object]] = {int(r["labels"]): dict(r) for r in read_rows(path)}
     data = {file: sha256_of(DATA / f"{file}.xyz.gz")[:12] for file in FILES}
-    if any(row[file] != data[file] for row in rows.values() for file in FILES):
-        parser.error(f"{path} is of other labels; move it away")
+    own = load_config(CONFIG).training.model_dump_json().encode()
+    data["training"] = hashlib.sha256(own).hexdigest()[:12]
+    if any(row[name] != data[name] for row in rows.values() for name in data):
+        parser.error(f"{path} is of other labels or another training; move it away")
     every = len(frames_of(DATA, "train"))
     if too_many := [labels for labels in arguments.labels if labels > every]:
         parser.error(f"expected at most {every} labels, got {too_many}")
     for labels in (*arguments.labels, every):
-        if labels in rows:
-            continue
         bundled = {0: "organic-gfn2", every: "organic"}
+        old = rows.get(labels)
+        if old and (labels not in bundled or old["weights"] == weights_of(bundled[labels])):
+            continue
         model = bundled[labels] if labels in bundled else trained_on(labels, every)
         found = column(SE3SetCalculator(str(model), device="cpu"), DATA)
         told = {**data, "weights": weights_of(str(model)), **about()}

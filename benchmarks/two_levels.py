@@ -7,7 +7,8 @@ Many geometries have labels by GFN2-xTB, few by wB97X/6-31G(d). ``one after the 
 the many, then all weights on the few, as `organic` is. ``both at once``: one network that takes a
 level's elements as kinds of their own (embeddings, weights of products and shifts for each level,
 all else shared), and sees both in the same proportion. ``alone``: the few, from random weights.
-All see as many geometries, and are measured as benchmarks/organic.py does. After arXiv:2506.14963,
+All see as many geometries, the second part of the first way in smaller steps and batches, as
+`organic` does, and are measured as benchmarks/organic.py does. After arXiv:2506.14963,
 which has more.
 Writes two_levels.csv; a run that was stopped goes on.
 """
@@ -67,14 +68,15 @@ def run(base: Path, name: str, seen: int, frames: int, **changes: Any) -> RunCon
     training |= {"epoch_frames": frames}
     training |= changes.pop("training", {})
     values = {**config.model_dump(), "name": f"two-levels-{name}", "training": training, **changes}
-    values["data"] = {**values["data"], "tests": {}, **changes.get("data", {})}
+    values["data"] = {**values["data"], **changes.get("data", {}), "tests": {}}
     return RunConfig(**values)
 
 
 def one_after_the_other() -> Path:
     """Pre-training, then fine-tuning."""
     data = {**load_config(GFN2).data.model_dump(), "n_train": MANY}
-    first = train(run(GFN2, "first", SEEN - SEEN_DEAR, MANY, data=data, network=NETWORK))
+    changes = {"data": data, "network": NETWORK, "initial": None}
+    first = train(run(GFN2, "first", SEEN - SEEN_DEAR, MANY, **changes))
     # As gently as `organic` was: more forgets what was learnt before.
     own = load_config(ORGANIC).training.model_dump(include={"learning_rate", "batch_size"})
     return train(run(ORGANIC, "then", SEEN_DEAR, few(), initial=first, network={}, training=own))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,16 @@ from se3set_ase.weighted import WeightedHypergraph
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Angstrom: where an atom has come as far from the others, this is another geometry; within one
-#: step, another molecule.
-FAR = 0.5
+#: Angstrom: where an atom has come as far from the others within a step, this is another molecule;
+#: where none has, since the last look, there is nothing to look at.
+FAR, NEAR = 0.5, 0.05
 #: eV for each atom: what is higher by so much than all that was looked at is looked at.
 HIGHER = 0.1
-#: Steps of a long run from one look at its geometry to the next, that these cost little of it.
-SELDOM = 1000
+#: Steps of a run from one look at its geometry to the next: so many times those before, in the end
+#: so many, that these cost little of it.
+TIMES, SELDOM = 3, 1000
+#: Bonds of an atom that has as many as it can.
+FULL = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
 
 
 class NoCommittee(PropertyNotImplementedError, AttributeError):
@@ -63,6 +66,8 @@ class Calibration(pydantic.BaseModel):
     members: tuple[Member, ...] = pydantic.Field(min_length=1)
     energy_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
     """What the spread of the energies is multiplied by, to be the error that is expected."""
+    energy_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
+    """eV: expected, too, where all members agree, of molecules of several atoms."""
     forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
     familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
     """eV/Angstrom: an uncertainty of forces beyond this is of no geometry like those it saw."""
@@ -130,7 +135,8 @@ class Committee:
         Returns
         -------
         Of the energy (eV); of the force on each atom (N,), length of the error (eV/Angstrom). Both
-        are standard deviations among the members times the factor of the calibration.
+        are standard deviations among the members times the factor of the calibration; of the
+        energy, with its floor (root of the sum of squares).
         """
         if self._answer is not None and self._answer[0] is prediction:
             return self._answer[1]
@@ -138,10 +144,9 @@ class Committee:
         for other in self.others:
             found += other.evaluate([seen.structure], [seen.positions])
         energy, forces = disagreement(found)
-        answer = (
-            self.calibration.energy_factor * energy,
-            self.calibration.forces_factor * forces,
-        )
+        told = self.calibration
+        floor = told.energy_floor if len(seen.numbers) > 1 else 0.0
+        answer = float(np.hypot(told.energy_factor * energy, floor)), told.forces_factor * forces
         self._answer = prediction, answer
         return answer
 
@@ -149,9 +154,9 @@ class Committee:
         """Why the first member's prediction is a guess; of a molecule each reason once.
 
         The uncertainty is looked at where a molecule is new (of other atoms, or somewhere else than
-        a step would have brought it), higher in energy than before, or has come some way since the
-        last look (after its 1st, 2nd, 4th, ... geometry, then every thousandth); the bonds whenever
-        they change.
+        a step would have brought it), higher in energy than before, or has moved since the last
+        look (its 1st, 4th, 16th, ... geometry, then every thousandth); the bonds whenever they
+        change.
         """
         hypergraph, last = prediction.hypergraph, self._last
         name, told = self.first.metadata.name, []
@@ -165,8 +170,9 @@ class Committee:
             unseen = [] if lone else sorted(environments(hypergraph) - self._known)
             self._known.update(unseen)
             if unseen:
+                lacking = " (* lacks a bond)" if any(u.endswith("*") for u in unseen) else ""
                 told.append(
-                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}: "
+                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}{lacking}: "
                     "energies and forces there are a guess"
                 )
         self._seen += 1
@@ -174,10 +180,10 @@ class Committee:
         if (
             self._asked is None
             or height > self._highest + HIGHER
-            or (self._seen >= self._look_at and moved(self._asked, hypergraph) > FAR)
+            or (self._seen >= self._look_at and moved(self._asked, hypergraph) > NEAR)
         ):
             self._highest = height if self._asked is None else max(height, self._highest)
-            self._asked, self._look_at = hypergraph, self._seen + min(self._seen, SELDOM)
+            self._asked, self._look_at = hypergraph, self._seen + min(TIMES * self._seen, SELDOM)
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
             if forces[worst] > limit:
@@ -268,11 +274,22 @@ def environments(hypergraph: WeightedHypergraph) -> set[str]:
     A bond counts where its weight is above 1/2.
     """
     symbols = [chemical_symbols[z] for z in hypergraph.structure.numbers]
-    neighbours: list[list[str]] = [[] for _ in symbols]
-    for i, j in hypergraph.decided_bonds:
-        neighbours[i].append(symbols[j])
-        neighbours[j].append(symbols[i])
+    return environments_of(symbols, hypergraph.decided_bonds)
+
+
+def environments_of(symbols: Sequence[str], bonds: Iterable[tuple[int, int]]) -> set[str]:
+    """Of atoms and the pairs of them that are bonded.
+
+    An atom is marked, as ``C(C,H,H)*``, that could have another bond, but no neighbour that could:
+    that of a carbene or a radical, with the neighbours that an atom of an alkene has.
+    """
+    around: list[list[int]] = [[] for _ in symbols]
+    for i, j in bonds:
+        around[i].append(j)
+        around[j].append(i)
+    open_ = [len(a) < FULL.get(s, 0) for s, a in zip(symbols, around, strict=True)]
     return {
-        f"{symbol}({','.join(sorted(around))})"
-        for symbol, around in zip(symbols, neighbours, strict=True)
+        f"{symbols[i]}({','.join(sorted(symbols[j] for j in others))})"
+        + "*" * (open_[i] and not any(open_[j] for j in others))
+        for i, others in enumerate(around)
     }

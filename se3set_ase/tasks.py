@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from ase import Atoms
 from ase.io import read, write
+from filelock import FileLock, Timeout
 
 from se3set_ase.declared import NAMES
 from se3set_ase.files import write_atomically
@@ -91,35 +93,52 @@ def work_on(
     Raises
     ------
     ValueError : an output that is of other molecules or of other work.
-    FileExistsError : a file that is no output of an earlier run. FileNotFoundError : no folder.
+    FileExistsError : a file that is no output of an earlier run, or one that is at work on it.
+    FileNotFoundError : no folder.
     Exception : whatever the executor raises once it has lost its processes; what was done by then
         is in the output.
     """
     record = output.with_name(output.name + ".json")
     _check_place(output, record, overwrite)
-    if overwrite:
-        output.unlink(missing_ok=True)
-        record.unlink(missing_ok=True)
-    failures = _earlier_failures(record, molecules, work)
-    kept = _earlier_results(output, molecules, work)
-    _write_record(record, molecules, work, failures)
-    todo = [i for i in range(len(molecules)) if i not in kept and i not in failures]
-    _tell(progress, len(molecules) - len(todo))
-    try:
-        with output.open("a", encoding="utf-8") as file:
-            for index, answer in _answers(molecules, todo, work, executor, per_task):
-                if isinstance(answer, str):
-                    failures[index] = answer
-                else:
-                    answer.info = {**molecules[index].info, **answer.info, work.index_key: index}
-                    file.write(_as_text([answer]))
-                    file.flush()
-                _tell(progress, 1)
-    finally:
+    with _alone(output):
+        if overwrite:
+            output.unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
+        failures = _earlier_failures(record, molecules, work)
+        kept = _earlier_results(output, molecules, work)
         _write_record(record, molecules, work, failures)
-    done = sorted(_earlier_results(output, molecules, work).items())
-    write_atomically(output, _as_text([atoms for _, atoms in done]).encode())
-    return Done(n_done=len(done), n_kept=len(kept), failures=failures)
+        todo = [i for i in range(len(molecules)) if i not in kept and i not in failures]
+        _tell(progress, len(molecules) - len(todo))
+        try:
+            with output.open("a", encoding="utf-8") as file:
+                for index, answer in _answers(molecules, todo, work, executor, per_task):
+                    if isinstance(answer, str):
+                        failures[index] = answer
+                    else:
+                        answer.info = molecules[index].info | answer.info | {work.index_key: index}
+                        file.write(_as_text([answer]))
+                        file.flush()
+                    _tell(progress, 1)
+        finally:
+            _write_record(record, molecules, work, failures)
+        done = sorted(_earlier_results(output, molecules, work).items())
+        write_atomically(output, _as_text([atoms for _, atoms in done]).encode())
+        return Done(n_done=len(done), n_kept=len(kept), failures=failures)
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Two runs that write into one file would lose what they found."""
+    path = output.with_name(f".{output.name}.lock")
+    try:
+        lock = FileLock(path).acquire(timeout=0)
+    except Timeout as error:
+        raise FileExistsError(
+            f"expected {output} for one run, got another at work on it"
+        ) from error
+    with lock:
+        yield
+        path.unlink(missing_ok=True)
 
 
 def _answers(

@@ -407,6 +407,13 @@ def test_label_then_evaluate(model: Path, here: Path) -> None:
     assert run("evaluate", model, "ethanol-labelled.xyz").exit_code == 0
     again = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
     assert "1 had one" in again.output
+    bad = read("ethanol.xyz")
+    bad.positions[1] = bad.positions[0]
+    write("two.xyz", [read("ethanol.xyz"), bad])
+    result = run("label", "two.xyz", "-m", "GFN2-xTB")
+    assert result.exit_code == UNFINISHED, result.output
+    assert "1 of 2 geometries have a label" in result.output
+    assert "frame 1 has none: " in result.output
 
 
 def test_label_bad_input(here: Path) -> None:

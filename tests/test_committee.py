@@ -22,8 +22,10 @@ from untrained import METADATA, tiny_model
 from se3set_ase import SE3SetCalculator, committee, registry
 from se3set_ase.checkpoint import CheckpointError, save_checkpoint
 from se3set_ase.committee import Committee, environments, write_calibration
+from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.potential import Potential
 from se3set_ase.registry import COMMITTEE_FILE, resolve_model, write_registry
+from se3set_ase.weighted import weighted_hypergraph
 
 ROUNDING = 1e-12
 ENERGY_FACTOR, FORCES_FACTOR = 3.0, 0.5
@@ -165,6 +167,42 @@ def test_environments() -> None:
     assert all("N" not in e for e in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("CH3", {"C(H,H,H)*"}),
+        ("CH2_s1A1d", {"C(H,H)*"}),
+        ("OH", {"O(H)*"}),
+        ("C2H4", set()),
+        ("HCN", set()),
+        ("CO", set()),
+        ("CH3CHO", set()),
+        ("SO2", {"O(S)*"}),  # of sulfur one cannot tell
+    ],
+)
+def test_atoms_that_lack_a_bond_are_marked(name: str, marked: set[str]) -> None:
+    atoms = molecule(name)
+    seen = weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
+    assert {found for found in environments(seen) if found.endswith("*")} == marked
+
+
+def test_energies_have_a_floor(tmp_path: Path) -> None:
+    """Root of the sum of squares; the energy of a lone atom is exact."""
+    folder, floor = make(tmp_path / "model"), 0.7
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(folder)
+    atoms.get_potential_energy()
+    spread = atoms.calc.energy_uncertainty
+    content = json.loads((folder / COMMITTEE_FILE).read_text())
+    (folder / COMMITTEE_FILE).write_text(json.dumps({**content, "energy_floor": floor}))
+    atoms.calc = SE3SetCalculator(folder)
+    atoms.get_potential_energy()
+    assert atoms.calc.energy_uncertainty == pytest.approx((spread**2 + floor**2) ** 0.5)
+    alone = Atoms("H", calculator=SE3SetCalculator(folder, spin_multiplicity=2))
+    alone.get_potential_energy()
+    assert alone.calc.energy_uncertainty == 0.0
+
+
 def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
     calc = SE3SetCalculator(make(tmp_path))
     with warnings.catch_warnings():
@@ -201,8 +239,8 @@ def test_the_same_elsewhere_is_not_asked_again(
 
 
 def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It turns and turns, a third of an Angstrom each step: twice as long between looks, up to a
-    limit; and a geometry that no step leads to is looked at."""
+    """Three times as long between looks as until then, up to a limit; and a geometry that no step
+    leads to is looked at."""
     monkeypatch.setattr(committee, "SELDOM", 16)
     asked = []
     told = Committee.uncertainty
@@ -219,7 +257,7 @@ def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.Monk
     assert looks[-1] == 99
     gaps = [(a, b - a) for a, b in pairwise(looks[:-1])]
     assert len(gaps) > 4
-    assert all(min(a, 16) <= gap <= min(a, 16) + 4 for a, gap in gaps), looks
+    assert all(gap == min(3 * a, 16) for a, gap in gaps), looks
 
 
 @pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
@@ -261,7 +299,7 @@ def test_a_bond_that_forms_can_be_news(tmp_path: Path) -> None:
     atoms.calc = SE3SetCalculator(make(tmp_path))
     atoms.get_forces()
     atoms.set_distance(2, 3, 3.5, fix=0)
-    with pytest.warns(UserWarning, match=r"H\(\), O\(C\)"):
+    with pytest.warns(UserWarning, match=r"H\(\)\*, O\(C\)\* \(\* lacks a bond\)"):
         atoms.get_forces()
 
 

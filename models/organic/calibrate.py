@@ -5,11 +5,12 @@
         --saw models/organic/data/train.xyz.gz
 
 The members lie in the folder of the model. On labelled geometries of molecules that were neither
-trained on nor are tests, each factor makes the root mean square of what the committee says that of
-the errors. Familiar is an uncertainty that 99 % of these geometries, hot and torn ones among them,
-stay below; seen are the bonded neighbourhoods in the SMILES of the training geometries, not what is
-left of torn ones: a lone atom is nothing that the model knows well. The plot is of the tests, which
-decided nothing. Writes committee.json and calibration.png into the folder.
+trained on nor are tests, the factor of forces makes the root mean square of what the committee says
+that of the errors; that of energies, and a floor, are the likeliest. Familiar is an uncertainty
+that 99 % of these geometries, hot and torn ones among them, stay below; seen are the bonded
+neighbourhoods in the SMILES of the training geometries, not what is left of torn ones: a lone atom
+is nothing that the model knows well. The plot, and what is told, are of the tests, which decided
+nothing. Writes committee.json and calibration.png into the folder.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import numpy as np
 from ase.io import iread, read
 from matplotlib.figure import Figure
 from rdkit import Chem
+from scipy.optimize import minimize
 from tqdm import tqdm
 
-from se3set_ase.committee import disagreement, write_calibration
+from se3set_ase.committee import disagreement, environments_of, write_calibration
 from se3set_ase.files import unpacked
 from se3set_ase.potential import Potential
 
@@ -47,7 +49,9 @@ def main() -> None:
     folder, members = arguments.model, arguments.members
     models = [Potential(folder), *(Potential(folder / member) for member in members)]
     said, errors = doubts(models, arguments.labels)
-    energy_factor = rms([e for e, _ in errors]) / rms([e for e, _ in said])
+    energy_factor, energy_floor = energy_calibration(
+        np.array([e for e, _ in said]), np.array([e for e, _ in errors])
+    )
     forces_factor = rms(joined(errors)) / rms(joined(said))
     smiles = {
         atoms.info["smiles"]
@@ -59,19 +63,37 @@ def main() -> None:
         folder,
         members,
         energy_factor=energy_factor,
+        energy_floor=energy_floor,
         forces_factor=forces_factor,
         familiar_forces=forces_factor * float(np.quantile([f.max() for _, f in said], FAMILIAR)),
         environments=tuple(sorted(seen)),
     )
     said, errors = doubts(models, arguments.tests)
     draw(forces_factor * joined(said), joined(errors), folder / "calibration.png")
+    expected = np.hypot(energy_factor * np.array([e for e, _ in said]), energy_floor)
+    beyond = np.abs([e for e, _ in errors]) / expected
+    shares = ", ".join(f"{100 * np.mean(beyond > n):.0f} % beyond {n} times" for n in (1, 2, 3))
+    print(f"errors of energies of tests against what is said of them: {shares}")
 
 
 def neighbourhoods(smiles: str) -> set[str]:
     """What :func:`se3set_ase.committee.environments` calls those of a whole molecule."""
-    atoms = Chem.AddHs(Chem.MolFromSmiles(smiles)).GetAtoms()
-    around = ((atom, sorted(a.GetSymbol() for a in atom.GetNeighbors())) for atom in atoms)
-    return {f"{atom.GetSymbol()}({','.join(symbols)})" for atom, symbols in around}
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    bonds = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds())
+    return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
+
+
+def energy_calibration(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Factor and floor (eV) with which Gaussians of the root of both squares are likeliest."""
+
+    def unlikelihood(logs: np.ndarray) -> float:
+        factor, floor = np.exp(logs)
+        variance = (factor * spread) ** 2 + floor**2
+        return float(np.sum(np.log(variance) + error**2 / variance))
+
+    start = np.log([rms(error) / rms(spread), rms(error)])
+    factor, floor = np.exp(minimize(unlikelihood, start, method="Nelder-Mead").x)
+    return float(factor), float(floor)
 
 
 def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:

@@ -35,6 +35,8 @@ DATA = HERE / "data"
 LEVEL = "wB97X/6-31G(d)"
 PARTS = ("train", "validation", "test")
 REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
+#: Of molecules of the test part.
+OF_TESTS = ("conformers", "torsions")
 #: What a frame tells of itself.
 KEPT = ("smiles", "kind", "angle", "shift")
 #: Decimals of Angstrom, of eV/Angstrom and of eV.
@@ -65,6 +67,7 @@ def main() -> None:
     bpa = [kept(a, smiles=BPA, kind="3bpa") for a in labelled(arguments.bpa)]
     sets["train"] += bpa[:: max(1, len(bpa) // BPA_FRAMES)][:BPA_FRAMES]
     parts = {name: sets[name] for name in PARTS}
+    tests = {smiles for smiles, part in part_of.items() if part == "test"}
     elements = {part: {z for a in found for z in a.numbers} for part, found in parts.items()}
     if elements["train"] != elements["validation"] or elements["train"] != elements["test"]:
         raise ValueError(f"expected the same elements everywhere, got {elements}")
@@ -72,6 +75,9 @@ def main() -> None:
         elsewhere = {a.info["smiles"] for a in found if part_of.get(a.info["smiles"]) != part}
         if elsewhere - {BPA}:
             raise ValueError(f"expected molecules of {part}, got {sorted(elsewhere)[:3]}")
+    for name in OF_TESTS:
+        if elsewhere := {a.info["smiles"] for a in sets[name]} - tests:
+            raise ValueError(f"{name}: expected molecules of test, got {sorted(elsewhere)[:3]}")
     for name, found in sets.items():
         if found:
             save(
@@ -94,7 +100,8 @@ def labelled(path: Path | None) -> Iterator[Atoms]:
 def frames(path: Path) -> Iterator[Atoms]:
     """Of ``se3set-ase label``; ValueError for another level or other settings."""
     settings = json.loads(Path(f"{path}.json").read_text())["settings"]
-    settings.pop("unrestricted", None)  # as those of torn bonds are
+    if path.stem.startswith("wb97x-torn") or not settings.get("unrestricted"):
+        settings.pop("unrestricted", None)  # as those of torn bonds are
     if settings != (expected := json.loads((DATA / "labels.json").read_text())):
         raise ValueError(f"{path}: expected labels by {expected}, got {settings}")
     for atoms in labelled(path):

@@ -40,7 +40,8 @@ def main() -> None:
     RDLogger.DisableLog("rdApp.*")
     path = HERE / "molecules.csv"
     with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if int(row["round"]) < ROUND]
+        every = list(csv.DictReader(file))
+    rows = [row for row in every if int(row["round"]) < ROUND]
     known = {key(Chem.MolFromSmiles(row["smiles"])) for row in rows}
     molecules = [Chem.MolFromSmiles(row["smiles"]) for row in rows if row["part"] == "train"]
     there = {m: names_in(m) for m in tqdm(molecules, "surroundings", disable=None)}
@@ -60,6 +61,7 @@ def main() -> None:
     for piece in chosen:
         columns = {"kind": "piece", "part": "train", "atoms": n_atoms(piece), "round": ROUND}
         rows.append({"smiles": Chem.MolToSmiles(piece), **columns})
+    rows += [row for row in every if int(row["round"]) > ROUND]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

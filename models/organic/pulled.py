@@ -21,7 +21,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.io import write
 from ase.optimize import BFGS
 from rdkit import Chem, RDLogger
-from structures import DIMERS, apart, as_atoms, embedded, generator, pair
+from structures import apart, as_atoms, embedded, generator, kept_apart, pair
 from tblite.ase import TBLite
 from tqdm import tqdm
 from turning import options, to_train_on
@@ -54,8 +54,8 @@ def chosen_pairs(smiles: list[str]) -> list[str]:
         while len(pairs) < wanted:
             one, other = sorted(str(s) for s in rng.choice(names, 2))
             name = f"{one}.{other}"
-            kept_apart = {name, f"{other}.{one}"} & {*DIMERS, *pairs}
-            if sizes[one] + sizes[other] <= ATOMS and not kept_apart:
+            new = name not in pairs and not kept_apart(one, other)
+            if sizes[one] + sizes[other] <= ATOMS and new:
                 pairs.append(name)
     return pairs
 

@@ -75,6 +75,8 @@ DIMERS = (
     "c1ccccc1.C",
     "CF.CCl",
 )
+#: Of each, its halves as RDKit writes them, in order.
+KEPT_APART = {tuple(sorted(map(Chem.CanonSmiles, name.split(".")))) for name in DIMERS}
 #: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
 SOFTEST = 0.02
 #: Nearer than this, in sums of covalent radii, nothing is kept.
@@ -183,8 +185,7 @@ def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
     found = []
     for name in rng.choice(partners, PATH_PARTNERS if paths else PARTNERS):
         other = embedded(str(name), rng, 1)
-        kept_apart = {f"{smiles}.{name}", f"{name}.{smiles}"} & set(DIMERS)
-        if one is None or other is None or kept_apart:
+        if one is None or other is None or kept_apart(smiles, str(name)):
             continue
         atoms = pair(as_atoms(one, 0), as_atoms(other, 0), rng)
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
@@ -223,7 +224,9 @@ def structures(
     for number, names in ((PAIRS, partners), (SMALL_PAIRS, small)):
         for name in rng.choice(names, number):
             other = embedded(str(name), rng, 1)
-            if other is not None and other.GetNumAtoms() + molecule.GetNumAtoms() <= 50:
+            if other is None or kept_apart(smiles, str(name)):
+                continue
+            if other.GetNumAtoms() + molecule.GetNumAtoms() <= 50:
                 found.append(("pair", pair(as_atoms(molecule, 0), as_atoms(other, 0), rng)))
     frames = []
     for kind, atoms in found:
@@ -393,6 +396,11 @@ def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
     return Atoms(
         [*one.numbers, *other.numbers], [*one.positions, *(other.positions + distance * direction)]
     )
+
+
+def kept_apart(one: str, other: str) -> bool:
+    """Whether the two are a pair that is kept for the tests."""
+    return tuple(sorted(map(Chem.CanonSmiles, (one, other)))) in KEPT_APART
 
 
 def apart(atoms: Atoms) -> bool:

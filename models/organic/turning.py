@@ -31,6 +31,8 @@ from structures import HERE, apart, as_atoms, embedded, generator
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+#: Of molecules.csv: what came later has geometries of its own.
+ROUNDS = 4
 #: Of each molecule: embeddings, conformers of them, and angles.
 EMBEDDINGS, CONFORMERS, ANGLES = 6, 3, 3
 #: Of a relaxation from MMFF94's minimum: near one of GFN2-xTB, where forces are not yet zero.
@@ -59,10 +61,11 @@ def options(doc: str) -> argparse.Namespace:
 
 
 def to_train_on(largest: int) -> list[str]:
-    """SMILES of the molecules of at most so many atoms."""
+    """SMILES of the molecules of at most so many atoms, of the first rounds."""
     with (HERE / "molecules.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
-    return [row["smiles"] for row in rows if int(row["atoms"]) <= largest]
+    old = [row for row in rows if int(row["round"]) <= ROUNDS]
+    return [row["smiles"] for row in old if int(row["atoms"]) <= largest]
 
 
 def turning(smiles: str) -> list[Atoms]:

@@ -12,6 +12,8 @@ INTERRUPTED = 130
 """Exit code, 128 + SIGINT, as shells have it."""
 UNFINISHED = 1
 """Exit code where files were written, but not all of what was asked for was reached."""
+TOLD = 10
+"""Failures of many that are told; files have all."""
 
 
 class Precision(str, enum.Enum):

@@ -19,6 +19,7 @@ from se3set_ase.cli.console import (
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
+    TOLD,
     UNFINISHED,
     Charge,
     Compile,
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["md", "relax"]
 
-#: Of many molecules, at most so many are relaxed in one batch; failures that are told.
-TOGETHER, TOLD = 64, 10
+#: Of many molecules, at most so many are relaxed in one batch.
+TOGETHER = 64
 
 
 def relax(
@@ -193,6 +194,8 @@ def _relax_each(
         typer.echo(f"converged: {converged} of {done.n_done}")
     for index, why in list(done.failures.items())[:TOLD]:
         typer.echo(f"molecule {index} has not: {why}")
+    if len(done.failures) > TOLD:
+        typer.echo(f"... and {len(done.failures) - TOLD} more")
     typer.echo(f"written: {output}, {output}.json")
     if converged < len(frames):
         raise typer.Exit(UNFINISHED)

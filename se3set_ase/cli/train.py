@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.cli.options import Charge, SpinMultiplicity
+from se3set_ase.cli.options import TOLD, UNFINISHED, Charge, SpinMultiplicity
 
 __all__ = ["label", "train"]
 
@@ -38,7 +38,10 @@ def label(
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
 ) -> None:
-    """Label geometries by quantum chemistry; goes on where an earlier run was stopped."""
+    """Label geometries by quantum chemistry; goes on where an earlier run was stopped.
+
+    The exit code is 1 where one has no label.
+    """
     from se3set_ase.label.labellers import make_labeller
     from se3set_ase.label.run import label as run_labelling
 
@@ -68,9 +71,13 @@ def label(
         typer.echo("the same command goes on from the last frame", err=True)
         raise
     typer.echo(f"{done.n_done} of {len(frames)} geometries have a label; {done.n_kept} had one")
-    for index, why in list(done.failures.items())[:10]:
+    for index, why in list(done.failures.items())[:TOLD]:
         typer.echo(f"frame {index} has none: {why}")
+    if len(done.failures) > TOLD:
+        typer.echo(f"... and {len(done.failures) - TOLD} more")
     typer.echo(f"written: {output}, {output}.json")
+    if done.failures:
+        raise typer.Exit(UNFINISHED)
 
 
 def train(

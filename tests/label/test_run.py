@@ -30,7 +30,7 @@ from ase.io import read, write
 from se3set_ase.cli.console import workers
 from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
 from se3set_ase.label.run import label
-from se3set_ase.tasks import WAITING
+from se3set_ase.tasks import WAITING, Here
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
 #: Of files: eight decimals.
@@ -185,6 +185,24 @@ def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"without out.xyz.json; give another name"):
         run(made, output, Springs())
     assert output.read_text() == before
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    made, output = frames(), tmp_path / "out.xyz"
+    tried = []
+
+    class Meanwhile(Springs):
+        def __call__(self, atoms: Atoms) -> Label:
+            with pytest.raises(FileExistsError, match="got another at work on it"):
+                run(made, output, Springs())
+            tried.append(atoms)
+            return super().__call__(atoms)
+
+    with Here() as executor:
+        label(made, Meanwhile(), output, executor=executor)
+    assert len(tried) == len(made) == len(read(output, ":"))
+    assert {path.name for path in tmp_path.iterdir()} == {"out.xyz", "out.xyz.json"}
+    assert run(made, output, Springs()).n_kept == len(made)
 
 
 def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""What the disagreement of a committee is worth, models/organic/calibrate.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
+import calibrate
+
+#: Of factor and floor, from so many errors.
+FITTED, ERRORS = 0.1, 40_000
+
+
+def test_factor_and_floor_are_those_that_errors_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.lognormal(-3.0, 1.0, ERRORS)
+    for factor, floor in ((2.0, 0.05), (0.5, 0.2)):
+        error = rng.normal(scale=np.hypot(factor * spread, floor))
+        assert calibrate.energy_calibration(spread, error) == pytest.approx(
+            (factor, floor), rel=FITTED
+        )
+
+
+def test_neighbourhoods_of_a_molecule_are_those_of_its_geometry() -> None:
+    assert calibrate.neighbourhoods("C=CO") == {
+        "C(C,H,H)",
+        "C(C,H,O)",
+        "O(C,H)",
+        "H(C)",
+        "H(O)",
+    }
+    assert "C(C,C)*" in calibrate.neighbourhoods("C[C]C")
