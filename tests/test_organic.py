@@ -111,7 +111,7 @@ def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
     assert mean < of_other_mean / NEARER
 
 
-@pytest.mark.parametrize(("symbols", "depth"), [("H2", -2.4), ("F2", -2.1), ("CO", -4.2)])
+@pytest.mark.parametrize(("symbols", "depth"), [("H2", -3.0), ("F2", -2.3), ("CO", -4.65)])
 def test_torn_bonds_are_as_wrong_as_the_card_says(symbols: str, depth: float) -> None:
     """Below the atoms, where there should be nothing; another model needs another sentence."""
     potential = Potential("organic", device="cpu")
@@ -139,6 +139,20 @@ def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
     assert low < np.sqrt((error**2).mean() / (said**2).mean()) < high
     quarters = np.array_split(error[np.argsort(said)], 4)
     assert quarters[-1].mean() > SORTED * quarters[0].mean()
+
+
+def test_warns_of_what_lacks_a_bond() -> None:
+    """Dimethylcarbene, and propane less a hydrogen at each end: with even numbers of electrons."""
+    propane = molecule("C3H8")
+    (middle,) = (k for k in range(3) if (propane.get_distances(k, range(3)) < 1.6).sum() == 3)
+    carbene = propane.copy()
+    del carbene[[k for k in range(3, 11) if propane.get_distance(k, middle) < 1.2]]
+    ends = propane.copy()
+    del ends[[next(k for k in range(3, 11) if propane.get_distance(k, e) < 1.2) for e in (1, 2)]]
+    for atoms, told in ((carbene, r"C\(C,C\)\*"), (ends, r"C\(C,H,H\)\*")):
+        atoms.calc = SE3SetCalculator(device="cpu")
+        with pytest.warns(UserWarning, match=told):
+            atoms.get_forces()
 
 
 def test_warns_along_a_scan_and_of_each_molecule_of_a_screening() -> None:
