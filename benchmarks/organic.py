@@ -109,7 +109,8 @@ def main() -> None:
             draw(found, along, folder / pictures[kind])
     doubts = ""
     if (folder / "calibration.png").exists():
-        doubts = DOUBTS.format(beyond(SE3SetCalculator(arguments.model), arguments.data))
+        calc = SE3SetCalculator(arguments.model, device="cpu")
+        doubts = DOUBTS.format(beyond(calc, arguments.data))
     write_atomically(folder / "errors.md", page(rows, list(columns), pictures, doubts).encode())
 
 

@@ -137,8 +137,10 @@ def _alone(output: Path) -> Iterator[None]:
             f"expected {output} for one run, got another at work on it"
         ) from error
     with lock:
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _answers(

@@ -203,6 +203,9 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert len(tried) == len(made) == len(read(output, ":"))
     assert {path.name for path in tmp_path.iterdir()} == {"out.xyz", "out.xyz.json"}
     assert run(made, output, Springs()).n_kept == len(made)
+    with pytest.raises(ValueError, match="another geometry"):
+        run(made[::-1], output, Springs())
+    assert len(list(tmp_path.iterdir())) == 2  # nor does a run that failed leave anything
 
 
 def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
