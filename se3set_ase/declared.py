@@ -34,8 +34,10 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     declared: dict[str, int] = {}
     for ours, names in NAMES.items():
         said = {n: _whole(atoms.info[n], f"atoms.info[{n!r}]") for n in names if n in atoms.info}
-        if ours == "spin_multiplicity" and atoms.info.get("spin", 0) != 0:
+        if ours == "spin_multiplicity" and "spin" in atoms.info:
             said["spin"] = _whole(atoms.info["spin"], "atoms.info['spin']")
+            if said["spin"] == 0:  # unknown
+                del said["spin"]
         values = set(said.values())
         if len(values) > 1:
             raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {said}")

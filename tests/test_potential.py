@@ -224,6 +224,7 @@ def declared(**changes: Any) -> dict[str, int]:
         ({"other": 5}, {}),
         ({"total_charge": 1, "charge": 1}, {"charge": 1}),
         ({"spin": 0, "mult": 3}, {"spin_multiplicity": 3}),
+        ({"spin": "0"}, {}),
     ],
 )
 def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, int]) -> None:
@@ -237,6 +238,7 @@ def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, i
         ({"charge": "minus one"}, r"expected a number as atoms\.info\['charge'\], got 'minus one'"),
         ({"charge": None}, r"expected a number as atoms\.info\['charge'\], got None"),
         ({"charge": np.nan}, r"expected a number as atoms\.info\['charge'\], got nan"),
+        ({"spin": np.array([1, 2])}, r"expected a number as atoms\.info\['spin'\], got array"),
         ({"charge": [1, 2]}, r"expected a number as atoms\.info\['charge'\], got \[1, 2\]"),
         (
             {"spin_multiplicity": 1.5},
