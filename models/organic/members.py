@@ -7,8 +7,8 @@
     python -m se3set_ase.registry
 
 Models that saw the same labels in another order hardly disagree, and are wrong alike; each number
-draws another half. Those beside `organic` drew from the 2,954 labels that there were before chelates.py.
-Runs go to runs/organic-NUMBER, the models to member-NUMBER.
+draws another half. Those beside `organic` drew from the 2,954 labels of before chelates.py. Runs go
+to runs/organic-NUMBER, the models to member-NUMBER.
 """
 
 from __future__ import annotations
