@@ -27,6 +27,7 @@ from se3set_ase.metadata import DEFAULT_MODEL
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.refragment import Refragmenter
+from se3set_ase.text import warn_each_time
 from se3set_ase.weighted import WeightedHypergraph
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SE3SetCalculator(Calculator):
         self._info: Mapping[str, int] = {}
         super().__init__(
             model=os.fspath(model),
-            device=device,
+            device=str(device),
             dtype=dtype,
             charge=charge,
             spin_multiplicity=spin_multiplicity,
@@ -213,13 +214,13 @@ class SE3SetCalculator(Calculator):
         if departed != self._refragmenter.departed:
             self._warn_of_departure(atoms)
         (prediction,) = self.potential.evaluate([listed], [atoms.positions])
+        surprises = self._committee.surprises(prediction) if self._committee is not None else ()
         self._info = declared
         self._prediction = prediction
         self._log.observe(prediction.hypergraph, prediction.energy)
         self.results = prediction.results
-        if self._committee is not None:
-            for surprise in self._committee.surprises(prediction):
-                warnings.warn(surprise, UserWarning, stacklevel=2)
+        for surprise in surprises:
+            warn_each_time(surprise)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, by autograd: no displacements, no step to choose.
@@ -253,11 +254,9 @@ class SE3SetCalculator(Calculator):
             if bonds
         ]
         if told:
-            warnings.warn(
+            warn_each_time(
                 "refragment='frozen': the fragments are those of the first call, but since then "
-                + ", ".join(told),
-                UserWarning,
-                stacklevel=3,
+                + ", ".join(told)
             )
 
     def _check_molecule(self, atoms: Atoms) -> None:
@@ -282,6 +281,7 @@ class SE3SetCalculator(Calculator):
         """
         other = copy.copy(self)
         other._log, other._committee = EventLog(), None
+        other._refragmenter = copy.copy(self._refragmenter)  # it knows a first geometry
         other.get_potential_energy(atoms)
         assert other.hypergraph is not None
         return other.hypergraph

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,15 @@ from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import METADATA_FILE, load_metadata
 from se3set_ase.files import sha256_of, write_atomically
+from se3set_ase.lookout import Lookout
 from se3set_ase.metadata import CheckpointError, ModelMetadata
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.registry import COMMITTEE_FILE
+from se3set_ase.text import formula
 from se3set_ase.weighted import WeightedHypergraph
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Angstrom: where an atom has come as far from the others within a step, this is another molecule;
-#: where none has, since the last look, there is nothing to look at.
-FAR, NEAR = 0.5, 0.05
-#: eV for each atom: what is higher by so much than all that was looked at is looked at.
-HIGHER = 0.1
-#: Steps of a run from one look at its geometry to the next: so many times those before, in the end
-#: so many, that these cost little of it.
-TIMES, SELDOM = 3, 1000
 #: Bonds of an atom that has as many as it can.
 FULL = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
 
@@ -69,6 +62,8 @@ class Calibration(pydantic.BaseModel):
     energy_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
     """eV: expected, too, where all members agree, of molecules of several atoms."""
     forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    forces_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
+    """eV/Angstrom: likewise."""
     familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
     """eV/Angstrom: an uncertainty of forces beyond this is of no geometry like those it saw."""
     environments: tuple[str, ...] = ()
@@ -76,7 +71,7 @@ class Calibration(pydantic.BaseModel):
 
 
 class Committee:
-    """A model and others that were trained alike on the same data.
+    """A model and others of its kind, trained on parts of the same data.
 
     Parameters
     ----------
@@ -100,11 +95,9 @@ class Committee:
                     "Take the model again from where it came from."
                 )
             self._check_alike(load_metadata(file.parent), file)
-        self._known = set(self.calibration.environments)
-        self._last: WeightedHypergraph | None = None
-        self._asked: WeightedHypergraph | None = None
-        self._seen, self._look_at = 0, 0
-        self._highest = -np.inf
+        self.others = [self._load(member) for member in self.calibration.members]
+        self._known = frozenset(self.calibration.environments)
+        self._lookout = Lookout()
         self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
@@ -114,20 +107,16 @@ class Committee:
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
-    @cached_property
-    def others(self) -> list[Potential]:
-        """The further members, loaded when they are needed first."""
+    def _load(self, member: Member) -> Potential:
+        """At once: a calculator may be taken to where its folder is not."""
         model = self.first.model
         dtype: Any = str(model.dtype).removeprefix("torch.")
-        return [
-            Potential(
-                self.folder / member.folder,
-                device=model.device,
-                dtype=dtype,
-                refragment="hard" if model.hypergraph.hard else "smooth",
-            )
-            for member in self.calibration.members
-        ]
+        return Potential(
+            self.folder / member.folder,
+            device=model.device,
+            dtype=dtype,
+            refragment="hard" if model.hypergraph.hard else "smooth",
+        )
 
     def uncertainty(self, prediction: Prediction) -> tuple[float, np.ndarray]:
         """Errors to expect of a prediction of the first member.
@@ -135,8 +124,8 @@ class Committee:
         Returns
         -------
         Of the energy (eV); of the force on each atom (N,), length of the error (eV/Angstrom). Both
-        are standard deviations among the members times the factor of the calibration; of the
-        energy, with its floor (root of the sum of squares).
+        are standard deviations among the members times a factor, with a floor (root of the sum of
+        squares) where there are several atoms.
         """
         if self._answer is not None and self._answer[0] is prediction:
             return self._answer[1]
@@ -145,8 +134,11 @@ class Committee:
             found += other.evaluate([seen.structure], [seen.positions])
         energy, forces = disagreement(found)
         told = self.calibration
-        floor = told.energy_floor if len(seen.numbers) > 1 else 0.0
-        answer = float(np.hypot(told.energy_factor * energy, floor)), told.forces_factor * forces
+        several = len(seen.numbers) > 1  # a lone atom is exact
+        answer = (
+            float(np.hypot(told.energy_factor * energy, several * told.energy_floor)),
+            np.hypot(told.forces_factor * forces, several * told.forces_floor),
+        )
         self._answer = prediction, answer
         return answer
 
@@ -158,49 +150,29 @@ class Committee:
         look (its 1st, 4th, 16th, ... geometry, then every thousandth); the bonds whenever they
         change.
         """
-        hypergraph, last = prediction.hypergraph, self._last
-        name, told = self.first.metadata.name, []
-        self._last = hypergraph
-        if last is None or moved(last, hypergraph) > FAR:
-            self._known = set(self.calibration.environments)  # told of the molecule before
-            last = self._asked = None
-            self._seen, self._look_at = 0, 0
-        if last is None or last.decisions() != hypergraph.decisions():
+        hypergraph, told = prediction.hypergraph, []
+        what = f"model {self.first.metadata.name!r}", formula(hypergraph.numbers)
+        molecule = self._lookout.follow(hypergraph)
+        if molecule.has_other_bonds(hypergraph):
             lone = len(hypergraph.numbers) == 1  # whose energy is exact
-            unseen = [] if lone else sorted(environments(hypergraph) - self._known)
-            self._known.update(unseen)
-            if unseen:
+            found = set() if lone else environments(hypergraph) - self._known - molecule.told
+            molecule.told |= found
+            if unseen := sorted(found):
                 lacking = " (* lacks a bond)" if any(u.endswith("*") for u in unseen) else ""
                 told.append(
-                    f"model {name!r} never saw atoms bonded as {', '.join(unseen)}{lacking}: "
-                    "energies and forces there are a guess"
+                    f"{what[0]} never saw atoms bonded as {', '.join(unseen)}{lacking}: energies "
+                    f"and forces of this {what[1]} are a guess"
                 )
-        self._seen += 1
-        height = prediction.energy / len(hypergraph.numbers)
-        if (
-            self._asked is None
-            or height > self._highest + HIGHER
-            or (self._seen >= self._look_at and moved(self._asked, hypergraph) > NEAR)
-        ):
-            self._highest = height if self._asked is None else max(height, self._highest)
-            self._asked, self._look_at = hypergraph, self._seen + min(TIMES * self._seen, SELDOM)
+        if molecule.is_worth_a_look(hypergraph.positions, prediction.energy):
             _, forces = self.uncertainty(prediction)
             worst, limit = int(forces.argmax()), self.calibration.familiar_forces
             if forces[worst] > limit:
                 told.append(
-                    f"model {name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom at "
-                    f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry, "
-                    f"more than {limit:.1f} for anything like its training data"
+                    f"{what[0]} may be wrong by {forces[worst]:.1f} eV/Angstrom at "
+                    f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
+                    f"{what[1]}, more than {limit:.1f} for anything like its training data"
                 )
         return told
-
-
-def moved(one: WeightedHypergraph, other: WeightedHypergraph) -> float:
-    """How far the atom has come that came furthest from the others, Angstrom; inf: other atoms."""
-    if not np.array_equal(one.numbers, other.numbers):
-        return np.inf
-    away = other.positions - one.positions
-    return float(np.abs(away - away.mean(axis=0)).max())
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:

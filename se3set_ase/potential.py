@@ -61,12 +61,12 @@ class Prediction:
 
     @property
     def results(self) -> dict[str, Any]:
-        """By the names that ASE has for them."""
+        """By the names that ASE has for them; copies, to do with as one likes."""
         return {
             "energy": self.energy,
             "free_energy": self.energy,
-            "energies": self.energies,
-            "forces": self.forces,
+            "energies": self.energies.copy(),
+            "forces": self.forces.copy(),
         }
 
 
@@ -120,12 +120,13 @@ class Potential:
         self.model: SE3Set
         self.metadata: ModelMetadata
         self.path = resolve_model(model)
-        with gradients():
+        with undisturbed():
             self.model, self.metadata = load_checkpoint(
                 self.path, dtype=getattr(torch, dtype), device=device, backend=scatter
             )
-            if refragment == "hard":
-                self.model.hypergraph = replace(self.model.hypergraph, hard=True)
+        if refragment == "hard":
+            self.model.hypergraph = replace(self.model.hypergraph, hard=True)
+        with undisturbed(self.model.device):
             self._compiled = compiled(self.model) if compile else None
         if isinstance(self.model.network, LightNetwork):
             self.model.network.by_hand = scatter == "native"
@@ -228,7 +229,7 @@ class Potential:
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
     ) -> list[Prediction]:
         """In one pass."""
-        with gradients():
+        with undisturbed(self.model.device):
             model, graph = self._collated(hypergraphs)
             joined = np.concatenate(positions)  # a copy: atoms move on
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
@@ -270,7 +271,7 @@ class Potential:
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
         """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.hessian.hessian`."""
-        with gradients():
+        with undisturbed(self.model.device):
             graph = self._collate([hypergraph], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             found: np.ndarray = hessian(differentiable(self.model), where, graph).cpu().numpy()
@@ -324,7 +325,11 @@ def numbered(index: int, count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def gradients() -> Iterator[None]:
-    """Forces are gradients, inside the caller's ``torch.no_grad`` or ``inference_mode`` too."""
-    with torch.inference_mode(False), torch.enable_grad():
+def undisturbed(device: torch.device | None = None) -> Iterator[None]:
+    """By what the caller is in: ``torch.no_grad``, ``inference_mode``, ``autocast`` of a device."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if device is not None and torch.amp.is_autocast_available(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
         yield

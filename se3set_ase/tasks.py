@@ -6,19 +6,19 @@ import contextlib
 import hashlib
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
 from filelock import FileLock, Timeout
 
 from se3set_ase.declared import NAMES
+from se3set_ase.extended_xyz import as_text, of_text, that_text_keeps, whole_frames
 from se3set_ase.files import write_atomically
 
 #: Tasks given to the executor and not yet done.
@@ -80,7 +80,8 @@ def work_on(
     ``OUTPUT.json`` has the settings and the failures. Results are written as they come, so what
     was done when a run is stopped is there when the same run is started again. At the end they
     stand in the order of the input. Failures are not tried again unless they are deleted from
-    ``OUTPUT.json``, or the molecule is another one now.
+    ``OUTPUT.json``, or the molecule is another one now. What the molecules carry in ``info`` is
+    written too, if extended XYZ can keep it; a warning names what it cannot.
 
     Parameters
     ----------
@@ -108,6 +109,7 @@ def work_on(
         kept = _earlier_results(output, molecules, work)
         _write_record(record, molecules, work, failures)
         todo = [i for i in range(len(molecules)) if i not in kept and i not in failures]
+        unkept: set[str] = set()
         _tell(progress, len(molecules) - len(todo))
         try:
             with output.open("a", encoding="utf-8") as file:
@@ -115,14 +117,19 @@ def work_on(
                     if isinstance(answer, str):
                         failures[index] = answer
                     else:
-                        answer.info = molecules[index].info | answer.info | {work.index_key: index}
-                        file.write(_as_text([answer]))
+                        given, lost = that_text_keeps(molecules[index].info)
+                        unkept |= lost
+                        answer.info = given | answer.info | {work.index_key: index}
+                        file.write(as_text([answer]))
                         file.flush()
                     _tell(progress, 1)
         finally:
             _write_record(record, molecules, work, failures)
+            if unkept:
+                told = f"{output} cannot keep this info, and lacks it: {', '.join(sorted(unkept))}"
+                warnings.warn(told, stacklevel=2)
         done = sorted(_earlier_results(output, molecules, work).items())
-        write_atomically(output, _as_text([atoms for _, atoms in done]).encode())
+        write_atomically(output, as_text([atoms for _, atoms in done]).encode())
         return Done(n_done=len(done), n_kept=len(kept), failures=failures)
 
 
@@ -186,12 +193,6 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _as_text(frames: Sequence[Atoms]) -> str:
-    text = StringIO()
-    write(text, list(frames), format="extxyz")
-    return text.getvalue()
-
-
 def _check_place(output: Path, record: Path, overwrite: bool) -> None:
     """Nobody's other file is touched, and what is written can be read again."""
     if output.suffix not in SUFFIXES:
@@ -210,9 +211,9 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     if not output.exists():
         return {}
     text = output.read_text(encoding="utf-8")
-    whole = _whole_frames(text)
+    whole = whole_frames(text)
     earlier: dict[int, Atoms] = {}
-    for atoms in read(StringIO(text[:whole]), ":", format="extxyz") if whole else []:
+    for atoms in of_text(text[:whole]):
         index = int(atoms.info.get(work.index_key, -1))
         given = molecules[index] if 0 <= index < len(molecules) else None
         if misfit := work.misfit(atoms, given):
@@ -225,19 +226,6 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     if whole < len(text):
         write_atomically(output, text[:whole].encode())
     return earlier
-
-
-def _whole_frames(text: str) -> int:
-    """Characters of the frames that are complete."""
-    lines = text.split("\n")  # as ASE does: other characters that end lines may be in a comment
-    end = 0
-    while end < len(lines) - 1:  # after the last newline is nothing, or a torn line
-        count = lines[end].strip()
-        after = end + 2 + int(count) if count.isdigit() else len(lines)
-        if after > len(lines) - 1:
-            break
-        end = after
-    return sum(len(line) + 1 for line in lines[:end])
 
 
 def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, str]:

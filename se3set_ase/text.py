@@ -1,7 +1,8 @@
-"""Columns, names of atoms and formulas as text."""
+"""Columns, names of atoms and formulas as text, and warnings."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -57,3 +58,8 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return cell in ("", "-")
     return True
+
+
+def warn_each_time(text: str) -> None:
+    """A UserWarning, where Python's own way tells the same words of another molecule no more."""
+    warnings.warn_explicit(text, UserWarning, __file__, 0, __name__)

@@ -59,10 +59,14 @@ class WeightedHypergraph:
     def fragment_energies(self, energies: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
         """Energies of the atoms (N,) shared out among their fragments: atoms and energy.
 
-        E_f = sum_{i in f} W_f E_i; as the fragments of an atom weigh 1 in total, these add up to
-        the energy of the molecule.
+        E_f = sum_{i in f} W_f E_i / sum_{g of i} W_g: these add up to the energy of the molecule.
+        The fragments of an atom weigh 1 in total, in float32 but nearly.
         """
-        return [(atoms, w * float(energies[list(atoms)].sum())) for atoms, w in self.fragments]
+        totals = np.zeros(len(self.numbers))
+        for atoms, weight in self.fragments:
+            totals[list(atoms)] += weight
+        shares = energies / totals
+        return [(atoms, w * float(shares[list(atoms)].sum())) for atoms, w in self.fragments]
 
     @cached_property
     def hyperedges(self) -> list[tuple[int, tuple[int, ...], float]]:

@@ -18,7 +18,7 @@ MAX_LINES = 350
 # A room may import only rooms of earlier rows.  A new module or subpackage gets its place here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"declared", "metadata"}),
-    frozenset({"bonds", "bondgraph", "card", "files", "functional_groups"}),
+    frozenset({"bonds", "bondgraph", "card", "extended_xyz", "files", "functional_groups"}),
     frozenset({"results", "text", "velocities"}),
     frozenset({"checkpoint_files", "pictures", "published_recipe", "tasks"}),
     frozenset({"fragments"}),
@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hypergraph"}),
     frozenset({"nn", "refragment"}),
     frozenset({"weighted"}),
-    frozenset({"checkpoint", "compiled", "events", "hessian"}),
+    frozenset({"checkpoint", "compiled", "events", "hessian", "lookout"}),
     frozenset({"registry"}),
     frozenset({"potential"}),
     frozenset({"committee"}),

@@ -15,6 +15,7 @@ import ase.io
 import ase.optimize
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import get_calculator_class
@@ -149,6 +150,16 @@ def test_results_handed_out_are_copies(make: Make) -> None:
     assert np.array_equal(atoms.get_forces(), kept)
     assert atoms.get_potential_energies().any()
     assert kept.any()
+
+
+def test_a_wrapper_may_change_results(make: Make) -> None:
+    """ASE hands out copies; what adds a bias to ``calc.results`` itself gets none."""
+    atoms = methanol()
+    atoms.calc = make()
+    atoms.get_forces()
+    parts = atoms.calc.fragment_energies
+    atoms.calc.results["energies"] += 1.0
+    assert atoms.calc.fragment_energies == parts
 
 
 # --- Copies ----------------------------------------------------------------------------------
@@ -352,6 +363,15 @@ def test_trajectory_keeps_energy_and_forces(make: Make, tmp_path: Path) -> None:
         assert frame.calc.results["energies"].sum() == pytest.approx(energy, abs=SAME_ENERGY)
         assert frame.calc.name == "se3set"
     assert len({e for e, _ in expected}) == 4
+
+
+def test_a_device_may_be_torchs(saved: Path, tmp_path: Path) -> None:
+    atoms = methanol()
+    atoms.calc = SE3SetCalculator(saved, device=torch.device("cpu"))
+    energy = atoms.get_potential_energy()
+    with Trajectory(tmp_path / "run.traj", "w", atoms) as trajectory:
+        trajectory.write()
+    assert ase.io.read(tmp_path / "run.traj").get_potential_energy() == energy
 
 
 @pytest.mark.parametrize("name", ["frame.xyz", "frame.json", "frame.db"])

@@ -19,10 +19,11 @@ def test_factor_and_floor_are_those_that_errors_were_drawn_with() -> None:
     rng = np.random.default_rng(0)
     spread = rng.lognormal(-3.0, 1.0, ERRORS)
     for factor, floor in ((2.0, 0.05), (0.5, 0.2)):
-        error = rng.normal(scale=np.hypot(factor * spread, floor))
-        assert calibrate.energy_calibration(spread, error) == pytest.approx(
-            (factor, floor), rel=FITTED
-        )
+        scale = np.hypot(factor * spread, floor)
+        lengths = np.linalg.norm(rng.normal(size=(ERRORS, 3)), axis=1) * scale / np.sqrt(3)
+        for error in (rng.normal(scale=scale), lengths):
+            found = calibrate.likeliest(spread, error)
+            assert found == pytest.approx((factor, floor), rel=FITTED)
 
 
 def test_neighbourhoods_of_a_molecule_are_those_of_its_geometry() -> None:

@@ -25,6 +25,7 @@ from se3set_ase.records import read_events
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 SAME = 1e-10  # eV, eV/Angstrom
+SUM = 1e-9  # eV, of thousands
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,18 @@ def test_energies_of_fragments_add_up(saved: Path) -> None:
     assert 0.01 < min(weights.values()) < 0.99
 
 
+@pytest.mark.filterwarnings("ignore:model 'organic' ")
+@pytest.mark.parametrize("length", [1.99425, 1.9])
+def test_energies_of_fragments_add_up_in_float32(length: float) -> None:
+    """Where a bond is all but broken its weight is rounding, and so is what is left of one."""
+    atoms = Atoms("HCl", [[0, 0, 0], [0, 0, length]])
+    atoms.calc = SE3SetCalculator("organic", device="cpu", dtype="float32")
+    total = atoms.get_potential_energy()
+    parts = atoms.calc.fragment_energies
+    assert {atoms for atoms, _ in parts} >= {(0,), (1,)}
+    assert sum(energy for _, energy in parts) == pytest.approx(total, abs=SUM)
+
+
 # --- Frozen fragments ------------------------------------------------------------------------
 
 
@@ -192,6 +205,28 @@ def test_frozen_fragments_are_those_of_the_first_call_and_it_says_when_they_are_
         frozen.get_potential_energy(atoms)  # and back
     with pytest.warns(UserWarning, match="broken"):
         frozen.get_potential_energy(moved)
+
+
+def test_a_look_is_no_first_call_and_no_departure() -> None:
+    """Neither before the first call nor later, at whatever atoms."""
+    frames = read(Path(__file__).parent / "data" / "acac_proton_transfer.xyz", ":")
+    first, last = frames[0], frames[-1]
+    for frame in frames:
+        frame.calc = None
+    calc, control = (SE3SetCalculator("acac", refragment="frozen") for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        calc.seen_at(last)
+        energy = calc.get_potential_energy(first)
+        assert energy == control.get_potential_energy(first)
+        calc.seen_at(molecule("CH3OH"))
+        calc.seen_at(last)
+    with pytest.warns(UserWarning, match="since then"):
+        assert calc.get_potential_energy(last) == control.get_potential_energy(last)
+    begun_there = SE3SetCalculator("acac", refragment="frozen")
+    begun_there.get_potential_energy(last)
+    with pytest.warns(UserWarning, match="since then"):
+        assert abs(begun_there.get_potential_energy(first) - energy) > 1e-3  # the control
 
 
 def test_frozen_forces_are_the_gradient_and_other_molecules_begin_anew() -> None:

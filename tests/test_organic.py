@@ -159,9 +159,10 @@ def test_warns_along_a_scan_and_of_each_molecule_of_a_screening() -> None:
     calc = SE3SetCalculator(device="cpu")
     ethanol, ether = molecule("CH3CH2OH"), molecule("CH3OCH3")
     warned = []
-    for atoms, scale in [(ethanol, 1.0), (ether, 0.8)] * 3:
+    for k, (atoms, scale) in enumerate([(ethanol, 1.0), (ether, 0.8)] * 3):
         other = atoms[np.argsort(atoms.numbers)]
         other.positions *= scale
+        other.rotate(50 * k, "x")  # or it is the one that was told of
         other.calc = calc
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")

@@ -316,6 +316,21 @@ def test_nothing_is_printed_or_warned(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_mixed_precision_of_the_caller_is_not_ours(saved: Path, dtype: Any) -> None:
+    atoms = batch()[2]
+    potential = Potential(saved, device="cpu", dtype=dtype)
+    (expected,) = potential.predict([atoms])
+    structure = expected.hypergraph.structure
+    hessian = potential.hessian(structure, atoms.positions)
+    with torch.autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16  # the control
+        (found,) = potential.predict([atoms])
+        np.testing.assert_array_equal(potential.hessian(structure, atoms.positions), hessian)
+    assert found.energy == expected.energy
+    np.testing.assert_array_equal(found.forces, expected.forces)
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_forces_inside_contexts_without_gradients(
     potential: Potential, saved: Path, context: Any

@@ -5,12 +5,11 @@
         --saw models/organic/data/train.xyz.gz
 
 The members lie in the folder of the model. On labelled geometries of molecules that were neither
-trained on nor are tests, the factor of forces makes the root mean square of what the committee says
-that of the errors; that of energies, and a floor, are the likeliest. Familiar is an uncertainty
-that 99 % of these geometries, hot and torn ones among them, stay below; seen are the bonded
-neighbourhoods in the SMILES of the training geometries, not what is left of torn ones: a lone atom
-is nothing that the model knows well. The plot, and what is told, are of the tests, which decided
-nothing. Writes committee.json and calibration.png into the folder.
+trained on nor are tests, factors and floors are those by which the errors are likeliest. Familiar
+is an uncertainty that 99 % of these geometries, hot and torn ones among them, stay below; seen are
+the bonded neighbourhoods in the SMILES of the training geometries, not what is left of torn ones: a
+lone atom is nothing that the model knows well. The plot, and what is told, are of the tests, which
+decided nothing. Writes committee.json and calibration.png into the folder.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ FAMILIAR = 0.99
 Doubt = tuple[float, np.ndarray]
 #: Points of the plot, of as many atoms each.
 BINS = 20
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def main() -> None:
@@ -49,10 +49,10 @@ def main() -> None:
     folder, members = arguments.model, arguments.members
     models = [Potential(folder), *(Potential(folder / member) for member in members)]
     said, errors = doubts(models, arguments.labels)
-    energy_factor, energy_floor = energy_calibration(
+    energy_factor, energy_floor = likeliest(
         np.array([e for e, _ in said]), np.array([e for e, _ in errors])
     )
-    forces_factor = rms(joined(errors)) / rms(joined(said))
+    forces_factor, forces_floor = likeliest(joined(said), joined(errors))
     smiles = {
         atoms.info["smiles"]
         for path in arguments.saw
@@ -65,15 +65,26 @@ def main() -> None:
         energy_factor=energy_factor,
         energy_floor=energy_floor,
         forces_factor=forces_factor,
-        familiar_forces=forces_factor * float(np.quantile([f.max() for _, f in said], FAMILIAR)),
+        forces_floor=forces_floor,
+        familiar_forces=float(
+            np.hypot(
+                forces_factor * np.quantile([f.max() for _, f in said], FAMILIAR), forces_floor
+            )
+        ),
         environments=tuple(sorted(seen)),
     )
     said, errors = doubts(models, arguments.tests)
-    draw(forces_factor * joined(said), joined(errors), folder / "calibration.png")
+    expected = np.hypot(forces_factor * joined(said), forces_floor)
+    draw(expected, joined(errors), folder / "calibration.png")
+    tell("forces", joined(errors) / expected)
     expected = np.hypot(energy_factor * np.array([e for e, _ in said]), energy_floor)
-    beyond = np.abs([e for e, _ in errors]) / expected
+    tell("energies", np.abs([e for e, _ in errors]) / expected)
+
+
+def tell(what: str, beyond: np.ndarray) -> None:
+    """Of errors of tests in units of what is said of them."""
     shares = ", ".join(f"{100 * np.mean(beyond > n):.0f} % beyond {n} times" for n in (1, 2, 3))
-    print(f"errors of energies of tests against what is said of them: {shares}")
+    print(f"errors of {what} of tests against what is said of them: {shares}")
 
 
 def neighbourhoods(smiles: str) -> set[str]:
@@ -83,8 +94,12 @@ def neighbourhoods(smiles: str) -> set[str]:
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
 
 
-def energy_calibration(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Factor and floor (eV) with which Gaussians of the root of both squares are likeliest."""
+def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Factor and floor with which Gaussians of the root of both squares are.
+
+    Of energies, or of vectors by their lengths: of n components the logarithm of the probability is
+    -n/2 times the sum here, apart from a constant.
+    """
 
     def unlikelihood(logs: np.ndarray) -> float:
         factor, floor = np.exp(logs)
@@ -125,6 +140,9 @@ def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:
     x, y = ([rms(values[b]) for b in bins] for values in (said, error))
     axes.loglog(x, y, "o-")
     axes.loglog([min(x), max(x)], [min(x), max(x)], color="black", lw=0.8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        axis.set_ticks([], minor=True)
     axes.set_xlabel("uncertainty of a force, eV/Å")
     axes.set_ylabel("error, root mean square, eV/Å")
     axes.spines[["top", "right"]].set_visible(False)

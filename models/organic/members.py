@@ -1,4 +1,4 @@
-"""The other members of the committee of `organic`: trained as it was, each on a half of its labels.
+"""The other members of the committee of `organic`: each trained on a half of its labels.
 
     python models/organic/members.py 1 2
     python models/organic/calibrate.py models/organic member-1 member-2 \\
@@ -24,7 +24,7 @@ from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
 HERE = Path(__file__).parent
-#: Half of its own: what they must differ in is what they saw.
+#: A third of its own: what they must differ in is what they saw.
 EPOCHS = 40
 
 

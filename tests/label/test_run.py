@@ -225,11 +225,36 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
     assert record.read_text() == "[1, 2]"
 
 
-@pytest.mark.parametrize("strange", ["\x0c", "\x85", "\u2028"])
-def test_characters_that_end_lines_elsewhere_are_kept(tmp_path: Path, strange: str) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [
+        *("", "one\ntwo", "one\rtwo", "one\x85two", "one\u2028two", "C/C=C\\C"),
+        *(np.zeros(0), object()),
+    ],
+    ids=repr,
+)
+def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
-    made[1].info["note"] = f"one{strange}two"
-    assert run(made, output, Springs()).n_done == 4
+    made[1].info = {"lost": lost, **made[1].info, "smiles": "C/C=C/C", "odd": 'x = "y" é \x0c'}
+    with pytest.warns(UserWarning, match=r"out.xyz cannot keep this info, and lacks it: lost$"):
+        assert run(made, output, Springs()).n_done == 4
+    labelled = read(output, ":")
+    for key in ("made_by", "smiles", "odd"):
+        assert labelled[1].info[key] == made[1].info[key]
+    assert "lost" in made[1].info
+    assert "lost" not in labelled[1].info
+    assert run(made, output, Springs()).n_kept == 4
+
+
+@pytest.mark.parametrize("name", ["energy", "stress", "pbc", "Lattice", 1])
+def test_results_of_others_cost_no_label(tmp_path: Path, name: str) -> None:
+    made, output = frames(4), tmp_path / "out.xyz"
+    made[1].info[name] = 5.0
+    with pytest.warns(UserWarning, match=rf"lacks it: {name}$"):
+        assert run(made, output, Springs()).n_done == 4
+    assert read(output, 1).get_potential_energy() == pytest.approx(
+        Springs()(made[1]).energy, abs=WRITTEN
+    )
     assert run(made, output, Springs()).n_kept == 4
 
 

@@ -1,0 +1,73 @@
+"""Extended XYZ as text: what is written can be read again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+__all__ = ["as_text", "of_text", "that_text_keeps", "whole_frames"]
+
+#: Stands behind everything else in a trial.
+LAST = "se3set_ase_last"
+#: What the frames have that are written.
+RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
+
+
+def as_text(frames: Sequence[Atoms]) -> str:
+    """Of frames, with their results."""
+    text = StringIO()
+    write(text, list(frames), format="extxyz")
+    return text.getvalue()
+
+
+def of_text(text: str) -> list[Atoms]:
+    """Back from :func:`as_text`."""
+    return list(read(StringIO(text), ":", format="extxyz")) if text else []
+
+
+def that_text_keeps(info: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Of the ``info`` of a frame with results what can be read back, and the names of the rest."""
+    if _is_kept(info):
+        return info, set()
+    kept = {key: value for key, value in info.items() if _is_kept({key: value})}
+    return kept, {str(key) for key in info.keys() - kept.keys()}
+
+
+def _is_kept(info: dict[str, Any]) -> bool:
+    """ASE writes what it cannot read, or reads as results, as other words, or with what follows."""
+    frames = [Atoms("H", info={**info, LAST: True}), Atoms("H")]
+    frames[0].calc = SinglePointCalculator(frames[0], **RESULTS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            text = StringIO(as_text(frames), newline=None).read()  # as of a file
+            back = of_text(text)
+    except Exception:  # whatever its writer or its parser ran into
+        return False
+    results = getattr(back[0].calc, "results", {})
+    if len(back) != len(frames) or results.keys() != RESULTS.keys():
+        return False
+    found = {key: value for key, value in back[0].info.items() if key != LAST}
+    # What looks like a number is read as one, which its reader expects; a word must be the same.
+    words = [key for key, value in found.items() if isinstance(value, str)]
+    return back[0].info.keys() == {*info, LAST} and all(found[key] == info[key] for key in words)
+
+
+def whole_frames(text: str) -> int:
+    """Characters of the frames that are complete."""
+    lines = text.split("\n")  # as ASE does: other characters that end lines may be in a comment
+    end = 0
+    while end < len(lines) - 1:  # after the last newline is nothing, or a torn line
+        count = lines[end].strip()
+        after = end + 2 + int(count) if count.isdigit() else len(lines)
+        if after > len(lines) - 1:
+            break
+        end = after
+    return sum(len(line) + 1 for line in lines[:end])
