@@ -26,6 +26,7 @@ import torch
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator, all_changes
+from ase.io import read
 from machine import about, read_rows, weights_of, write_rows
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
@@ -69,7 +70,7 @@ def main() -> None:
             parser.error(f"expected {arguments.output}: run without --dft first")
         job = partial(dft_minimum, model=arguments.model)
         smallest = sorted(rows, key=lambda name: int(str(rows[name]["atoms"])))[:DFT]
-        todo = [name for name in smallest if not rows[name].get("rmsd_to_dft_A")]
+        todo = [name for name in smallest if rows[name].get("rmsd_to_dft_A") in (None, "", "nan")]
     with ProcessPoolExecutor(arguments.processes) as pool:
         jobs = {pool.submit(job, drugs[name]): name for name in todo}
         for done in tqdm(as_completed(jobs), total=len(jobs), disable=None):
@@ -135,7 +136,10 @@ def dft_minimum(smiles: str, model: str) -> dict[str, object]:
     atoms = embedded(smiles)
     atoms.calc = SE3SetCalculator(model, device="cpu")
     relax(atoms, fmax=FMAX, steps=STEPS, optimizer="LBFGS")
-    return {"rmsd_to_dft_A": moved_by(atoms, Labelled(make_labeller(DFT_LEVEL)), fmax=0.02)}
+    on_the_way = ROOT / "runs" / "drugs" / f"{atoms.get_chemical_formula()}.traj"
+    on_the_way.parent.mkdir(parents=True, exist_ok=True)
+    labeller = Labelled(make_labeller(DFT_LEVEL))
+    return {"rmsd_to_dft_A": moved_by(atoms, labeller, fmax=0.02, trajectory=on_the_way)}
 
 
 def embedded(smiles: str) -> Atoms:
@@ -149,11 +153,19 @@ def embedded(smiles: str) -> Atoms:
     return Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()], lowest.GetPositions())
 
 
-def moved_by(minimum: Atoms, calc: Calculator, fmax: float = FMAX) -> float:
-    """Root mean square distance (Angstrom) to where another method's relaxation goes from there."""
+def moved_by(
+    minimum: Atoms, calc: Calculator, fmax: float = FMAX, trajectory: Path | None = None
+) -> float:
+    """Root mean square distance (Angstrom) to where another method's relaxation goes from there.
+
+    It goes on from the end of a trajectory that is there.
+    """
     atoms = minimum.copy()
+    if trajectory is not None and trajectory.exists() and trajectory.stat().st_size:
+        atoms.positions = read(trajectory).positions
     atoms.calc = calc
-    if not relax(atoms, fmax=fmax, steps=500, optimizer="BFGS").converged:
+    found = relax(atoms, fmax=fmax, steps=500, optimizer="BFGS", trajectory=trajectory)
+    if not found.converged:
         return float("nan")
     minimize_rotation_and_translation(minimum, atoms)
     return float(np.sqrt(((atoms.positions - minimum.positions) ** 2).sum(axis=1).mean()))

@@ -74,7 +74,10 @@ def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     distances : (A,) Angstrom. ranges : (A, 2) Angstrom, as :func:`bond_range` gives them.
     """
     t = np.clip((distances - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0]), 0.0, 1.0)
-    return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
+    upper = t > 0.5
+    u = np.where(upper, 1.0 - t, t)
+    p = u * u * u * (10.0 + u * (6.0 * u - 15.0))
+    return np.where(upper, p, 1.0 - p)
 
 
 def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) -> float:

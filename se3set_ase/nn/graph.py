@@ -89,9 +89,16 @@ class Weights(NamedTuple):
 
 
 def switch(distance: Tensor, on: Tensor | float, off: Tensor | float) -> Tensor:
-    """1 up to ``on``, 0 from ``off``, and a quintic between with two continuous derivatives."""
+    """1 up to ``on``, 0 from ``off``, and a quintic between with two continuous derivatives.
+
+    1 - p(t) = p(1 - t), p(t) = t^3 (10 - 15 t + 6 t^2): from the nearer end, so that rounding makes
+    no weight negative.
+    """
     t = ((distance - on) / (off - on)).clamp(0.0, 1.0)
-    return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
+    upper = t > 0.5
+    u = torch.where(upper, 1.0 - t, t)
+    p = u * u * u * (10.0 + u * (6.0 * u - 15.0))
+    return torch.where(upper, p, 1.0 - p)
 
 
 def envelope(distance: Tensor, cutoff: float) -> Tensor:

@@ -117,6 +117,20 @@ def test_derivatives_of_switches_agree_with_finite_differences(name: str) -> Non
     assert float(second.abs().max()) > 0.5  # the control
 
 
+def test_no_weight_is_negative_in_float32() -> None:
+    """Nor above one; near its end it is as exact as its argument, where 1 - p(t) is not."""
+    t = torch.linspace(0.0, 1.0, 100_001)
+    found = switch(t, 0.0, 1.0)
+    assert found.dtype == torch.float32
+    assert 0.0 <= found.min() <= found.max() <= 1.0
+    away = 1.0 - t.double()
+    exact = away**3 * (10.0 - 15.0 * away + 6.0 * away**2)
+    end = t > 0.5
+    torch.testing.assert_close(found[end].double(), exact[end], rtol=SINGLE, atol=0.0)
+    naive = 1.0 - t**3 * (10.0 + t * (6.0 * t - 15.0))
+    assert naive.min() < 0.0  # the control
+
+
 def test_values_of_switches() -> None:
     x = torch.tensor([0.0, 1.2, 1.45, 1.7, 9.0], dtype=torch.float64)
     assert switch(x, 1.2, 1.7).tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0], abs=EXACT)
