@@ -7,8 +7,10 @@
 
 Each point is models/organic/train.yaml on so many of its labels, at random, with as many steps,
 measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
-`organic-gfn2` itself, that at all of them `organic`. Writes learning_curve.csv and .png; a run that
-was stopped goes on, unless the labels or the training have changed since.
+`organic-gfn2` itself, that at all of them `organic`. Labels that are too large to be trained on
+count (some 1 %); those of the validation part, which choose among the weights on the way, do not.
+Writes learning_curve.csv and .png; a run that was stopped goes on, unless the labels or the
+training have changed since.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from se3set_ase.train.run import train
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "models" / "organic" / "train.yaml"
 #: Of the labels: what is trained on, and what it is measured with.
-FILES = ("train", "test", "conformers", "torsions", "dimers")
+FILES = ("train", "validation", "test", "conformers", "torsions", "dimers")
 SHOWN = {
     "forces, MAE, meV/A: all": "forces, meV/Å",
     "conformers, MAE, kcal/mol": "conformers, kcal/mol",
@@ -46,8 +48,10 @@ def main() -> None:
     path = arguments.output / "learning_curve.csv"
     rows: dict[int, dict[str, object]] = {int(r["labels"]): dict(r) for r in read_rows(path)}
     data = {file: sha256_of(DATA / f"{file}.xyz.gz")[:12] for file in FILES}
-    own = load_config(CONFIG).training.model_dump_json().encode()
-    data["training"] = hashlib.sha256(own).hexdigest()[:12]
+    config = load_config(CONFIG)
+    own = config.training.model_dump_json(exclude={"threads", "device", "devices"})
+    own += f" {config.seed} {weights_of('organic-gfn2')}"
+    data["training"] = hashlib.sha256(own.encode()).hexdigest()[:12]
     if any(row[name] != data[name] for row in rows.values() for name in data):
         parser.error(f"{path} is of other labels or another training; move it away")
     every = len(frames_of(DATA, "train"))
@@ -87,14 +91,21 @@ def trained_on(labels: int, every: int) -> Path:
 
 
 def draw(rows: list[dict[str, object]], path: Path) -> None:
-    """Errors over the number of labels; none is drawn at the left edge."""
+    """Errors over the number of labels; without any as a line."""
     figure = Figure(figsize=(10, 3), layout="constrained")
+    some = [row for row in rows if int(str(row["labels"]))]
     for (key, title), axes in zip(SHOWN.items(), figure.subplots(1, len(SHOWN)), strict=True):
-        labels = [max(int(str(row["labels"])), 100) for row in rows]
-        axes.loglog(labels, [float(str(row[key])) for row in rows], "o-")
+        labels = [int(str(row["labels"])) for row in some]
+        axes.loglog(labels, [float(str(row[key])) for row in some], "o-")
+        for row in rows:
+            if row not in some:
+                axes.axhline(float(str(row[key])), ls="--", color="gray", label="no labels")
+        axes.set_xticks(labels, [str(n) for n in labels])
+        axes.set_xticks([], minor=True)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("labels")
         axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -7,9 +7,9 @@ Many geometries have labels by GFN2-xTB, few by wB97X/6-31G(d). ``one after the 
 the many, then all weights on the few, as `organic` is. ``both at once``: one network that takes a
 level's elements as kinds of their own (embeddings, weights of products and shifts for each level,
 all else shared), and sees both in the same proportion. ``alone``: the few, from random weights.
-All see as many geometries, the second part of the first way in smaller steps and batches, as
-`organic` does, and are measured as benchmarks/organic.py does. After arXiv:2506.14963,
-which has more.
+All see as many geometries in batches of as many, and are validated as often; the second part of the
+first way takes smaller steps, as `organic` does: larger ones forget what was learnt. Measured as
+benchmarks/organic.py does. After arXiv:2506.14963, which has more.
 Writes two_levels.csv; a run that was stopped goes on.
 """
 
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+from ase.io import iread, write
 from machine import about, write_rows
-from organic import DATA, column, frames_of
+from organic import DATA, column
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.bonds import COVALENT_RADII
@@ -31,7 +33,7 @@ from se3set_ase.metadata import ModelMetadata
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.train import trainer
-from se3set_ase.train.config import RunConfig, load_config
+from se3set_ase.train.config import DataConfig, RunConfig, load_config
 from se3set_ase.train.data import Frame, read_atomic_energies, split
 from se3set_ase.train.normalisation import normalise
 from se3set_ase.train.run import train
@@ -39,11 +41,18 @@ from se3set_ase.train.run import train
 ROOT = Path(__file__).parents[1]
 ORGANIC = ROOT / "models" / "organic" / "train.yaml"
 GFN2 = ROOT / "models" / "organic-gfn2" / "train.yaml"
-#: Geometries by GFN2-xTB, at random; how many of both are seen in all, and of how many the dear.
-MANY, SEEN, SEEN_DEAR = 15_000, 90_000, 45_000
+#: Geometries by GFN2-xTB, at random.
+MANY = 15_000
+#: Of as many geometries each: of all, and of those that are of the dear level.
+EPOCHS, DEAR_EPOCHS, EPOCH = 30, 15, 3_000
 #: Added to atomic numbers that are of the level of the many.
 OTHER = 100
-SHARED: dict[str, Any] = {"learning_rate": 3e-3, "batch_size": 16, "validate_every": 1}
+SHARED: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "batch_size": 8,
+    "validate_every": 1,
+    "epoch_frames": EPOCH,
+}
 NETWORK = {"preset": "light"}
 
 
@@ -56,16 +65,15 @@ def main() -> None:
     for way in (one_after_the_other, both_at_once, alone):
         name = way.__name__.replace("_", " ")
         found = column(SE3SetCalculator(str(way()), device="cpu"), DATA)
-        rows.append({"way": name, "geometries seen": SEEN, **found, **about()})
+        rows.append({"way": name, "geometries seen": EPOCHS * EPOCH, **found, **about()})
         write_rows(output / "two_levels.csv", rows)
         print(name, found["forces, MAE, meV/A: all"])
 
 
-def run(base: Path, name: str, seen: int, frames: int, **changes: Any) -> RunConfig:
-    """A training that sees so many geometries, in epochs of so many, of which there are enough."""
+def run(base: Path, name: str, epochs: int, **changes: Any) -> RunConfig:
+    """A training that differs from that of a bundled model as told."""
     config = load_config(base)
-    training = {**config.training.model_dump(), **SHARED, "epochs": round(seen / frames)}
-    training |= {"epoch_frames": frames}
+    training = {**config.training.model_dump(), **SHARED, "epochs": epochs}
     training |= changes.pop("training", {})
     values = {**config.model_dump(), "name": f"two-levels-{name}", "training": training, **changes}
     values["data"] = {**values["data"], **changes.get("data", {}), "tests": {}}
@@ -74,37 +82,43 @@ def run(base: Path, name: str, seen: int, frames: int, **changes: Any) -> RunCon
 
 def one_after_the_other() -> Path:
     """Pre-training, then fine-tuning."""
-    data = {**load_config(GFN2).data.model_dump(), "n_train": MANY}
-    changes = {"data": data, "network": NETWORK, "initial": None}
-    first = train(run(GFN2, "first", SEEN - SEEN_DEAR, MANY, **changes))
-    # As gently as `organic` was: more forgets what was learnt before.
-    own = load_config(ORGANIC).training.model_dump(include={"learning_rate", "batch_size"})
-    return train(run(ORGANIC, "then", SEEN_DEAR, few(), initial=first, network={}, training=own))
+    changes = {"data": many().model_dump(), "network": NETWORK, "initial": None}
+    first = train(run(GFN2, "first", EPOCHS - DEAR_EPOCHS, **changes))
+    own = load_config(ORGANIC).training.model_dump(include={"learning_rate"})
+    return train(run(ORGANIC, "then", DEAR_EPOCHS, initial=first, network={}, training=own))
 
 
 def alone() -> Path:
     """Without the many."""
-    return train(run(ORGANIC, "alone", SEEN, few(), initial=None, network=NETWORK))
+    return train(run(ORGANIC, "alone", EPOCHS, initial=None, network=NETWORK))
 
 
-def few() -> int:
-    """Geometries with a dear label."""
-    return len(frames_of(DATA, "train"))
+def many() -> DataConfig:
+    """Those of the cheap level, chosen once: the file that they are from takes minutes to read."""
+    data = load_config(GFN2).data
+    path = data.train.with_name(f"two-levels-{MANY}.xyz")
+    if not path.exists():
+        frames = list(iread(data.train, ":", format="extxyz"))
+        chosen = np.random.default_rng(0).permutation(len(frames))[:MANY]
+        temporary = path.with_suffix(".part")
+        write(temporary, [frames[i] for i in chosen], format="extxyz")
+        temporary.replace(path)
+    return data.model_copy(update={"train": path})
 
 
 def both_at_once() -> Path:
     """The other level's atoms are made other elements, which are cut off in the end."""
-    many = load_config(GFN2).data.model_copy(update={"n_train": MANY})
+    cheap = many()
 
     def split_both(data: Any, hypergraph: Any, seed: int) -> tuple[list[Frame], list[Frame]]:
         dear, validation = split(data, hypergraph, seed)
-        others = [relabelled(frame) for frame in split(many, hypergraph, seed)[0]]
-        repeats = round(len(others) * SEEN_DEAR / (SEEN - SEEN_DEAR) / len(dear))
+        others = [relabelled(frame) for frame in split(cheap, hypergraph, seed)[0]]
+        repeats = round(len(others) * DEAR_EPOCHS / (EPOCHS - DEAR_EPOCHS) / len(dear))
         return dear * repeats + others, validation
 
     def atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
-        assert many.isolated_atoms is not None
-        others = read_atomic_energies(many.isolated_atoms)
+        assert cheap.isolated_atoms is not None
+        others = read_atomic_energies(cheap.isolated_atoms)
         return {**read_atomic_energies(path), **{z + OTHER: e for z, e in others.items()}}
 
     def build(*arguments: Any) -> SE3Set:
@@ -115,7 +129,7 @@ def both_at_once() -> Path:
         return model
 
     make = trainer.build_model
-    config = run(ORGANIC, "both", SEEN, MANY, initial=None, network=NETWORK)
+    config = run(ORGANIC, "both", EPOCHS, initial=None, network=NETWORK)
     with (
         patch.object(trainer, "split", split_both),
         patch.object(trainer, "read_atomic_energies", atomic_energies),

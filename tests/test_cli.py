@@ -130,6 +130,17 @@ def test_evaluate_prints_and_writes_errors(model: Path, here: Path) -> None:
     assert difference == pytest.approx(errors["forces_rmse_meV_A"], rel=1e-3)
 
 
+def test_evaluate_knows_where_to_write_before_it_begins(model: Path, here: Path) -> None:
+    write("test.xyz", labelled(2))
+    Path("kept.json").write_text("kept")
+    assert "kept.json exists" in refused("evaluate", model, "test.xyz", "--json", "kept.json")
+    assert Path("kept.json").read_text() == "kept"
+    assert "no folder none" in refused("evaluate", model, "test.xyz", "--json", "none/a.json")
+    result = run("evaluate", model, "test.xyz", "--json", "kept.json", "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("kept.json").read_text())["n_frames"] == 2
+
+
 def test_evaluate_without_labels_writes_null(model: Path, here: Path) -> None:
     write("test.xyz", labelled(2, forces=False))
     assert run("evaluate", model, "test.xyz", "--json", "errors.json").exit_code == 0

@@ -133,6 +133,7 @@ def evaluate(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
     from se3set_ase import evaluate as evaluation
@@ -141,6 +142,8 @@ def evaluate(
     from se3set_ase.report import describe_errors
 
     check_readable(file)
+    if json_file is not None:
+        check_outputs(overwrite, json_file)
     potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
@@ -154,9 +157,9 @@ def evaluate(
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
         raise ValueError(f"expected energies or forces in {file}, got {errors['n_frames']} frames")
     errors = {"model": model, "file": str(file), **errors}
+    typer.echo(describe_errors(errors))
     if json_file is not None:
         write_atomically(json_file, (json.dumps(errors, indent=2) + "\n").encode())
-    typer.echo(describe_errors(errors))
     if not errors["complete"]:
         raise typer.Exit(INTERRUPTED)
 

@@ -62,12 +62,13 @@ def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exc
     """One process's part. Errors of the user's are returned: raised, a process loses their type."""
     try:
         trainer = Trainer(config, progress=progress, fabric=fabric)
+        files = data_files(config, trainer)
         model = trainer.run()
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         return error
     folder = trainer.folder / "model"
     if fabric.global_rank == 0:
-        metadata = describe(config, trainer)
+        metadata = replace(describe(config, trainer), training_data=files)
         save_checkpoint(folder, model, metadata)
         if measured := measure(config, folder):
             save_checkpoint(folder, model, replace(metadata, measured=measured))
@@ -75,16 +76,19 @@ def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exc
     return folder
 
 
-def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
-    """What is known of the model apart from its errors."""
+def data_files(config: RunConfig, trainer: Trainer) -> tuple[DataFile, DataFile]:
+    """What was read. Now: it may have grown when the training is over."""
     data = config.data
-    files: list[DataFile] = [
-        describe_data_file(data.train, n_frames=len(trainer.train_frames), role="train")
-    ]
     validation = data.validation if isinstance(data.validation, Path) else data.train
-    files.append(
-        describe_data_file(validation, n_frames=len(trainer.validation_frames), role="validation")
+    return (
+        describe_data_file(data.train, n_frames=len(trainer.train_frames), role="train"),
+        describe_data_file(validation, n_frames=len(trainer.validation_frames), role="validation"),
     )
+
+
+def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
+    """What is known of the model apart from its data and its errors."""
+    data = config.data
     state = trainer.progress
     return ModelMetadata(
         name=config.name,
@@ -94,7 +98,6 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
         charges=(data.charge,),
         multiplicities=(data.spin_multiplicity,),
         formulas=few_formulas(frame.numbers for frame in trainer.train_frames),
-        training_data=tuple(files),
         training={
             **config.training.model_dump(mode="json"),
             "seed": config.seed,

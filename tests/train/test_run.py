@@ -17,6 +17,7 @@ from ase.io import read
 from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, write_run
 
 from se3set_ase.checkpoint import load_checkpoint
+from se3set_ase.files import sha256_of
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config
@@ -123,6 +124,25 @@ def test_an_error_in_the_processes_keeps_its_type(tmp_path: Path) -> None:
     path = write_run(tmp_path, bad, training={"devices": 2, "device": "cpu"})
     with pytest.raises(DataError, match=r"train\.xyz, frame 5: expected a label 'forces'"):
         run(path)
+
+
+def test_the_card_has_the_data_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels that are still being made grow while a model is trained."""
+    config = load_config(write_run(tmp_path, frames(8), training={"epochs": 1}))
+    read_then = sha256_of(config.data.train)
+    fit = Trainer.run
+
+    def growing(trainer: Trainer) -> SE3Set:
+        with config.data.train.open("a") as file:
+            file.write(config.data.train.read_text().split("Properties")[0])
+        return fit(trainer)
+
+    monkeypatch.setattr(Trainer, "run", growing)
+    _, metadata = load_checkpoint(train(config, progress=False))
+    assert {file.sha256 for file in metadata.training_data} == {read_then}
+    assert sha256_of(config.data.train) != read_then
 
 
 def test_model_knows_its_molecules(tmp_path: Path) -> None:
