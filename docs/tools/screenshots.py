@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 WIDTH = 900
 #: Of each notebook so many pixels from the top: up to the end of a cell.
-HEIGHTS = {"06_relax_a_drug": 1950, "07_watch_a_proton_hop": 1735}
+HEIGHTS = {"06_relax_a_drug": 2195, "07_watch_a_proton_hop": 1735}
 
 
 def main() -> None:
