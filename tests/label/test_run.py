@@ -229,7 +229,7 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
     "lost",
     [
         *("", "one\ntwo", "one\rtwo", "one\x85two", "one\u2028two", "C/C=C\\C"),
-        *(np.zeros(0), object()),
+        *(np.zeros(0), len),
     ],
     ids=repr,
 )
