@@ -223,12 +223,16 @@ def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
             atoms.get_forces()
 
 
-def test_the_same_elsewhere_is_not_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that a committee is asked how sure it is."""
+    times: list[int] = []
     told = Committee.uncertainty
-    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
+    monkeypatch.setattr(Committee, "uncertainty", lambda *a: times.append(1) or told(*a))
+    return times
+
+
+def test_the_same_elsewhere_is_not_asked_again(tmp_path: Path, asked: list[int]) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     for _ in range(3):
@@ -240,13 +244,12 @@ def test_the_same_elsewhere_is_not_asked_again(
     assert len(asked) == 2
 
 
-def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_is_looked_at_seldom(
+    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three times as long between looks as until then, up to a limit; and a geometry that no step
     leads to is looked at."""
     monkeypatch.setattr(lookout, "SELDOM", 16)
-    asked = []
-    told = Committee.uncertainty
-    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     looks = []
@@ -263,11 +266,8 @@ def test_a_long_run_is_looked_at_seldom(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
-def test_a_climb_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_climb_is_looked_at(tmp_path: Path, asked: list[int]) -> None:
     """Wherever it is higher by 0.1 eV for each atom than at any look before."""
-    asked = []
-    told = Committee.uncertainty
-    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     looks, heights = [], []
@@ -304,12 +304,7 @@ def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:
         assert len(told) == (name != "ethanol"), name
 
 
-def test_images_that_share_a_calculator_are_followed_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    told = Committee.uncertainty
-    monkeypatch.setattr(Committee, "uncertainty", lambda *a: asked.append(1) or told(*a))
+def test_images_that_share_a_calculator_are_followed_each(tmp_path: Path, asked: list[int]) -> None:
     calc, images = SE3SetCalculator(make(tmp_path)), [molecule("CH3OCH3") for _ in range(3)]
     for k, image in enumerate(images):
         image.positions[0] += 0.6 * k

@@ -68,7 +68,7 @@ def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exc
         return error
     folder = trainer.folder / "model"
     if fabric.global_rank == 0:
-        metadata = replace(describe(config, trainer), training_data=files)
+        metadata = describe(config, trainer, files)
         save_checkpoint(folder, model, metadata)
         if measured := measure(config, folder):
             save_checkpoint(folder, model, replace(metadata, measured=measured))
@@ -86,8 +86,8 @@ def data_files(config: RunConfig, trainer: Trainer) -> tuple[DataFile, DataFile]
     )
 
 
-def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
-    """What is known of the model apart from its data and its errors."""
+def describe(config: RunConfig, trainer: Trainer, files: tuple[DataFile, ...]) -> ModelMetadata:
+    """What is known of the model, of these data, apart from its errors."""
     data = config.data
     state = trainer.progress
     return ModelMetadata(
@@ -98,6 +98,7 @@ def describe(config: RunConfig, trainer: Trainer) -> ModelMetadata:
         charges=(data.charge,),
         multiplicities=(data.spin_multiplicity,),
         formulas=few_formulas(frame.numbers for frame in trainer.train_frames),
+        training_data=files,
         training={
             **config.training.model_dump(mode="json"),
             "seed": config.seed,
