@@ -28,7 +28,6 @@ from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
-from ase.optimize import BFGS
 from machine import about, read_rows, weights_of, write_rows
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
@@ -51,8 +50,6 @@ RUNS = (
 )
 #: Drugs with a minimum by density functional theory: so many of the smallest.
 DFT, DFT_LEVEL = 5, "wB97X/6-31G(d)"
-#: Least curvature that a relaxation by it begins with, eV/Angstrom^2: a floppy torsion's.
-SOFTEST = 0.5
 
 
 def main() -> None:
@@ -143,17 +140,8 @@ def dft_minimum(smiles: str, model: str) -> dict[str, object]:
     on_the_way = ROOT / "runs" / "drugs" / f"{atoms.get_chemical_formula()}.traj"
     on_the_way.parent.mkdir(parents=True, exist_ok=True)
     hessian = atoms.calc.get_hessian(atoms)
-
-    class Informed(BFGS):  # type: ignore[misc]
-        """Knows which ways are soft."""
-
-        def initialize(self) -> None:
-            super().initialize()
-            curvatures, modes = np.linalg.eigh(hessian)
-            self.H0 = modes * np.maximum(curvatures, SOFTEST) @ modes.T  # (3N, 3N)
-
     labeller = Labelled(make_labeller(DFT_LEVEL))
-    distance = moved_by(atoms, labeller, fmax=0.02, trajectory=on_the_way, optimizer=Informed)
+    distance = moved_by(atoms, labeller, fmax=0.02, trajectory=on_the_way, hessian=hessian)
     return {"rmsd_to_dft_A": distance}
 
 
@@ -173,7 +161,7 @@ def moved_by(
     calc: Calculator,
     fmax: float = FMAX,
     trajectory: Path | None = None,
-    optimizer: type[BFGS] = BFGS,
+    hessian: np.ndarray | None = None,
 ) -> float:
     """Root mean square distance (Angstrom) to where another method's relaxation goes from there.
 
@@ -183,7 +171,8 @@ def moved_by(
     if trajectory is not None and trajectory.exists() and trajectory.stat().st_size:
         atoms.positions = read(trajectory).positions
     atoms.calc = calc
-    found = relax(atoms, fmax=fmax, steps=500, optimizer=optimizer, trajectory=trajectory)
+    options = {"optimizer": "BFGS", "hessian": hessian, "trajectory": trajectory}
+    found = relax(atoms, fmax=fmax, steps=500, **options)
     if not found.converged:
         return float("nan")
     minimize_rotation_and_translation(minimum, atoms)

@@ -30,6 +30,10 @@ __all__ = ["OPTIMIZERS", "DynamicsResult", "RelaxResult", "md", "relax"]
 OPTIMIZERS = ("BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "MDMin", "GPMin")
 """Names that ``optimizer`` may have: classes of :mod:`ase.optimize`."""
 
+SOFTEST = 0.5
+"""Least curvature that a relaxation takes from a Hessian, eV/Angstrom^2: turns of single bonds have
+about as much, and what is softer (the molecule as a whole) shall not be moved far by noise."""
+
 Progress = Callable[[int], object]
 
 
@@ -39,6 +43,7 @@ def relax(
     fmax: float = 0.01,
     steps: int = 500,
     optimizer: str | type[Optimizer] = "LBFGS",
+    hessian: np.ndarray | None = None,
     trajectory: str | os.PathLike[str] | None = None,
     events: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -51,6 +56,9 @@ def relax(
     fmax : Ends when no force is longer, eV/Angstrom.
     steps : Ends after as many steps of the optimiser.
     optimizer : One of :data:`OPTIMIZERS`, or a class that is made and run as they are.
+    hessian : (3N, 3N), eV/Angstrom^2: what BFGS begins with instead of a multiple of one, as by
+        :meth:`.SE3SetCalculator.get_hessian` at a minimum of the model, from where a dearer method
+        then takes a few steps. Curvatures count without their sign, and as 0.5 at least.
     trajectory : File for every step, replaced if it is there: ``.traj``, or whatever else ASE can
         append to (``.xyz``, ``.extxyz``).
     events : File for the refragmentation log, replaced too: JSON lines, written as it happens;
@@ -63,11 +71,14 @@ def relax(
     """
     _check_atoms(atoms)
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
+    start = None if hessian is None else _positive(hessian, len(atoms), optimizer_class)
     atoms.get_forces()  # of what the model does not know, before any file is touched
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
     with _frame_writer(trajectory) as write:
         dynamics = optimizer_class(atoms, logfile=None)
+        if start is not None:
+            dynamics.H0 = start
         observer = EventObserver(dynamics, atoms, events)
         done = _LastStep(atoms)
 
@@ -116,6 +127,25 @@ def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int)
     )
     found: type[Optimizer] = getattr(ase.optimize, str(optimizer))
     return found
+
+
+def _positive(hessian: np.ndarray, n_atoms: int, optimizer: type[Optimizer]) -> np.ndarray:
+    """The Hessian (3N, 3N), all of its curvatures at least :data:`SOFTEST`."""
+    from ase.optimize import BFGS
+
+    _require(
+        issubclass(optimizer, BFGS),
+        f"BFGS as the optimizer that begins with a hessian, got {optimizer.__name__}",
+    )
+    hessian = np.asarray(hessian, dtype=float)
+    n = 3 * n_atoms
+    _require(
+        hessian.shape == (n, n) and bool(np.isfinite(hessian).all()),
+        f"a hessian of finite numbers, shape ({n}, {n}), got {hessian.shape}",
+    )
+    curvatures, modes = np.linalg.eigh((hessian + hessian.T) / 2)
+    kept: np.ndarray = (modes * np.maximum(np.abs(curvatures), SOFTEST)) @ modes.T  # ik,k,jk->ij
+    return kept
 
 
 def md(

@@ -21,6 +21,7 @@ from se3set_ase.records import read_events
 from se3set_ase.simulate import OPTIMIZERS, DynamicsResult, md, relax
 
 ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
+CLOSE_TO_MINIMUM = 1e-6  # eV, where forces are below 1e-4 eV/A
 DRIFT_TOLERANCE = 2.0  # meV/atom/ps, of EMT at 0.5 fs over a fifth of a picosecond
 DRIFT_OF_THERMOSTAT = 10.0  # meV/atom/ps, the control
 
@@ -375,6 +376,61 @@ def test_relax_takes_a_class_too() -> None:
     assert by_class.converged
     assert by_class.n_steps > by_name.n_steps
     assert by_class.fmax[-1] < 0.01 < by_class.fmax[0]
+
+
+def test_a_hessian_at_the_minimum_saves_most_of_the_steps() -> None:
+    minimum = ethane()
+    relax(minimum, fmax=1e-4)
+    hessian = np.zeros((24, 24))
+    for k in range(24):  # central differences
+        forces = []
+        for way in (0.01, -0.01):
+            moved = minimum.copy()
+            moved.positions.flat[k] += way
+            moved.calc = EMT()
+            forces.append(moved.get_forces().ravel())
+        hessian[k] = (forces[1] - forces[0]) / 0.02
+    ends = []
+    for known in (None, hessian):
+        atoms = ethane()
+        ends.append(relax(atoms, fmax=1e-4, optimizer="BFGS", hessian=known))
+    assert all(end.converged for end in ends)
+    assert ends[1].energy[-1] == pytest.approx(ends[0].energy[-1], abs=CLOSE_TO_MINIMUM)
+    assert ends[1].n_steps <= ends[0].n_steps // 2
+
+
+@pytest.mark.parametrize(("curvature", "taken"), [(70.0, 70.0), (-70.0, 70.0), (0.0, 0.5)])
+def test_a_hessian_of_one_curvature_is_what_bfgs_begins_with(
+    curvature: float, taken: float
+) -> None:
+    def energies(**options: Any) -> np.ndarray:
+        return relax(ethane(), steps=5, **options).energy
+
+    class Plain(BFGS):
+        """With this alpha."""
+
+        def __init__(self, atoms: Atoms, **options: Any) -> None:
+            super().__init__(atoms, alpha=taken, **options)
+
+    found = energies(optimizer="BFGS", hessian=curvature * np.eye(24))
+    assert found == pytest.approx(energies(optimizer=Plain), abs=ENERGY_TOLERANCE)
+    assert found != pytest.approx(energies(optimizer="FIRE"), abs=ENERGY_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"hessian": np.eye(24), "optimizer": "LBFGS"}, "BFGS as the optimizer .* got LBFGS"),
+        ({"hessian": np.eye(8)}, r"shape \(24, 24\), got \(8, 8\)"),
+        ({"hessian": np.eye(24) * np.nan}, "a hessian of finite numbers"),
+    ],
+)
+def test_a_hessian_that_cannot_be_is_refused(
+    options: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=text):
+        relax(ethane(), trajectory=tmp_path / "no.traj", **{"optimizer": "BFGS", **options})
+    assert not (tmp_path / "no.traj").exists()
 
 
 def test_atoms_must_be_there_and_have_a_calculator() -> None:
