@@ -102,6 +102,8 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
                 axes.axhline(float(str(row[key])), ls="--", color="gray", label="no labels")
         axes.set_xticks(labels, [str(n) for n in labels])
         axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("labels")
         axes.spines[["top", "right"]].set_visible(False)
