@@ -1,7 +1,7 @@
 """Labels of two levels of theory: one after the other, both at once, or the dear ones alone.
 
     pip install '.[label,train]'
-    python benchmarks/two_levels.py            # hours on one core
+    python benchmarks/two_levels.py            # an hour and a half on one core
 
 Many geometries have labels by GFN2-xTB, few by wB97X/6-31G(d). ``one after the other``: trained on
 the many, then all weights on the few, as `organic` is. ``both at once``: one network that takes a
