@@ -6,7 +6,7 @@
 
 By BFGS until no force is longer than 0.02 eV/Angstrom: from the geometry by MMFF94 (GFN2-xTB
 alone), from the minimum of the model, and from there with the model's Hessian to begin with.
-Writes handover.csv; a run that was stopped goes on.
+Writes handover.csv, nothing where 500 steps are not enough; a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ def main() -> None:
         for way in WAYS:
             taken = [int(str(row[way])) for row in rows if row["method"] == method and row[way]]
             if taken:
-                print(
-                    f"{method}, {way}: {np.median(taken):.0f} steps (median), {max(taken)} at most"
-                )
+                told = f"{np.median(taken):.0f} steps (median), {max(taken)} at most"
+                print(f"{method}, {way}: {told}, {len(taken)} drugs")
 
 
 def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, object]:
@@ -77,7 +76,7 @@ def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, objec
         atoms = begin.copy()
         atoms.calc = calculator(method)
         result = relax(atoms, fmax=ENOUGH, optimizer="BFGS", hessian=hessian)
-        found[way] = result.n_steps if result.converged else "not converged"
+        found[way] = result.n_steps if result.converged else None
     return found
 
 
