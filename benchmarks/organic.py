@@ -26,7 +26,6 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from ase.io import read
 from machine import about, write_rows
 from matplotlib.figure import Figure
 from rdkit import Chem
@@ -35,7 +34,8 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.files import unpacked, write_atomically
+from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.files import write_atomically
 from se3set_ase.registry import resolve_model
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def frames_of(data: Path, name: str) -> list[Atoms]:
     """Labelled; none where there are no labels yet."""
     if not (data / f"{name}.xyz.gz").exists():
         return []
-    return read(unpacked(data / f"{name}.xyz.gz"), ":", format="extxyz")
+    return list(frames_of_file(data / f"{name}.xyz.gz"))
 
 
 def families(calc: Calculator, data: Path, name: str) -> list[Family]:

@@ -1,23 +1,65 @@
-"""Extended XYZ as text: what is written can be read again."""
+"""Extended XYZ: what is written can be read again, what is damaged is refused."""
 
 from __future__ import annotations
 
+import lzma
 import warnings
-from collections.abc import Sequence
-from io import StringIO
+import zlib
+from collections.abc import Iterator, Sequence
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import iread, read, write
+from ase.io.formats import open_with_compression
 
-__all__ = ["as_text", "of_text", "that_text_keeps", "whole_frames"]
+__all__ = ["as_text", "frames_of_file", "of_text", "that_text_keeps", "whole_frames"]
 
 #: Stands behind everything else in a trial.
 LAST = "se3set_ase_last"
 #: What the frames have that are written.
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
+#: Lines that a reader may ask for behind the last one: a moment, after which ASE names the frame.
+PAST_END = 1_000_000
+
+
+class _Lines(TextIOWrapper):
+    """Text with an end: ASE's reader takes a count of atoms at its word, 9999999999 too, and asks
+    for as many lines, hours long."""
+
+    _past_end = 0
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        line = super().readline(size)
+        self._past_end = 0 if line else self._past_end + 1
+        if self._past_end > PAST_END:
+            raise ValueError("the file ends before the last of the atoms that its frame counts")
+        return line
+
+
+def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
+    """One by one, of a file that ASE reads, by its name or content where no format is given.
+
+    Raises ValueError for a damaged compressed file, and whatever ASE's readers run into.
+    """
+    packed = path.suffix in (".gz", ".bz2", ".xz")
+    name = path.with_suffix("") if packed else path
+    if format != "extxyz" and name.suffix.lower() not in (".xyz", ".extxyz"):
+        yield from iread(path, ":", format=format, do_not_split_by_at_sign=True)
+        return
+    with open_with_compression(str(path), "rb") as file:
+        if packed:  # once: ASE would unpack it again for each frame
+            try:
+                file = BytesIO(file.read())
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+                raise ValueError(
+                    f"{path}: expected a whole compressed file, got: {error}"
+                ) from error
+        with _Lines(file, encoding="utf-8") as lines:
+            yield from iread(lines, ":", format="extxyz")
 
 
 def as_text(frames: Sequence[Atoms]) -> str:

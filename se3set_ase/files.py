@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import secrets
-import zlib
-from io import StringIO
 from pathlib import Path
 
 from se3set_ase.metadata import CheckpointError, DataFile
@@ -18,7 +15,6 @@ __all__ = [
     "refuse_pickle",
     "replace",
     "sha256_of",
-    "unpacked",
     "write_atomically",
     "write_temporary",
 ]
@@ -67,17 +63,6 @@ def replace(temporary: Path, path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def unpacked(path: Path) -> Path | StringIO:
-    """A compressed extended XYZ file in memory, any other as it is: for ASE's reader, which unpacks
-    the file from its beginning for every frame. ValueError if it is damaged."""
-    if not path.name.endswith((".xyz.gz", ".extxyz.gz")):
-        return path
-    try:
-        return StringIO(gzip.decompress(path.read_bytes()).decode())
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected a whole gzip file of text, got: {error}") from error
 
 
 def first_bytes(path: Path) -> bytes:

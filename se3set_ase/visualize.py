@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from ase import Atoms
 from ase.io import read
 
 from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.events import EventLog
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.pictures.picture import Picture
 from se3set_ase.pictures.viewer import View
@@ -44,7 +46,8 @@ def show(
     FileNotFoundError : no such file.
     """
     if isinstance(molecule, str | os.PathLike):
-        frames = read(molecule, ":")
+        path = Path(molecule)  # ASE reads one that is none too, such as "md.traj@-10:"
+        frames = list(frames_of_file(path)) if path.is_file() else read(molecule, ":")
     else:
         frames = [molecule] if isinstance(molecule, Atoms) else list(molecule)
     seen = [_seen(atoms) for atoms in frames]

@@ -10,12 +10,11 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import InputError
-from ase.io import read
 from ase.optimize import BFGS
 from tblite.ase import TBLite
 
 from se3set_ase import Potential, SE3SetCalculator
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 
 DATA = Path(__file__).parents[1] / "models" / "organic" / "data"
 #: At least so many times as near.
@@ -96,7 +95,7 @@ def test_relaxes_what_one_tries_first(name: str) -> None:
 
 def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
     """On molecules that no training saw; the labels are PySCF's."""
-    frames = read(unpacked(DATA / "test.xyz.gz"), ":", format="extxyz")[::3]
+    frames = list(frames_of_file(DATA / "test.xyz.gz"))[::3]
     found = Potential("organic", device="cpu").predict(frames)
     other = TBLite(method="GFN2-xTB", verbosity=0)
     errors, of_other = [], []
@@ -128,7 +127,7 @@ def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
     told, errors = [], []
     with warnings.catch_warnings():
         warnings.filterwarnings(*GUESSED.split(":"))
-        for labelled in read(unpacked(DATA / "test.xyz.gz"), ":", format="extxyz"):
+        for labelled in frames_of_file(DATA / "test.xyz.gz"):
             atoms = Atoms(labelled.numbers, labelled.positions, calculator=calc)
             off = np.linalg.norm(atoms.get_forces() - labelled.get_forces(), axis=1)
             told.append(calc.forces_uncertainty)

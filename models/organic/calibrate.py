@@ -19,14 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ase.io import iread, read
 from matplotlib.figure import Figure
 from rdkit import Chem
 from scipy.optimize import minimize
 from tqdm import tqdm
 
 from se3set_ase.committee import disagreement, environments_of, write_calibration
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
 
 FAMILIAR = 0.99
@@ -53,11 +52,7 @@ def main() -> None:
         np.array([e for e, _ in said]), np.array([e for e, _ in errors])
     )
     forces_factor, forces_floor = likeliest(joined(said), joined(errors))
-    smiles = {
-        atoms.info["smiles"]
-        for path in arguments.saw
-        for atoms in iread(unpacked(path), ":", format="extxyz")
-    }
+    smiles = {atoms.info["smiles"] for path in arguments.saw for atoms in frames_of_file(path)}
     seen = set().union(*map(neighbourhoods, smiles))
     write_calibration(
         folder,
@@ -114,7 +109,7 @@ def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
 def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
     """What the models say of their errors, and the first one's errors, of each geometry."""
     said, errors = [], []
-    for atoms in tqdm(read(unpacked(labels), ":", format="extxyz"), labels.stem, disable=None):
+    for atoms in tqdm(list(frames_of_file(labels)), labels.stem, disable=None):
         found = [model.predict([atoms])[0] for model in models]
         said.append(disagreement(found))
         off = np.linalg.norm(found[0].forces - atoms.get_forces(), axis=1)

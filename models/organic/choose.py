@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.io import iread, write
 from tqdm import tqdm
 
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
 
 #: Functions of the basis 6-31G(d), spherical; elements of the third period have 18.
@@ -52,9 +52,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    chosen_before = [
-        atoms for path in arguments.without for atoms in iread(unpacked(path), ":", format="extxyz")
-    ]
+    chosen_before = [atoms for path in arguments.without for atoms in frames_of_file(path)]
     before = set(map(fingerprint, chosen_before))
     frames = [
         atoms

@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import iread, write
+from ase.io import write
 from rdkit import Chem
 
-from se3set_ase.files import unpacked, write_atomically
+from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.files import write_atomically
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -94,7 +95,7 @@ def there(name: str) -> Iterator[Atoms]:
 def labelled(path: Path | None) -> Iterator[Atoms]:
     """Frames of a file, packed or not; of no file, none."""
     if path is not None:
-        yield from iread(unpacked(path), ":", format="extxyz")
+        yield from frames_of_file(path)
 
 
 def frames(path: Path) -> Iterator[Atoms]:

@@ -17,9 +17,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from ase.io import iread
-
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
@@ -40,7 +38,7 @@ def main() -> None:
 
 def member(config: RunConfig, number: int) -> RunConfig:
     """The training of one."""
-    labels = sum(1 for _ in iread(unpacked(config.data.train), format="extxyz"))
+    labels = sum(1 for _ in frames_of_file(config.data.train))
     data = config.data.model_copy(update={"n_train": labels // 2})
     changes = {
         "name": f"{config.name}-{number}",

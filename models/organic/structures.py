@@ -35,7 +35,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.data import covalent_radii, vdw_radii
-from ase.io import iread, write
+from ase.io import write
 from ase.io.extxyz import key_val_str_to_dict
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
@@ -46,7 +46,7 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 
 HERE = Path(__file__).parent
 PARTS = ("train", "validation", "test")
@@ -150,7 +150,7 @@ def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None
     """Each geometry to the part of its molecule; a file that is there stays."""
     part_of = {row["smiles"]: row["part"] for row in rows}
     parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
-    for atoms in iread(unpacked(path), format="extxyz"):
+    for atoms in frames_of_file(path):
         smiles = Chem.MolToSmiles(Chem.MolFromSmiles(atoms.info["name"]))
         atoms.info = {"smiles": smiles, "kind": "monomer"}
         frames = parts.get(part_of.get(smiles, "drugs"))  # a tautomer's name may be the other one's

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,15 +37,11 @@ def check_readable(file: Path) -> None:
 
 def read_frames(file: Path) -> Iterator[Atoms]:
     """The frames of a file, one by one; ValueError names the frame that cannot be read."""
-    from ase.io import iread
-
-    from se3set_ase.files import unpacked
+    from se3set_ase.extended_xyz import frames_of_file
 
     n_read = 0
     try:
-        content = unpacked(file)
-        form = "extxyz" if content is not file else None
-        for atoms in iread(content, ":", format=form):
+        for atoms in frames_of_file(file):
             yield atoms
             n_read += 1
     except Exception as error:  # ASE's readers fail with whatever their parser ran into
@@ -72,10 +69,10 @@ def count_frames(file: Path) -> int | None:
     n_frames = 0
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if not line.strip().isdigit():
+            if not line.strip().isdecimal() or len(line) > 12:
                 return None
-            for _ in range(int(line) + 1):
-                next(lines, None)
+            skip = int(line) + 1
+            next(islice(lines, skip, skip), None)
             n_frames += 1
     return n_frames
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io import iread
 
 from se3set_ase.bonds import bond_weights
 from se3set_ase.declared import check_electrons, declared_charge_and_spin
-from se3set_ase.files import unpacked
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
 from se3set_ase.train.config import DataConfig
@@ -81,11 +80,7 @@ def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
     if not path.is_file():
         where = f" ({source})" if source else ""
         raise FileNotFoundError(f"expected {what} at {path}{where}, got no such file")
-    try:
-        content = unpacked(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    images = iread(content, index=":", format="extxyz", do_not_split_by_at_sign=True)
+    images = frames_of_file(path, "extxyz")
     for index in itertools.count():
         origin = f"{path}, frame {index}"
         try:

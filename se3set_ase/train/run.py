@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from se3set_ase.checkpoint import save_checkpoint
 from se3set_ase.evaluate import evaluate
+from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.files import describe_data_file
 from se3set_ase.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.potential import Potential
@@ -118,8 +119,6 @@ def few_formulas(molecules: Iterable[np.ndarray]) -> tuple[str, ...]:
 
 def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
     """Errors of a saved model on the tests whose files are there."""
-    from ase.io import read
-
     potential = Potential(folder)
     found = []
     for name, path in config.data.tests.items():
@@ -127,7 +126,7 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
             _LOGGER.warning("test %r is not measured: no such file: %s", name, path)
             continue
         try:
-            frames = read(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
+            frames = list(frames_of_file(path, "extxyz"))
             errors = evaluate(
                 potential,
                 frames,

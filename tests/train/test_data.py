@@ -309,5 +309,5 @@ def test_a_compressed_file_is_unpacked_once(tmp_path: Path) -> None:
     assert [f.energy for f in packed] == [f.energy for f in plain]
     assert len(list(console.read_frames(tmp_path / "a.xyz.gz"))) == 5
     (tmp_path / "a.xyz.gz").write_bytes(b"no gzip")
-    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a whole gzip file"):
+    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a whole compressed file"):
         read_frames(tmp_path / "a.xyz.gz", CONFIG)

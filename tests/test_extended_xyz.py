@@ -1,0 +1,93 @@
+"""Files of molecules: packed ones read as plain ones, damaged ones refused at once."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import read, write
+from paths import acetylacetone
+
+from se3set_ase.cli.console import count_frames
+from se3set_ase.cli.console import read_frames as read_by_command
+from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.train.data import read_frames as read_to_train
+from se3set_ase.visualize import show
+
+#: Lines that ASE's reader alone would ask for, one by one: a minute. A damaged file may have more.
+COUNT = 99_999_999
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "frames_of_file": lambda path: list(frames_of_file(path)),
+    "command": lambda path: list(read_by_command(path)),
+    "train": lambda path: read_to_train(path, HypergraphConfig()),
+    "show": show,
+}
+
+
+@pytest.mark.parametrize("packing", ["", ".gz"])
+@pytest.mark.parametrize("n_whole", [0, 2])
+@pytest.mark.parametrize("reader", READERS)
+def test_more_atoms_than_lines_are_refused_at_once(
+    reader: str, n_whole: int, packing: str, tmp_path: Path
+) -> None:
+    # What the training asks of a frame is not what is tested.
+    frames = [acetylacetone() for _ in range(n_whole)] if reader != "train" else []
+    path = tmp_path / f"many.xyz{packing}"
+    plain = tmp_path / "many.xyz"
+    write(plain, frames, format="extxyz")
+    text = plain.read_text() + f"{COUNT}\n\nO 0.0 0.0 0.0\n"
+    path.write_bytes(gzip.compress(text.encode()) if packing else text.encode())
+    with pytest.raises(ValueError, match="the file ends before the last of the atoms"):
+        READERS[reader](path)
+
+
+def test_frames_of_a_damaged_file_are_counted_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "many.xyz"
+    write(path, [molecule("H2O"), molecule("CO")], format="extxyz")
+    assert count_frames(path) == 2
+    for odd in (f"{COUNT}\n", "9" * 5000, "\u00b2\n", "-1\n"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(odd)
+        assert count_frames(path) in (3, None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)]
+)
+def test_a_packed_file_is_read_as_a_plain_one(
+    ending: str, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.xyz"
+    write(plain, [molecule("H2O"), molecule("CO"), molecule("CH4")], format="extxyz")
+    path = tmp_path / f"packed.xyz.{ending}"
+    content = compress(plain.read_bytes())
+    path.write_bytes(content)
+    expected = read(plain, ":")
+    found = list(frames_of_file(path))
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert (a.numbers == b.numbers).all()
+        assert np.array_equal(a.positions, b.positions)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        ValueError, match=rf"packed\.xyz\.{ending}: expected a whole compressed file"
+    ):
+        list(frames_of_file(path))
+
+
+def test_an_at_sign_in_a_name_is_no_index(tmp_path: Path) -> None:
+    path = tmp_path / "md@300K.xyz"
+    write(tmp_path / "md.xyz", [molecule("H2O"), molecule("H2O")])
+    (tmp_path / "md.xyz").rename(path)
+    assert len(list(read_by_command(path))) == 2
+    show(path)  # and where there is no such file it is one, as ASE has it
+    path.rename(tmp_path / "md.xyz")
+    show(f"{tmp_path / 'md.xyz'}@0:1")
