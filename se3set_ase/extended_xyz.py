@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread, read, write
+from ase.io.extxyz import key_val_str_to_dict
 from ase.io.formats import open_with_compression
 
 __all__ = ["as_text", "frames_of_file", "of_text", "that_text_keeps", "whole_frames"]
@@ -24,6 +25,8 @@ LAST = "se3set_ase_last"
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
 #: Lines that a reader may ask for behind the last one: a moment, after which ASE names the frame.
 PAST_END = 1_000_000
+#: Of the number of columns of a property.
+MAX_DIGITS = 5
 
 
 class _Lines(TextIOWrapper):
@@ -59,7 +62,16 @@ def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
                     f"{path}: expected a whole compressed file, got: {error}"
                 ) from error
         with _Lines(file, encoding="utf-8") as lines:
-            yield from iread(lines, ":", format="extxyz")
+            yield from iread(lines, ":", format="extxyz", properties_parser=_info)
+
+
+def _info(comment: str) -> dict[str, Any]:
+    """Of a frame; ValueError for columns that no line has, which ASE would make place for."""
+    info: dict[str, Any] = key_val_str_to_dict(comment)
+    columns = str(info.get("Properties", "")).split(":")[2::3]
+    if any(len(count) > MAX_DIGITS for count in columns):
+        raise ValueError(f"expected fewer columns of a property, got {max(columns, key=len)}")
+    return info
 
 
 def as_text(frames: Sequence[Atoms]) -> str:

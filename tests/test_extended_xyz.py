@@ -49,6 +49,16 @@ def test_more_atoms_than_lines_are_refused_at_once(
         READERS[reader](path)
 
 
+def test_more_columns_than_a_line_has_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "wide.xyz"
+    text = "1\nProperties=species:S:1:pos:R:{}\nO 0.0 0.0 0.0\n"
+    path.write_text(text.format(3))
+    assert len(list(frames_of_file(path))) == 1
+    path.write_text(text.format(COUNT))
+    with pytest.raises(ValueError, match=f"frame 0 of .*fewer columns of a property, got {COUNT}"):
+        list(read_by_command(path))
+
+
 def test_frames_of_a_damaged_file_are_counted_at_once(tmp_path: Path) -> None:
     path = tmp_path / "many.xyz"
     write(path, [molecule("H2O"), molecule("CO")], format="extxyz")
