@@ -1,4 +1,4 @@
-"""Charge and spin as the atoms themselves declare them."""
+"""Charge, spin and labels as the atoms themselves declare them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,32 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
         if unpaired := round(abs(total)):
             declared.setdefault("spin_multiplicity", unpaired + 1)
     return declared
+
+
+def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
+    """Energy (eV) and forces (N, 3) (eV/Angstrom) of ``atoms.calc``; None for what it has not.
+
+    Raises
+    ------
+    ValueError : they are no finite numbers, or forces of another shape.
+    """
+    results = getattr(atoms.calc, "results", {})
+    labels: dict[str, np.ndarray] = {}
+    for name in ("energy", "forces"):
+        if results.get(name) is None:
+            continue
+        try:
+            labels[name] = np.asarray(results[name], dtype=np.float64)
+        except (TypeError, ValueError) as error:  # words, as of a damaged file
+            raise ValueError(f"expected numbers as {name}, got {results[name]!r}") from error
+        if not np.isfinite(labels[name]).all():
+            raise ValueError(f"expected finite {name}, got NaN or infinite values")
+    energy, forces = labels.get("energy"), labels.get("forces")
+    if energy is not None and energy.size != 1:
+        raise ValueError(f"expected one energy, got an array of shape {energy.shape}")
+    if forces is not None and forces.shape != (len(atoms), 3):
+        raise ValueError(f"expected forces of shape ({len(atoms)}, 3), got {forces.shape}")
+    return None if energy is None else float(energy.item()), forces
 
 
 def check_electrons(atoms: Atoms, *, charge: int, spin_multiplicity: int) -> None:

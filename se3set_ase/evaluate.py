@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.declared import declared_labels
 from se3set_ase.potential import Potential
 
 __all__ = ["evaluate"]
@@ -122,23 +123,11 @@ def _batches(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
 
 
 def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
-    """Energy (eV) and forces (N, 3) (eV/Angstrom) of frame ``index`` (counted from 0)."""
-    results = getattr(atoms.calc, "results", {})
-    energy, forces = results.get("energy"), results.get("forces")
-    if energy is not None:
-        energy = float(energy)
-        if not math.isfinite(energy):
-            raise ValueError(f"frame {index}: expected a finite energy label, got {energy}")
-    if forces is not None:
-        forces = np.asarray(forces, dtype=float)
-        if forces.shape != (len(atoms), 3):
-            raise ValueError(
-                f"frame {index}: expected force labels of shape ({len(atoms)}, 3), "
-                f"got {forces.shape}"
-            )
-        if not np.isfinite(forces).all():
-            raise ValueError(f"frame {index}: expected finite force labels, got NaN or infinity")
-    return energy, forces
+    """Of frame ``index``, which a ValueError names."""
+    try:
+        return declared_labels(atoms)
+    except ValueError as error:
+        raise ValueError(f"frame {index}: {error}") from error
 
 
 def _predict_batch(

@@ -83,7 +83,9 @@ def as_text(frames: Sequence[Atoms]) -> str:
 
 def of_text(text: str) -> list[Atoms]:
     """Back from :func:`as_text`."""
-    return list(read(StringIO(text), ":", format="extxyz")) if text else []
+    if not text:
+        return []
+    return list(read(StringIO(text), ":", format="extxyz", properties_parser=_info))
 
 
 def that_text_keeps(info: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
@@ -115,13 +117,19 @@ def _is_kept(info: dict[str, Any]) -> bool:
 
 
 def whole_frames(text: str) -> int:
-    """Characters of the frames that are complete."""
+    """Characters of the frames that are complete: all, or all but one that was being written.
+
+    ValueError where more would be lost, since what follows is no such frame.
+    """
     lines = text.split("\n")  # as ASE does: other characters that end lines may be in a comment
     end = 0
     while end < len(lines) - 1:  # after the last newline is nothing, or a torn line
         count = lines[end].strip()
-        after = end + 2 + int(count) if count.isdigit() else len(lines)
+        after = end + 2 + int(count) if count.isdecimal() else len(lines)
         if after > len(lines) - 1:
             break
         end = after
+    torn = [line.strip().isdecimal() for line in lines[end:]]
+    if len(torn) > 1 and (not torn[0] or any(torn[1:])):
+        raise ValueError(f"expected a frame of extended XYZ, got line {end + 1} {lines[end]!r:.60}")
     return sum(len(line) + 1 for line in lines[:end])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from se3set_ase import __version__
@@ -88,8 +89,14 @@ class Relaxation:
 
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
         """See :class:`se3set_ase.tasks.Work`."""
-        same = given is not None and result.info.get("begun") == fingerprint(given)
-        return "" if same else "that began elsewhere"
+        if given is None or result.info.get("begun") != fingerprint(given):
+            return "that began elsewhere"
+        whole = (
+            np.array_equal(result.numbers, given.numbers)
+            and isinstance(result.info.get("converged"), bool | np.bool_)
+            and isinstance(result.info.get("n_steps"), int | np.integer)
+        )
+        return "" if whole else "that is damaged"
 
     def finished(self, result: Atoms) -> bool:
         """See :class:`se3set_ase.tasks.Work`: begun anew where more steps are allowed now."""

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from filelock import FileLock, Timeout
 
-from se3set_ase.declared import NAMES
+from se3set_ase.declared import NAMES, declared_labels
 from se3set_ase.extended_xyz import as_text, of_text, that_text_keeps, whole_frames
 from se3set_ase.files import write_atomically
 
@@ -211,12 +211,20 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     if not output.exists():
         return {}
     text = output.read_text(encoding="utf-8")
-    whole = whole_frames(text)
+    try:
+        whole = whole_frames(text)
+        frames = of_text(text[:whole])
+    except Exception as error:  # ASE's reader fails with whatever its parser ran into
+        raise ValueError(
+            f"expected {output} to be of an earlier run, cannot read it: "
+            f"{type(error).__name__}: {error}; give another name"
+        ) from error
     earlier: dict[int, Atoms] = {}
-    for atoms in of_text(text[:whole]):
-        index = int(atoms.info.get(work.index_key, -1))
-        given = molecules[index] if 0 <= index < len(molecules) else None
-        if misfit := work.misfit(atoms, given):
+    for atoms in frames:
+        index = atoms.info.get(work.index_key)
+        known = isinstance(index, int | np.integer) and 0 <= index < len(molecules)
+        given = molecules[index] if known else None
+        if misfit := work.misfit(atoms, given) or _lack(atoms):
             raise ValueError(
                 f"expected {output} to be of an earlier run for the same molecules, got frame "
                 f"{index} {misfit}; give another name"
@@ -226,6 +234,15 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     if whole < len(text):
         write_atomically(output, text[:whole].encode())
     return earlier
+
+
+def _lack(result: Atoms) -> str:
+    """What shows that the results of a frame were lost or damaged."""
+    try:
+        energy, forces = declared_labels(result)
+    except ValueError as error:
+        return str(error)
+    return "without energy and forces" if energy is None or forces is None else ""
 
 
 def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, str]:

@@ -119,7 +119,7 @@ def test_frames_are_streamed_and_ctrl_c_keeps_those_done() -> None:
 @pytest.mark.parametrize("label", ["energy", "force"])
 def test_labels_that_are_no_numbers(label: str) -> None:
     frames = [frame(energy=1.0), frame(**{label: float("nan")})]  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"frame 1: expected (a )?finite (energy|force) label"):
+    with pytest.raises(ValueError, match=r"frame 1: expected finite (energy|forces), got NaN"):
         evaluate(Zero(), frames)
 
 
@@ -127,7 +127,7 @@ def test_labels_of_the_wrong_shape() -> None:
     bad = frame(force=0.1)
     bad.calc.results["forces"] = np.zeros((2, 3))
     with pytest.raises(
-        ValueError, match=r"frame 0: expected force labels of shape \(3, 3\), got \(2, 3\)"
+        ValueError, match=r"frame 0: expected forces of shape \(3, 3\), got \(2, 3\)"
     ):
         evaluate(Zero(), [bad])
 

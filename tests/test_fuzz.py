@@ -7,6 +7,7 @@ Inputs are drawn with a seed each, which a failure names.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import warnings
@@ -18,6 +19,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import InputError
 from ase.io import read, write
+from made_up_data import frames, write_run
 from paths import acetylacetone
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
@@ -26,6 +28,8 @@ from untrained import Make
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import CheckpointError, load_checkpoint
 from se3set_ase.cli import app
+from se3set_ase.nn.model import network_config, preset_values
+from se3set_ase.train.config import ConfigError, load_config
 
 #: Of the largest number at hand, between equivalent geometries, float64.
 SAME = 1e-9
@@ -173,3 +177,66 @@ def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest
             atoms.calc = SE3SetCalculator(folder)
             assert atoms.get_potential_energy() == energy, f"seed {seed}"
     assert refused > len(seeds(request)) // 2
+
+
+def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The command line tells which line of a log is no event, or shows the events."""
+    path = tmp_path / "run.events.jsonl"
+    event = {"kind": "bond broken", "atoms": [3, 4], "symbols": ["O", "H"], "weight": 0.4}
+    lines = [{"step": k, "time_ps": 5e-4 * k, **event, "energy": -9500.5} for k in range(6)]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    told = shown = 0
+    for seed in seeds(request):
+        path.write_bytes(damaged(content, np.random.default_rng(seed)))
+        result = CliRunner().invoke(app, ["events", str(path)])
+        assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}"
+        told += result.exit_code == 2
+        shown += result.exit_code == 0
+    assert min(told, shown) > 0
+
+
+def test_training_runs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A damaged configuration is refused, or is one that can be used."""
+    path = write_run(tmp_path, frames(1))
+    content = path.read_bytes()
+    told = used = 0
+    for seed in seeds(request):
+        path.write_bytes(damaged(content, np.random.default_rng(seed)))
+        try:
+            config = load_config(path)
+        except ConfigError:
+            told += 1
+        else:
+            used += 1
+            network_config(preset_values(config.network))
+    assert min(told, used) > 0
+
+
+def test_relaxations_that_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """What an earlier run has left is gone on with, or refused and left as it is."""
+    monkeypatch.chdir(tmp_path)
+    write("many.xyz", [Atoms("CO", [[0, 0, 0], [0, 0, z]]) for z in (1.1, 1.3)], format="extxyz")
+    command = ["relax", "many.xyz", "-m", "gfn2", "--fmax", "0.05"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    whole = {path: path.read_bytes() for path in tmp_path.glob("many-relaxed.xyz*")}
+    assert len(whole) == 2
+    told = done = 0
+    for seed in seeds(request):
+        rng = np.random.default_rng(seed)
+        path = sorted(whole)[rng.integers(len(whole))]
+        for other, content in whole.items():
+            other.write_bytes(damaged(content, rng) if other == path else content)
+        before = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ASE's reader
+            result = CliRunner().invoke(app, command)
+        assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}, {result.output}"
+        if result.exit_code == 2:
+            told += 1
+            assert path.read_bytes() == before, f"seed {seed}"
+        else:
+            done += 1
+            assert len(read("many-relaxed.xyz", ":")) == 2, f"seed {seed}"
+    assert min(told, done) > 0

@@ -108,6 +108,37 @@ def test_other_settings_do_not_mix(here: Path) -> None:
     assert relax("--steps", 2, "--overwrite").exit_code == UNFINISHED
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("converged=", "converted=", "frame 0 that is damaged"),
+        ("n_steps=", "n_steps=a", "frame 0 that is damaged"),
+        ("energy=-", "energy=a-", "frame 0 expected numbers as energy, got 'a-"),
+        (":forces:", ":farces:", "frame 0 without energy and forces"),
+        ("relax_index=0", "relax_index=0.5", "frame 0.5 that began elsewhere"),
+        ("relax_index=0", "relax_index=x", "frame x that began elsewhere"),
+        ("\nC ", "\n2 ", "cannot read it: KeyError: '2'; give another name"),
+        ("9\n", "x9\n", "cannot read it: ValueError: expected a frame of extended XYZ"),
+        (
+            "9\n",
+            "999\n",
+            "cannot read it: ValueError: expected a frame of extended XYZ",
+        ),
+        (":S:1:", ":S:999999991:", "fewer columns of a property, got 999999991"),
+    ],
+)
+def test_damaged_results_are_refused_and_kept(here: Path, old: str, new: str, message: str) -> None:
+    assert relax("--steps", 2).exit_code == UNFINISHED
+    output = Path("many-relaxed.xyz")
+    assert old in output.read_text()
+    damaged = output.read_text().replace(old, new, 1)
+    output.write_text(damaged)
+    result = relax("--steps", 2)
+    assert result.exit_code == BAD_INPUT, result.output
+    assert message in result.output
+    assert output.read_text() == damaged
+
+
 def test_more_steps_go_on_with_what_did_not_converge(here: Path) -> None:
     few, many = 14, 200
     relax("--steps", few)

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from se3set_ase.bonds import bond_weights
-from se3set_ase.declared import check_electrons, declared_charge_and_spin
+from se3set_ase.declared import check_electrons, declared_charge_and_spin, declared_labels
 from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
@@ -113,18 +113,16 @@ def _frame(
         if declared != state[name]:
             raise ValueError(f"expected {name} {state[name]}, as of the model, got {declared}")
     check_electrons(atoms, **state)
-    results = atoms.calc.results if atoms.calc is not None else {}
-    for label in ("energy", "forces"):
-        if label not in results:
-            raise ValueError(f"expected a label {label!r}, got none")
-        if not np.isfinite(results[label]).all():
-            raise ValueError(f"expected finite {label}, got NaN or infinite values")
+    energy, forces = declared_labels(atoms)
+    if energy is None or forces is None:
+        missing = "energy" if energy is None else "forces"
+        raise ValueError(f"expected a label {missing!r}, got none")
     return Frame(
         origin=origin,
         numbers=atoms.numbers.astype(np.int64),
         positions=atoms.positions.copy(),
-        energy=float(results["energy"]),
-        forces=np.asarray(results["forces"], dtype=np.float64),
+        energy=energy,
+        forces=forces,
         hypergraph=build_hypergraph(atoms.numbers, atoms.positions, config, mixer=mixer),
     )
 
@@ -215,8 +213,11 @@ def read_atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
     """Energy in eV by atomic number, from one-atom frames."""
     energies: dict[int, float] = {}
     for origin, atoms in _read(path, "isolated atoms", source):
-        energy = atoms.calc.results.get("energy") if atoms.calc is not None else None
-        if len(atoms) != 1 or energy is None or not np.isfinite(energy):
+        try:
+            energy, _ = declared_labels(atoms)
+        except ValueError as error:
+            raise DataError(f"{origin}: {error}") from error
+        if len(atoms) != 1 or energy is None:
             raise DataError(f"{origin}: expected one atom with its energy")
-        energies[int(atoms.numbers[0])] = float(energy)
+        energies[int(atoms.numbers[0])] = energy
     return energies

@@ -52,6 +52,14 @@ def nan_energy(a: Atoms) -> Atoms:
     return with_labels(a, energy=np.nan, forces=np.zeros((3, 3)))
 
 
+def word_energy(a: Atoms) -> Atoms:
+    return with_labels(a, energy="one", forces=np.zeros((3, 3)))
+
+
+def two_energies(a: Atoms) -> Atoms:
+    return with_labels(a, energy=np.zeros(2), forces=np.zeros((3, 3)))
+
+
 def infinite_force(a: Atoms) -> Atoms:
     return with_labels(a, energy=-1.0, forces=np.full((3, 3), np.inf))
 
@@ -91,6 +99,8 @@ def nan_position(a: Atoms) -> Atoms:
         (no_energy, "expected a label 'energy', got none"),
         (no_labels, "expected a label 'energy', got none"),
         (nan_energy, "expected finite energy, got NaN or infinite values"),
+        (word_energy, "expected numbers as energy, got 'one'"),
+        (two_energies, r"expected one energy, got an array of shape \(2,\)"),
         (infinite_force, "expected finite forces, got NaN or infinite values"),
         (periodic, "expected an isolated molecule .* got a periodic cell"),
         (coincident, "got atoms 1 and 2 at a distance of 0 Angstrom"),
