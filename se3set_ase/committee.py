@@ -10,6 +10,7 @@ A model folder may have a committee beside its own weights::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,14 @@ class Calibration(pydantic.BaseModel):
     """eV/Angstrom: an uncertainty of forces beyond this is of no geometry like those it saw."""
     environments: tuple[str, ...] = ()
     """Each atom with its neighbours that was in the training data, see :func:`environments`."""
+    sha256: str = ""
+    """Of all the others, see :attr:`digest`."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of the other fields, so that a digit that was changed is found."""
+        content = json.dumps(self.model_dump(exclude={"sha256"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Committee:
@@ -210,6 +219,12 @@ def read_calibration(file: Path) -> Calibration:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{file} is damaged: {error}") from error
+    if content.sha256 != content.digest:
+        raise CheckpointError(
+            f"{file} is damaged: expected content with the hash {content.digest}, got that of "
+            f"{content.sha256!r}. Take the model again from where it came from, or, where it was "
+            "changed on purpose, write it by write_calibration()."
+        )
     for member in content.members:
         # The names come out of a file that may be anybody's: they must not lead elsewhere.
         if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):
@@ -235,6 +250,7 @@ def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Ca
         ),
         **values,
     )
+    content = content.model_copy(update={"sha256": content.digest})
     text = json.dumps(content.model_dump(), indent=1) + "\n"
     write_atomically(folder / COMMITTEE_FILE, text.encode())
     return content

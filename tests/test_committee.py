@@ -9,6 +9,7 @@ import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,13 @@ from untrained import METADATA, tiny_model
 
 from se3set_ase import SE3SetCalculator, lookout, registry
 from se3set_ase.checkpoint import CheckpointError, save_checkpoint
-from se3set_ase.committee import Committee, environments, write_calibration
+from se3set_ase.committee import (
+    Calibration,
+    Committee,
+    environments,
+    read_calibration,
+    write_calibration,
+)
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.potential import Potential
 from se3set_ase.registry import COMMITTEE_FILE, resolve_model, write_registry
@@ -194,8 +201,9 @@ def test_doubts_have_a_floor(tmp_path: Path) -> None:
     atoms.calc = SE3SetCalculator(folder)
     atoms.get_potential_energy()
     spread, spread_of_forces = atoms.calc.energy_uncertainty, atoms.calc.forces_uncertainty
-    content = json.loads((folder / COMMITTEE_FILE).read_text())
-    (folder / COMMITTEE_FILE).write_text(json.dumps({**content, **floors}))
+    before = read_calibration(folder / COMMITTEE_FILE)
+    others = {k: v for k, v in before if k not in ("members", "sha256")}
+    write_calibration(folder, [m.folder for m in before.members], **others | floors)
     atoms.calc = SE3SetCalculator(folder)
     atoms.get_potential_energy()
     assert atoms.calc.energy_uncertainty == pytest.approx(np.hypot(spread, 0.7))
@@ -370,6 +378,12 @@ def test_a_model_without_a_committee_says_so() -> None:
     assert not hasattr(calc, "energy_uncertainty")  # as inspect.getmembers and the like ask
 
 
+def signed(content: dict[str, Any]) -> str:
+    """As somebody would write it who means harm."""
+    calibration = Calibration(**content)
+    return calibration.model_copy(update={"sha256": calibration.digest}).model_dump_json()
+
+
 def test_damaged_committees(tmp_path: Path) -> None:
     folder = make(tmp_path / "model")
     file = folder / COMMITTEE_FILE
@@ -378,11 +392,13 @@ def test_damaged_committees(tmp_path: Path) -> None:
     bad = {
         "damaged": good[: len(good) // 2],
         "schema version": json.dumps({**content, "schema_version": 2}),
-        "plain name": json.dumps(
+        "plain name": signed(
             {**content, "members": [{**content["members"][0], "folder": "../other"}]}
         ),
         "familiar_forces": json.dumps({**content, "familiar_forces": -1.0}),
         "another_key": json.dumps({**content, "another_key": 1}),
+        "expected content with the hash": json.dumps({**content, "energy_factor": 7.0}),
+        "got that of ''": json.dumps({k: v for k, v in content.items() if k != "sha256"}),
     }
     for message, text in bad.items():
         file.write_text(text)

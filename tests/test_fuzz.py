@@ -28,7 +28,9 @@ from untrained import Make
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import CheckpointError, load_checkpoint
 from se3set_ase.cli import app
+from se3set_ase.committee import read_calibration
 from se3set_ase.nn.model import network_config, preset_values
+from se3set_ase.registry import COMMITTEE_FILE, resolve_model
 from se3set_ase.train.config import ConfigError, load_config
 
 #: Of the largest number at hand, between equivalent geometries, float64.
@@ -176,6 +178,22 @@ def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest
         else:
             atoms.calc = SE3SetCalculator(folder)
             assert atoms.get_potential_energy() == energy, f"seed {seed}"
+    assert refused > len(seeds(request)) // 2
+
+
+def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A damaged one is refused, or says the same."""
+    path = tmp_path / COMMITTEE_FILE
+    content = (resolve_model("organic") / COMMITTEE_FILE).read_bytes()
+    path.write_bytes(content)
+    whole = read_calibration(path)
+    refused = 0
+    for seed in seeds(request):
+        path.write_bytes(damaged(content, np.random.default_rng(seed)))
+        try:
+            assert read_calibration(path) == whole, f"seed {seed}"
+        except CheckpointError:
+            refused += 1
     assert refused > len(seeds(request)) // 2
 
 

@@ -144,7 +144,7 @@ def load_config(path: str | Path) -> RunConfig:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(values).__name__}")
     try:
-        config = RunConfig(**values)
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else f"  {e['msg']}"

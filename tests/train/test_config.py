@@ -91,6 +91,7 @@ def test_names_every_bad_field_at_once(path: Path) -> None:
         (b"\xff\xfe", "expected YAML"),
         (b"- a\n- b\n", "expected a mapping, got list"),
         (b"", "expected a mapping, got NoneType"),
+        (b"? \n", "None: Keys should be strings"),
         (b"name: x\n", "training: Field required"),
     ],
 )
