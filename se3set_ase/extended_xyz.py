@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 from ase.io import iread, read, write
 from ase.io.extxyz import key_val_str_to_dict
 from ase.io.formats import open_with_compression
@@ -25,6 +26,8 @@ LAST = "se3set_ase_last"
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
 #: Lines that a reader may ask for behind the last one: a moment, after which ASE names the frame.
 PAST_END = 1_000_000
+#: With a dummy, 0.
+N_ELEMENTS = len(chemical_symbols)
 #: Of the number of columns of a property.
 MAX_DIGITS = 5
 
@@ -46,8 +49,16 @@ class _Lines(TextIOWrapper):
 def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
     """One by one, of a file that ASE reads, by its name or content where no format is given.
 
-    Raises ValueError for a damaged compressed file, and whatever ASE's readers run into.
+    Raises ValueError for a damaged compressed file and for atoms of no element, and whatever ASE's
+    readers run into.
     """
+    for atoms in _frames(path, format):
+        if len(atoms) and not 0 <= atoms.numbers.min() <= atoms.numbers.max() < N_ELEMENTS:
+            raise ValueError(f"expected atomic numbers below {N_ELEMENTS}, got {atoms.numbers}")
+        yield atoms
+
+
+def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
     packed = path.suffix in (".gz", ".bz2", ".xz")
     name = path.with_suffix("") if packed else path
     if format != "extxyz" and name.suffix.lower() not in (".xyz", ".extxyz"):

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from se3set_ase.checkpoint import load_checkpoint
 from se3set_ase.compiled import compiled, padded
@@ -31,7 +30,7 @@ from se3set_ase.nn.light import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.registry import resolve_model
-from se3set_ase.text import formula
+from se3set_ase.text import formula, symbol
 from se3set_ase.weighted import WeightedHypergraph
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
@@ -148,7 +147,7 @@ class Potential:
             raise UnsupportedSystem(
                 f"expected the elements {', '.join(self.metadata.symbols)}, which model "
                 f"{self.metadata.name!r} was trained on, got "
-                f"{', '.join(chemical_symbols[z] for z in foreign)}"
+                f"{', '.join(map(symbol, foreign))}"
             )
         for name, value, known in (
             ("charge", charge, self.metadata.charges),

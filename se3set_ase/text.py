@@ -52,6 +52,11 @@ def formula(numbers: np.ndarray, atoms: Iterable[int] | None = None) -> str:
     return str(Formula.from_list([chemical_symbols[z] for z in some]).format("hill"))
 
 
+def symbol(number: int) -> str:
+    """Of an element, or what it is said to be: of a damaged file, where there is none."""
+    return chemical_symbols[number] if 0 <= number < len(chemical_symbols) else f"Z={number}"
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell.replace(",", ""))

@@ -89,6 +89,11 @@ BAD: dict[str, tuple[Callable[[], Atoms], type[Exception], str]] = {
         InputError,
         r"^expected the elements H, C, O, which model 'tiny' was trained on, got N$",
     ),
+    "no element": (
+        lambda: Atoms([8, 119], [[0, 0, 0], [0, 0, 1]]),
+        InputError,
+        r"^expected the elements H, C, O, which model 'tiny' was trained on, got Z=119$",
+    ),
     "periodic": (
         lambda: Atoms("H2O", positions=np.eye(3), cell=[9, 9, 9], pbc=True),
         InputError,

@@ -59,6 +59,14 @@ def test_more_columns_than_a_line_has_are_refused_at_once(tmp_path: Path) -> Non
         list(read_by_command(path))
 
 
+@pytest.mark.parametrize("number", [-1, 119, 10**9])
+def test_atoms_of_no_element_are_refused(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "odd.xyz"
+    path.write_text(f"1\nProperties=Z:I:1:pos:R:3\n{number} 0.0 0.0 0.0\n")
+    with pytest.raises(ValueError, match="expected atomic numbers below 119, got "):
+        list(read_by_command(path))
+
+
 def test_frames_of_a_damaged_file_are_counted_at_once(tmp_path: Path) -> None:
     path = tmp_path / "many.xyz"
     write(path, [molecule("H2O"), molecule("CO")], format="extxyz")

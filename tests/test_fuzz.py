@@ -58,7 +58,7 @@ def any_structure(rng: np.random.Generator) -> Atoms:
     elif kind == 1:
         atoms.positions[i] = atoms.positions[rng.integers(n)] + rng.choice([0.0, 1e-12, 1e-3, 0.1])
     elif kind == 2:
-        atoms.numbers[i] = rng.choice([0, 2, 7, 26, 118])
+        atoms.numbers[i] = rng.choice([0, 2, 7, 26, 118, 119, -1, 2**40])
     elif kind == 3:
         atoms.pbc = rng.integers(0, 2, 3).astype(bool)
         atoms.cell = rng.choice([0.0, 5.0, 20.0]) * np.eye(3)

@@ -213,6 +213,16 @@ def test_positions_that_are_no_numbers(bad: float, shown: str) -> None:
         build_hypergraph(ETHANOL.numbers, positions, CONFIG)
 
 
+@pytest.mark.parametrize("number", [-1, 119, 2**40])
+def test_atoms_of_no_element(number: int) -> None:
+    numbers = ETHANOL.numbers.astype(np.int64)
+    numbers[3] = number
+    with pytest.raises(
+        ValueError, match=r"from 0 to 118, got others for atoms \[3\]"
+    ):
+        build_hypergraph(numbers, ETHANOL.positions, CONFIG)
+
+
 @pytest.mark.parametrize("shape", [(9,), (27,), (9, 2), (3, 9), (1, 9, 3)])
 def test_positions_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected positions of shape \(N, 3\), got \("):

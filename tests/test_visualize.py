@@ -23,7 +23,14 @@ from untrained import Make
 import se3set_ase
 from se3set_ase import draw, show
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.pictures.drawing import PALETTE, fragment_colours, hull, hull_radii, oriented
+from se3set_ase.pictures.drawing import (
+    PALETTE,
+    atom_colour,
+    fragment_colours,
+    hull,
+    hull_radii,
+    oriented,
+)
 from se3set_ase.pictures.picture import Picture
 from se3set_ase.pictures.viewer import OPACITY, View
 from se3set_ase.weighted import WeightedHypergraph, weighted_hypergraph
@@ -171,6 +178,12 @@ def test_trajectory_tells_which_bonds_changed(tmp_path: Path) -> None:
         assert repr(view) == "View(C5H8O2, 3 frames)"
     hulls = [{h["name"] for h in frame["hulls"]} for frame in data_of(view)["frames"]]
     assert hulls[0] != hulls[2]  # hyperedges follow the frames
+
+
+def test_every_element_has_a_colour() -> None:
+    colours = {atom_colour(number) for number in range(119)}
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours)
+    assert len(colours) > 90
 
 
 def test_what_cannot_be_shown(tmp_path: Path) -> None:

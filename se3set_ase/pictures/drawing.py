@@ -55,7 +55,8 @@ class Drawable(Protocol):
 def atom_colour(number: int) -> str:
     """Of an element, as ``#RRGGBB``."""
     symbol = chemical_symbols[number]
-    red, green, blue = (round(255 * x) for x in jmol_colors[number])
+    last = len(jmol_colors) - 1  # meitnerium: heavier ones look the same
+    red, green, blue = (round(255 * x) for x in jmol_colors[min(number, last)])
     return _ELEMENTS.get(symbol, f"#{red:02X}{green:02X}{blue:02X}")
 
 
