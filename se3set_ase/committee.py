@@ -74,8 +74,12 @@ class Calibration(pydantic.BaseModel):
 
     @property
     def digest(self) -> str:
-        """Hash of the other fields, so that a digit that was changed is found."""
-        content = json.dumps(self.model_dump(exclude={"sha256"}), sort_keys=True)
+        """Hash of the other fields, so that a digit that was changed is found.
+
+        Defaults are left out: a field that is added some day changes no hash.
+        """
+        told = self.model_dump(exclude={"sha256"}, exclude_defaults=True)
+        content = json.dumps(told, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -221,9 +225,9 @@ def read_calibration(file: Path) -> Calibration:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     if content.sha256 != content.digest:
         raise CheckpointError(
-            f"{file} is damaged: expected content with the hash {content.digest}, got that of "
-            f"{content.sha256!r}. Take the model again from where it came from, or, where it was "
-            "changed on purpose, write it by write_calibration()."
+            f"{file} is damaged: expected the content that its hash {content.sha256!r} is of, got "
+            f"that of {content.digest!r}. Take the model again from where it came from, or write "
+            "the file anew by write_calibration()."
         )
     for member in content.members:
         # The names come out of a file that may be anybody's: they must not lead elsewhere.

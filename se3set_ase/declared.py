@@ -1,4 +1,4 @@
-"""Charge, spin and labels as the atoms themselves declare them."""
+"""Elements, charge, spin and labels as the atoms themselves declare them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 #: Keys of ``atoms.info``, ours first.
 NAMES = {
@@ -68,10 +69,10 @@ def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
     for name in ("energy", "forces"):
         if results.get(name) is None:
             continue
-        try:
-            labels[name] = np.asarray(results[name], dtype=np.float64)
-        except (TypeError, ValueError) as error:  # words, as of a damaged file
-            raise ValueError(f"expected numbers as {name}, got {results[name]!r}") from error
+        value = np.asarray(results[name])
+        if value.dtype.kind not in "iuf":  # words or truth values, as of a damaged file
+            raise ValueError(f"expected numbers as {name}, got {results[name]!r:.60}")
+        labels[name] = value.astype(np.float64)
         if not np.isfinite(labels[name]).all():
             raise ValueError(f"expected finite {name}, got NaN or infinite values")
     energy, forces = labels.get("energy"), labels.get("forces")
@@ -80,6 +81,16 @@ def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
     if forces is not None and forces.shape != (len(atoms), 3):
         raise ValueError(f"expected forces of shape ({len(atoms)}, 3), got {forces.shape}")
     return None if energy is None else float(energy.item()), forces
+
+
+def check_numbers(numbers: np.ndarray) -> None:
+    """Raise ValueError for atomic numbers (N,) of no element; 0 is a dummy."""
+    last = len(chemical_symbols) - 1
+    bad = np.flatnonzero((numbers < 0) | (numbers > last))
+    if len(bad):
+        raise ValueError(
+            f"expected atomic numbers from 0 to {last}, got {numbers[bad[0]]} for atom {bad[0]}"
+        )
 
 
 def check_electrons(atoms: Atoms, *, charge: int, spin_multiplicity: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import warnings
 import zlib
@@ -13,23 +14,31 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import chemical_symbols
 from ase.io import iread, read, write
 from ase.io.extxyz import key_val_str_to_dict
-from ase.io.formats import open_with_compression
+from ase.io.formats import filetype, open_with_compression
 
-__all__ = ["as_text", "frames_of_file", "of_text", "that_text_keeps", "whole_frames"]
+from se3set_ase.declared import check_numbers
+
+__all__ = [
+    "arrays_that_text_loses",
+    "as_text",
+    "frames_of_file",
+    "of_text",
+    "that_text_keeps",
+    "whole_frames",
+]
 
 #: Stands behind everything else in a trial.
 LAST = "se3set_ase_last"
+#: Every frame has these.
+ARRAYS = {"numbers", "positions"}
 #: What the frames have that are written.
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
 #: Lines that a reader may ask for behind the last one: a moment, after which ASE names the frame.
 PAST_END = 1_000_000
-#: With a dummy, 0.
-N_ELEMENTS = len(chemical_symbols)
-#: Of the number of columns of a property.
-MAX_DIGITS = 5
+#: Of all properties.
+MAX_COLUMNS = 10_000
 
 
 class _Lines(TextIOWrapper):
@@ -49,19 +58,35 @@ class _Lines(TextIOWrapper):
 def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
     """One by one, of a file that ASE reads, by its name or content where no format is given.
 
-    Raises ValueError for a damaged compressed file and for atoms of no element, and whatever ASE's
-    readers run into.
+    Raises
+    ------
+    OSError : no such file, or none that may be read.
+    ValueError : a frame that cannot be read, by its number from 0. Of extended XYZ, what a damaged
+        file may say (more atoms than lines, more columns than a line has) is refused at once.
     """
-    for atoms in _frames(path, format):
-        if len(atoms) and not 0 <= atoms.numbers.min() <= atoms.numbers.max() < N_ELEMENTS:
-            raise ValueError(f"expected atomic numbers below {N_ELEMENTS}, got {atoms.numbers}")
+    frames = _frames(path, format)
+    for index in itertools.count():
+        try:
+            atoms = next(frames, None)
+            if atoms is not None and len(atoms):
+                check_numbers(atoms.numbers)
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            raise
+        except Exception as error:  # ASE's readers fail with whatever their parser ran into
+            raise ValueError(
+                f"cannot read frame {index} of {path}: {error or type(error).__name__}; "
+                "expected a file that ASE reads, such as extended XYZ"
+            ) from error
+        if atoms is None:
+            return
         yield atoms
 
 
 def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
     packed = path.suffix in (".gz", ".bz2", ".xz")
     name = path.with_suffix("") if packed else path
-    if format != "extxyz" and name.suffix.lower() not in (".xyz", ".extxyz"):
+    named = name.suffix.lower() in (".xyz", ".extxyz")
+    if not named and (format or filetype(str(path))) != "extxyz":
         yield from iread(path, ":", format=format, do_not_split_by_at_sign=True)
         return
     with open_with_compression(str(path), "rb") as file:
@@ -69,9 +94,7 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
             try:
                 file = BytesIO(file.read())
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                raise ValueError(
-                    f"{path}: expected a whole compressed file, got: {error}"
-                ) from error
+                raise ValueError(f"expected a whole compressed file, got: {error}") from error
         with _Lines(file, encoding="utf-8") as lines:
             yield from iread(lines, ":", format="extxyz", properties_parser=_info)
 
@@ -79,9 +102,9 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
 def _info(comment: str) -> dict[str, Any]:
     """Of a frame; ValueError for columns that no line has, which ASE would make place for."""
     info: dict[str, Any] = key_val_str_to_dict(comment)
-    columns = str(info.get("Properties", "")).split(":")[2::3]
-    if any(len(count) > MAX_DIGITS for count in columns):
-        raise ValueError(f"expected fewer columns of a property, got {max(columns, key=len)}")
+    columns = sum(int(count) for count in str(info.get("Properties", "")).split(":")[2::3])
+    if columns > MAX_COLUMNS:
+        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {columns}")
     return info
 
 
@@ -105,6 +128,23 @@ def that_text_keeps(info: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         return info, set()
     kept = {key: value for key, value in info.items() if _is_kept({key: value})}
     return kept, {str(key) for key in info.keys() - kept.keys()}
+
+
+def arrays_that_text_loses(atoms: Atoms) -> set[str]:
+    """Names of the arrays that ASE cannot write, or that shift what follows: empty words."""
+    return {name for name in atoms.arrays.keys() - ARRAYS if not _array_is_kept(atoms, name)}
+
+
+def _array_is_kept(atoms: Atoms, name: str) -> bool:
+    bare = Atoms(atoms.numbers, atoms.positions)
+    forces = np.ones((len(atoms), 3))
+    bare.calc = SinglePointCalculator(bare, energy=0.0, forces=forces)
+    bare.arrays[name] = atoms.arrays[name]
+    try:
+        (back,) = of_text(as_text([bare]))
+        return np.array_equal(back.get_forces(), forces)
+    except Exception:  # whatever its writer or its parser ran into
+        return False
 
 
 def _is_kept(info: dict[str, Any]) -> bool:
@@ -140,7 +180,7 @@ def whole_frames(text: str) -> int:
         if after > len(lines) - 1:
             break
         end = after
-    torn = [line.strip().isdecimal() for line in lines[end:]]
-    if len(torn) > 1 and (not torn[0] or any(torn[1:])):
-        raise ValueError(f"expected a frame of extended XYZ, got line {end + 1} {lines[end]!r:.60}")
+    rest = [line.strip() for line in lines[end:]]
+    if any(rest[1:]) and (not rest[0].isdecimal() or any(map(str.isdecimal, rest[1:]))):
+        raise ValueError(f"expected a frame of extended XYZ, got line {end + 1} {rest[0]!r:.60}")
     return sum(len(line) + 1 for line in lines[:end])

@@ -17,18 +17,16 @@ import numpy as np
 
 from se3set_ase.bonds import (
     COINCIDENT,
-    COVALENT_RADII,
     bond_range,
     bond_weights,
     longest_bond,
     neighbour_pairs,
 )
+from se3set_ase.declared import check_numbers
 from se3set_ase.mixing import FragmentMixer, Mixture, WeightedFragment
 
 #: Angstrom; further out, differences of positions lose the precision that forces need.
 LARGEST_COORDINATE = 1e6
-#: With a dummy, 0.
-N_ELEMENTS = len(COVALENT_RADII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,11 +215,7 @@ def build_hypergraph(
     numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
     positions = np.asarray(positions, dtype=np.float64)
     check_positions(positions, len(numbers))
-    if not 0 <= numbers.min() <= numbers.max() < N_ELEMENTS:
-        bad = np.flatnonzero((numbers < 0) | (numbers >= N_ELEMENTS)).tolist()
-        raise ValueError(
-            f"expected atomic numbers from 0 to {N_ELEMENTS - 1}, got others for atoms {bad}"
-        )
+    check_numbers(numbers)
     search = max(config.cutoff + skin, longest_bond_of(numbers, config))
     pairs, distances = neighbour_pairs(positions, search)
     if len(distances) and distances.min() < COINCIDENT:

@@ -18,7 +18,13 @@ from ase import Atoms
 from filelock import FileLock, Timeout
 
 from se3set_ase.declared import NAMES, declared_labels
-from se3set_ase.extended_xyz import as_text, of_text, that_text_keeps, whole_frames
+from se3set_ase.extended_xyz import (
+    arrays_that_text_loses,
+    as_text,
+    of_text,
+    that_text_keeps,
+    whole_frames,
+)
 from se3set_ase.files import write_atomically
 
 #: Tasks given to the executor and not yet done.
@@ -118,7 +124,9 @@ def work_on(
                         failures[index] = answer
                     else:
                         given, lost = that_text_keeps(molecules[index].info)
-                        unkept |= lost
+                        for name in (lost_arrays := arrays_that_text_loses(answer)):
+                            del answer.arrays[name]
+                        unkept |= lost | lost_arrays
                         answer.info = given | answer.info | {work.index_key: index}
                         file.write(as_text([answer]))
                         file.flush()
@@ -126,7 +134,7 @@ def work_on(
         finally:
             _write_record(record, molecules, work, failures)
             if unkept:
-                told = f"{output} cannot keep this info, and lacks it: {', '.join(sorted(unkept))}"
+                told = f"{output} cannot keep these, and lacks them: {', '.join(sorted(unkept))}"
                 warnings.warn(told, stacklevel=2)
         done = sorted(_earlier_results(output, molecules, work).items())
         write_atomically(output, as_text([atoms for _, atoms in done]).encode())
@@ -210,8 +218,11 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     """By number; a frame that was half written when the run was stopped is cut off the file."""
     if not output.exists():
         return {}
-    text = output.read_text(encoding="utf-8")
+    content = output.read_bytes()
     try:
+        torn = content.rfind(b"\n") + 1  # perhaps inside a letter
+        text = content[:torn].decode() + content[torn:].decode(errors="replace")
+        text = text.replace("\r\n", "\n")
         whole = whole_frames(text)
         frames = of_text(text[:whole])
     except Exception as error:  # ASE's reader fails with whatever its parser ran into
@@ -242,6 +253,8 @@ def _lack(result: Atoms) -> str:
         energy, forces = declared_labels(result)
     except ValueError as error:
         return str(error)
+    if not np.isfinite(result.positions).all():
+        return "without finite positions"
     return "without energy and forces" if energy is None or forces is None else ""
 
 

@@ -397,8 +397,8 @@ def test_damaged_committees(tmp_path: Path) -> None:
         ),
         "familiar_forces": json.dumps({**content, "familiar_forces": -1.0}),
         "another_key": json.dumps({**content, "another_key": 1}),
-        "expected content with the hash": json.dumps({**content, "energy_factor": 7.0}),
-        "got that of ''": json.dumps({k: v for k, v in content.items() if k != "sha256"}),
+        "expected the content that its hash": json.dumps({**content, "energy_factor": 7.0}),
+        "its hash '' is of": json.dumps({k: v for k, v in content.items() if k != "sha256"}),
     }
     for message, text in bad.items():
         file.write_text(text)

@@ -29,6 +29,7 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import CheckpointError, load_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.committee import read_calibration
+from se3set_ase.declared import declared_labels
 from se3set_ase.nn.model import network_config, preset_values
 from se3set_ase.registry import COMMITTEE_FILE, resolve_model
 from se3set_ase.train.config import ConfigError, load_config
@@ -256,5 +257,11 @@ def test_relaxations_that_were_stopped(
             assert path.read_bytes() == before, f"seed {seed}"
         else:
             done += 1
-            assert len(read("many-relaxed.xyz", ":")) == 2, f"seed {seed}"
+            found = read("many-relaxed.xyz", ":")
+            assert len(found) == 2, f"seed {seed}"
+            for atoms in found:
+                energy, forces = declared_labels(atoms)
+                assert energy is not None, f"seed {seed}"
+                assert forces is not None, f"seed {seed}"
+                assert np.isfinite(atoms.positions).all(), f"seed {seed}"
     assert min(told, done) > 0

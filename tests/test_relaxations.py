@@ -114,6 +114,8 @@ def test_other_settings_do_not_mix(here: Path) -> None:
         ("converged=", "converted=", "frame 0 that is damaged"),
         ("n_steps=", "n_steps=a", "frame 0 that is damaged"),
         ("energy=-", "energy=a-", "frame 0 expected numbers as energy, got 'a-"),
+        ("energy=", "energy=T was=", "frame 0 expected numbers as energy, got "),
+        ("\nC  ", "\nC nan ", "frame 0 without finite positions"),
         (":forces:", ":farces:", "frame 0 without energy and forces"),
         ("relax_index=0", "relax_index=0.5", "frame 0.5 that began elsewhere"),
         ("relax_index=0", "relax_index=x", "frame x that began elsewhere"),
@@ -124,7 +126,7 @@ def test_other_settings_do_not_mix(here: Path) -> None:
             "999\n",
             "cannot read it: ValueError: expected a frame of extended XYZ",
         ),
-        (":S:1:", ":S:999999991:", "fewer columns of a property, got 999999991"),
+        (":S:1:", ":S:999999991:", "columns, got 9999999"),
     ],
 )
 def test_damaged_results_are_refused_and_kept(here: Path, old: str, new: str, message: str) -> None:
@@ -137,6 +139,31 @@ def test_damaged_results_are_refused_and_kept(here: Path, old: str, new: str, me
     assert result.exit_code == BAD_INPUT, result.output
     assert message in result.output
     assert output.read_text() == damaged
+
+
+@pytest.mark.parametrize("torn", ["\u00e4".encode()[:1], b"\n", b"\x00\x00", b"2"])
+def test_odd_ends_are_cut_off(here: Path, torn: bytes) -> None:
+    assert relax().exit_code == 0
+    output = Path("many-relaxed.xyz")
+    whole = output.read_bytes()
+    output.write_bytes(whole + torn)
+    assert "6 of 6 molecules are done by gfn2; 6 were before" in relax().stdout
+    assert output.read_bytes() == whole
+
+
+def test_words_that_shift_what_follows_cost_nothing_else(here: Path) -> None:
+    write("many.pdb", molecules(2))
+    named = Path("many.pdb").read_text()
+    Path("many.pdb").write_text(named.replace(" MOL ", "     "))
+    assert set(read("many.pdb").arrays["residuenames"]) == {""}
+    with pytest.warns(UserWarning, match="cannot keep these, and lacks them: residuenames$"):
+        result = run("relax", "many.pdb", "-m", "gfn2", "--output", "out.xyz")
+    assert result.exit_code == 0, result.output
+    first, second = read("out.xyz", ":")
+    assert "atomtypes" in first.arrays
+    assert "residuenames" not in first.arrays
+    assert first.info["converged"]
+    assert second.info["converged"]
 
 
 def test_more_steps_go_on_with_what_did_not_converge(here: Path) -> None:

@@ -36,21 +36,15 @@ def check_readable(file: Path) -> None:
 
 
 def read_frames(file: Path) -> Iterator[Atoms]:
-    """The frames of a file, one by one; ValueError names the frame that cannot be read."""
+    """The frames of a file, one by one; ValueError for one that cannot be read, or none."""
     from se3set_ase.extended_xyz import frames_of_file
 
-    n_read = 0
-    try:
-        for atoms in frames_of_file(file):
-            yield atoms
-            n_read += 1
-    except Exception as error:  # ASE's readers fail with whatever their parser ran into
-        raise ValueError(
-            f"cannot read frame {n_read} of {file}: {error or type(error).__name__}; expected a "
-            "file that ASE reads, such as extended XYZ"
-        ) from error
-    if n_read == 0:
+    frames = frames_of_file(file)
+    first = next(frames, None)
+    if first is None:
         raise ValueError(f"expected frames with atoms in {file}, got none")
+    yield first
+    yield from frames
 
 
 def read_molecule(file: Path) -> Atoms:
@@ -69,7 +63,7 @@ def count_frames(file: Path) -> int | None:
     n_frames = 0
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if not line.strip().isdecimal() or len(line) > 12:
+            if not line.strip().isdecimal() or len(line.strip()) > 12:
                 return None
             skip = int(line) + 1
             next(islice(lines, skip, skip), None)

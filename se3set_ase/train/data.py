@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -80,18 +79,13 @@ def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
     if not path.is_file():
         where = f" ({source})" if source else ""
         raise FileNotFoundError(f"expected {what} at {path}{where}, got no such file")
-    images = frames_of_file(path, "extxyz")
-    for index in itertools.count():
-        origin = f"{path}, frame {index}"
-        try:
-            atoms = next(images, None)
-        # What ASE's reader raises on lines that it cannot make sense of.
-        except (ValueError, LookupError, OSError, RuntimeError, AssertionError) as error:
-            raise DataError(f"{origin}: cannot be read as extended XYZ: {error}") from error
-        if atoms is None:
-            break
-        yield origin, atoms
-    if index == 0:
+    index = -1
+    try:
+        for index, atoms in enumerate(frames_of_file(path, "extxyz")):
+            yield f"{path}, frame {index}", atoms
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if index < 0:
         raise DataError(f"{path}: expected at least one frame, got none")
 
 

@@ -236,7 +236,7 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
 def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info = {"lost": lost, **made[1].info, "smiles": "C/C=C/C", "odd": 'x = "y" é \x0c'}
-    with pytest.warns(UserWarning, match=r"out.xyz cannot keep this info, and lacks it: lost$"):
+    with pytest.warns(UserWarning, match=r"out.xyz cannot keep these, and lacks them: lost$"):
         assert run(made, output, Springs()).n_done == 4
     labelled = read(output, ":")
     for key in ("made_by", "smiles", "odd"):
@@ -250,7 +250,7 @@ def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any)
 def test_results_of_others_cost_no_label(tmp_path: Path, name: str) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info[name] = 5.0
-    with pytest.warns(UserWarning, match=rf"lacks it: {name}$"):
+    with pytest.warns(UserWarning, match=rf"lacks them: {name}$"):
         assert run(made, output, Springs()).n_done == 4
     assert read(output, 1).get_potential_energy() == pytest.approx(
         Springs()(made[1]).energy, abs=WRITTEN

@@ -56,6 +56,10 @@ def word_energy(a: Atoms) -> Atoms:
     return with_labels(a, energy="one", forces=np.zeros((3, 3)))
 
 
+def true_energy(a: Atoms) -> Atoms:
+    return with_labels(a, energy=True, forces=np.zeros((3, 3)))
+
+
 def two_energies(a: Atoms) -> Atoms:
     return with_labels(a, energy=np.zeros(2), forces=np.zeros((3, 3)))
 
@@ -100,6 +104,7 @@ def nan_position(a: Atoms) -> Atoms:
         (no_labels, "expected a label 'energy', got none"),
         (nan_energy, "expected finite energy, got NaN or infinite values"),
         (word_energy, "expected numbers as energy, got 'one'"),
+        (true_energy, "expected numbers as energy, got True"),
         (two_energies, r"expected one energy, got an array of shape \(2,\)"),
         (infinite_force, "expected finite forces, got NaN or infinite values"),
         (periodic, "expected an isolated molecule .* got a periodic cell"),
@@ -134,7 +139,7 @@ def test_refuses_a_truncated_file(tmp_path: Path, cut: Callable[[str], str]) -> 
     path = tmp_path / "a.xyz"
     write(path, frames(3), format="extxyz")
     path.write_text(cut(path.read_text().rstrip("\n")))
-    with pytest.raises(DataError, match=r"a\.xyz, frame \d: cannot be read as extended XYZ"):
+    with pytest.raises(DataError, match=r"cannot read frame \d of .*a\.xyz"):
         read_frames(path, CONFIG)
 
 
@@ -142,7 +147,7 @@ def test_refuses_an_unknown_element_symbol(tmp_path: Path) -> None:
     path = tmp_path / "a.xyz"
     write(path, frames(2), format="extxyz")
     path.write_text(path.read_text().replace("O ", "Qq", 1))
-    with pytest.raises(DataError, match="frame 0: cannot be read as extended XYZ"):
+    with pytest.raises(DataError, match="cannot read frame 0 of "):
         read_frames(path, CONFIG)
 
 
