@@ -1,6 +1,6 @@
 """A long run: memory and time per step must not grow.
 
-    python benchmarks/endurance.py                  # a million steps: an hour on one idle core
+    python benchmarks/endurance.py                  # a million steps: an hour or two on one core
     python benchmarks/endurance.py --steps 200000
 
 Langevin dynamics of acetylacetone at 300 K by ASE, compiled, float32, steps of 0.5 fs, with the log

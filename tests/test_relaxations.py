@@ -121,11 +121,7 @@ def test_other_settings_do_not_mix(here: Path) -> None:
         ("relax_index=0", "relax_index=x", "frame x that began elsewhere"),
         ("\nC ", "\n2 ", "cannot read it: KeyError: '2'; give another name"),
         ("9\n", "x9\n", "cannot read it: ValueError: expected a frame of extended XYZ"),
-        (
-            "9\n",
-            "999\n",
-            "cannot read it: ValueError: expected a frame of extended XYZ",
-        ),
+        ("9\n", "999\n", "cannot read it: ValueError: expected a frame of extended XYZ"),
         (":S:1:", ":S:999999991:", "columns, got 9999999"),
     ],
 )

@@ -63,9 +63,10 @@ def count_frames(file: Path) -> int | None:
     n_frames = 0
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if not line.strip().isdecimal() or len(line.strip()) > 12:
+            count = line.strip()
+            if not count.isdecimal() or len(count) > 12:  # so many atoms has no file
                 return None
-            skip = int(line) + 1
+            skip = int(count) + 1
             next(islice(lines, skip, skip), None)
             n_frames += 1
     return n_frames

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from se3set_ase.bonds import bond_weights
 from se3set_ase.declared import check_electrons, declared_charge_and_spin, declared_labels
 from se3set_ase.extended_xyz import frames_of_file
 from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
 from se3set_ase.mixing import FragmentMixer
+from se3set_ase.text import symbol
 from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ def _decided_edges(frame: Frame, config: HypergraphConfig) -> int:
 
 def symbols(numbers: Iterable[int]) -> str:
     """Of atomic numbers, for messages."""
-    return ", ".join(chemical_symbols[z] for z in sorted(numbers))
+    return ", ".join(map(symbol, sorted(numbers)))
 
 
 def read_atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
