@@ -1,0 +1,1 @@
+"""Families of geometries to be labelled. Each module is a script with a seed."""

@@ -1,0 +1,69 @@
+"""Training, validation or test: decided by hashes of names, before anything is trained.
+
+Two hashes are taken of every molecule: one of its connectivity (the first block of its InChIKey,
+which most tautomers and charge states share), one of its molecular formula and charge. The stricter
+decides: test before validation before training. Everything on one potential energy surface has
+one formula, so a reaction, its reactants and its products are in the same part as every other
+reaction between the same atoms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+#: From the strictest to the loosest.
+PARTS = ("test", "validation", "train")
+#: Percent of all molecules.
+TEST, VALIDATION = 6, 4
+
+
+def part_of(smiles: str) -> str:
+    """Part that a system belongs to.
+
+    Parameters
+    ----------
+    smiles : of a molecule; of a cluster, with a dot between its molecules, which then is in the
+        strictest part that any of them is in; of a reaction, ``REACTANTS>>PRODUCTS``, which is
+        decided by the total formula of each side alone.
+
+    Raises
+    ------
+    ValueError : no valid SMILES, or a reaction that does not conserve atoms and charge.
+    """
+    if ">>" in smiles:
+        formulas = {_formula(side) for side in smiles.split(">>")}
+        if len(formulas) != 1:
+            raise ValueError(f"expected a balanced reaction, got {smiles}: {sorted(formulas)}")
+        return part_by_hash(formulas.pop())
+    return min((part_of_molecule(one) for one in smiles.split(".")), key=PARTS.index)
+
+
+@lru_cache(maxsize=None)
+def part_of_molecule(smiles: str) -> str:
+    """Stricter one of the parts by connectivity and by formula."""
+    connectivity = Chem.MolToInchiKey(_molecule(smiles)).split("-")[0]
+    return min(part_by_hash(connectivity), part_by_hash(_formula(smiles)), key=PARTS.index)
+
+
+def part_by_hash(name: str) -> str:
+    """The same name is always in the same part."""
+    percent = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
+    if percent < TEST:
+        return "test"
+    return "validation" if percent < TEST + VALIDATION else "train"
+
+
+def _formula(smiles: str) -> str:
+    """Of all atoms, hydrogens included, with the total charge: ``C2H3O2-``."""
+    return CalcMolFormula(Chem.AddHs(_molecule(smiles)))
+
+
+def _molecule(smiles: str) -> Chem.Mol:
+    molecule = Chem.MolFromSmiles(smiles, sanitize=True)
+    if molecule is None:
+        raise ValueError(f"expected SMILES, got {smiles!r}")
+    return molecule
