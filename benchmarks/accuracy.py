@@ -24,9 +24,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from machine import about, write_rows
 
+from se3set_ase.checkpoint.registry import list_models
 from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
-from se3set_ase.registry import list_models
 
 ROOT = Path(__file__).parents[1]
 PREPARED = ROOT / "runs" / "data"

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from organic import DATA, column, frames_of
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.files import sha256_of
+from se3set_ase.io.files import sha256_of
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 

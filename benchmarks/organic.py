@@ -34,9 +34,9 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.extended_xyz import frames_of_file
-from se3set_ase.files import write_atomically
-from se3set_ase.registry import resolve_model
+from se3set_ase.checkpoint.registry import resolve_model
+from se3set_ase.io.extended_xyz import frames_of_file
+from se3set_ase.io.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "models" / "organic"))

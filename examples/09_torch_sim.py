@@ -13,7 +13,7 @@ from pathlib import Path
 from ase.io import read, write
 
 from se3set_ase import Potential
-from se3set_ase.torchsim import SE3SetModel
+from se3set_ase.integrations.torchsim import SE3SetModel
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Replicas of acetylacetone at several temperatures.")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from ase.io import read, write
 
-from se3set_ase import ipi_driver
+from se3set_ase.integrations import ipi_driver
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Path-integral dynamics of acetylacetone.")

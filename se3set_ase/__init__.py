@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se3set_ase.calculator import SE3SetCalculator
-    from se3set_ase.live import LivePlot
-    from se3set_ase.many import relax_many
-    from se3set_ase.observe import EventObserver
+    from se3set_ase.events.observe import EventObserver
     from se3set_ase.potential import Potential
-    from se3set_ase.visualize import draw, show
+    from se3set_ase.simulate.many import relax_many
+    from se3set_ase.visualize.live import LivePlot
+    from se3set_ase.visualize.molecule import draw, show
 
 __all__ = [
     "EventObserver",
@@ -31,13 +31,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "EventObserver": "se3set_ase.observe",
-    "LivePlot": "se3set_ase.live",
+    "EventObserver": "se3set_ase.events.observe",
+    "LivePlot": "se3set_ase.visualize.live",
     "Potential": "se3set_ase.potential",
     "SE3SetCalculator": "se3set_ase.calculator",
-    "draw": "se3set_ase.visualize",
-    "relax_many": "se3set_ase.many",
-    "show": "se3set_ase.visualize",
+    "draw": "se3set_ase.visualize.molecule",
+    "relax_many": "se3set_ase.simulate.many",
+    "show": "se3set_ase.visualize.molecule",
 }
 
 

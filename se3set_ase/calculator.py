@@ -19,16 +19,16 @@ from ase.calculators.calculator import (
     register_calculator_class,
 )
 
-from se3set_ase.committee import NoCommittee, committee_of
-from se3set_ase.compiled import CompilationError
-from se3set_ase.declared import declared_charge_and_spin
-from se3set_ase.events import Event, EventLog
-from se3set_ase.metadata import DEFAULT_MODEL
+from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
+from se3set_ase.events.log import Event, EventLog
+from se3set_ase.hypergraph.refragment import Refragmenter
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.io.text import warn_each_time
+from se3set_ase.nn.compiled import CompilationError
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.potential import Potential, Prediction
-from se3set_ase.refragment import Refragmenter
-from se3set_ase.text import warn_each_time
-from se3set_ase.weighted import WeightedHypergraph
+from se3set_ase.system import declared_charge_and_spin
+from se3set_ase.uncertainty.committee import NoCommittee, committee_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -102,7 +102,7 @@ class SE3SetCalculator(Calculator):
     ):
         bond_orders = None
         if molecule is not None:
-            from se3set_ase.fragments import bond_orders_of
+            from se3set_ase.hypergraph.fragments import bond_orders_of
 
             if not hasattr(molecule, "GetBonds"):
                 raise CalculatorSetupError(f"expected an RDKit molecule, got {molecule!r}")
@@ -301,7 +301,7 @@ class SE3SetCalculator(Calculator):
         """Error to expect of the energy at the last geometry, eV; None if there is none.
 
         From the committee of the model, which runs when this is asked for: see
-        :class:`se3set_ase.committee.Committee`. Not among :attr:`results`, which ASE's files and
+        :class:`se3set_ase.uncertainty.committee.Committee`. Not among :attr:`results`, which ASE's files and
         single-point calculators take known names from only.
 
         Raises
@@ -332,7 +332,7 @@ class SE3SetCalculator(Calculator):
         """The refragmentation log: what changed between consecutive calculations.
 
         Also those of different images, where several share this calculator. Kept by ``reset``.
-        :class:`se3set_ase.observe.EventObserver` tells the steps of a run.
+        :class:`se3set_ase.events.observe.EventObserver` tells the steps of a run.
         """
         return self._log.events
 

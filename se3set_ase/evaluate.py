@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from se3set_ase.declared import declared_labels
 from se3set_ase.potential import Potential
+from se3set_ase.system import declared_labels
 
 __all__ = ["evaluate"]
 

@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from se3set_ase.checkpoint import load_checkpoint
-from se3set_ase.compiled import compiled, padded
-from se3set_ase.declared import UnsupportedSystem, check_electrons, declared_charge_and_spin
-from se3set_ase.hessian import differentiable, hessian
-from se3set_ase.hypergraph import Hypergraph, build_hypergraph
-from se3set_ase.metadata import ModelMetadata
-from se3set_ase.mixing import FragmentMixer
+from se3set_ase.checkpoint.metadata import ModelMetadata
+from se3set_ase.checkpoint.registry import resolve_model
+from se3set_ase.checkpoint.store import load_checkpoint
+from se3set_ase.hypergraph.build import Hypergraph, build_hypergraph
+from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.io.text import formula, symbol
+from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
-from se3set_ase.nn.light import LightNetwork
+from se3set_ase.nn.hessian import differentiable, hessian
+from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
-from se3set_ase.registry import resolve_model
-from se3set_ase.text import formula, symbol
-from se3set_ase.weighted import WeightedHypergraph
+from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
@@ -83,7 +83,7 @@ class Potential:
     scatter : ``"native"``, or ``"torch_scatter"`` to sum over members by torch-scatter (extra
         ``scatter``). The same energies; no faster than native, whose gradients are written by
         hand, and not to be compiled.
-    compile : work with machine code, see :func:`se3set_ase.compiled.compiled`: from 1.5 times
+    compile : work with machine code, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times
         (1000 atoms) to 6 times (10 atoms) faster, the same numbers to rounding. Takes a minute or
         two, once on a computer for each model, dtype and number of threads.
 
@@ -269,7 +269,7 @@ class Potential:
         ]
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
-        """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.hessian.hessian`."""
+        """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.nn.hessian.hessian`."""
         with undisturbed(self.model.device):
             graph = self._collate([hypergraph], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)

@@ -13,7 +13,7 @@ from hypothesis import settings
 from untrained import METADATA, Make, tiny_model
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import save_checkpoint
+from se3set_ase.checkpoint.store import save_checkpoint
 
 # No deadline: the first example pays for what torch loads late.  The same examples in every run.
 settings.register_profile("se3set", deadline=None, derandomize=True, max_examples=50)

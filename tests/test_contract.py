@@ -17,13 +17,13 @@ from scans import Surface, roughness
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from se3set_ase.checkpoint import load_checkpoint
-from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.checkpoint.registry import resolve_model
+from se3set_ase.checkpoint.store import load_checkpoint
+from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate
-from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.light.network import LightConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
-from se3set_ase.nn.published_config import PublishedConfig
-from se3set_ase.registry import resolve_model
+from se3set_ase.nn.published.config import PublishedConfig
 
 STEP = 1e-4  # Angstrom
 MOST_ENERGY = 1e-8  # eV, worst third difference in steps of STEP

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from se3set_ase.registry import list_models
+from se3set_ase.checkpoint.registry import list_models
 
 ROOT = Path(__file__).parents[1]
 DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"

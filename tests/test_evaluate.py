@@ -16,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from untrained import METADATA, tiny_model
 
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.checkpoint import load_checkpoint, save_checkpoint
+from se3set_ase.checkpoint.store import load_checkpoint, save_checkpoint
 from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
 

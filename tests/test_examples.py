@@ -12,8 +12,8 @@ import pytest
 from ase.io import read
 from untrained import METADATA, tiny_model
 
-from se3set_ase.checkpoint import save_checkpoint
-from se3set_ase.registry import list_models
+from se3set_ase.checkpoint.registry import list_models
+from se3set_ase.checkpoint.store import save_checkpoint
 
 #: What an example needs that may not be installed.
 NEEDS = {"09_torch_sim": "torch_sim", "10_path_integral": "ipi"}

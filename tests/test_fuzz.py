@@ -26,13 +26,13 @@ from typer.testing import CliRunner
 from untrained import Make
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import CheckpointError, load_checkpoint
+from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model
+from se3set_ase.checkpoint.store import CheckpointError, load_checkpoint
 from se3set_ase.cli import app
-from se3set_ase.committee import read_calibration
-from se3set_ase.declared import declared_labels
 from se3set_ase.nn.model import network_config, preset_values
-from se3set_ase.registry import COMMITTEE_FILE, resolve_model
+from se3set_ase.system import declared_labels
 from se3set_ase.train.config import ConfigError, load_config
+from se3set_ase.uncertainty.committee import read_calibration
 
 #: Of the largest number at hand, between equivalent geometries, float64.
 SAME = 1e-9

@@ -14,7 +14,7 @@ from ase.optimize import BFGS
 from tblite.ase import TBLite
 
 from se3set_ase import Potential, SE3SetCalculator
-from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.io.extended_xyz import frames_of_file
 
 DATA = Path(__file__).parents[1] / "models" / "organic" / "data"
 #: At least so many times as near.

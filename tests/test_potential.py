@@ -15,11 +15,11 @@ from ase.build import molecule
 from untrained import ATOMIC_ENERGIES
 
 from se3set_ase import Potential
-from se3set_ase.checkpoint import CheckpointError
-from se3set_ase.declared import declared_charge_and_spin
-from se3set_ase.hypergraph import build_hypergraph
+from se3set_ase.checkpoint.store import CheckpointError
+from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.potential import UnsupportedSystem
+from se3set_ase.system import declared_charge_and_spin
 
 SAME_ENERGY = 1e-10  # eV: alone and in a batch, float64
 SAME_FORCES = 1e-9  # eV/Angstrom

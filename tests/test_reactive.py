@@ -15,8 +15,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.events import lasting
-from se3set_ase.simulate import relax
+from se3set_ase.events.log import lasting
+from se3set_ase.simulate.relaxation import relax
 
 ROOT = Path(__file__).parents[1]
 GFN2 = ROOT / "benchmarks" / "gfn2" / "model"

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from ase.build import molecule
 
-from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.nn.graph import collate, weigh
-from se3set_ase.weighted import WeightedHypergraph
 
 CONFIG = HypergraphConfig(cutoff=4.5, reach=3.5)
 SPECIES = {1: 0, 6: 1, 8: 2}

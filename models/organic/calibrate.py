@@ -24,9 +24,9 @@ from rdkit import Chem
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from se3set_ase.committee import disagreement, environments_of, write_calibration
-from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
+from se3set_ase.uncertainty.committee import disagreement, environments_of, write_calibration
 
 FAMILIAR = 0.99
 #: Of an energy (eV), and of each atom's force (eV/Angstrom).
@@ -83,7 +83,7 @@ def tell(what: str, beyond: np.ndarray) -> None:
 
 
 def neighbourhoods(smiles: str) -> set[str]:
-    """What :func:`se3set_ase.committee.environments` calls those of a whole molecule."""
+    """What :func:`se3set_ase.uncertainty.committee.environments` calls those of a whole molecule."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     bonds = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds())
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.io import iread, write
 from tqdm import tqdm
 
-from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
 
 #: Functions of the basis 6-31G(d), spherical; elements of the third period have 18.

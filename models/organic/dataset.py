@@ -28,8 +28,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from rdkit import Chem
 
-from se3set_ase.extended_xyz import frames_of_file
-from se3set_ase.files import write_atomically
+from se3set_ase.io.extended_xyz import frames_of_file
+from se3set_ase.io.files import write_atomically
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"

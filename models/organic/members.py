@@ -4,7 +4,7 @@
     python models/organic/calibrate.py models/organic member-1 member-2 \\
         --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
         --saw models/organic/data/train.xyz.gz
-    python -m se3set_ase.registry
+    python -m se3set_ase.checkpoint.registry
 
 Models that saw the same labels in another order hardly disagree, and are wrong alike; each number
 draws another half. Those beside `organic` drew from the 2,954 labels of before chelates.py. Runs go
@@ -17,7 +17,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 

@@ -46,7 +46,7 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from se3set_ase.extended_xyz import frames_of_file
+from se3set_ase.io.extended_xyz import frames_of_file
 
 HERE = Path(__file__).parent
 PARTS = ("train", "validation", "test")

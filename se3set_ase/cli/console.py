@@ -37,7 +37,7 @@ def check_readable(file: Path) -> None:
 
 def read_frames(file: Path) -> Iterator[Atoms]:
     """The frames of a file, one by one; ValueError for one that cannot be read, or none."""
-    from se3set_ase.extended_xyz import frames_of_file
+    from se3set_ase.io.extended_xyz import frames_of_file
 
     frames = frames_of_file(file)
     first = next(frames, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import (
     check_atoms_formats,
     check_outputs,
@@ -35,12 +36,11 @@ from se3set_ase.cli.options import (
     Structure,
     Velocities,
 )
-from se3set_ase.metadata import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from se3set_ase.relaxations import Relaxation
+    from se3set_ase.jobs.relaxation import Relaxation
 
 __all__ = ["md", "relax"]
 
@@ -98,7 +98,7 @@ def relax(
         )
     if output.resolve() == file.resolve():
         raise ValueError(f"expected another name for the output than that of the input, {file}")
-    from se3set_ase.relaxations import Relaxation
+    from se3set_ase.jobs.relaxation import Relaxation
 
     work = Relaxation(
         model=model,
@@ -125,7 +125,8 @@ def _relax_one(
 ) -> None:
     from ase.io import write
 
-    from se3set_ase import report, simulate
+    from se3set_ase import simulate
+    from se3set_ase.simulate import report
 
     with progress_bar("relax", None, "step") as progress:
         result = simulate.relax(
@@ -156,9 +157,9 @@ def _relax_each(
     scheduler: str | None,
     overwrite: bool,
 ) -> None:
+    from se3set_ase.jobs.resumable import Here, work_on
     from se3set_ase.potential import Potential
-    from se3set_ase.simulate import checked_optimizer
-    from se3set_ase.tasks import Here, work_on
+    from se3set_ase.simulate.relaxation import checked_optimizer
 
     checked_optimizer(work.optimizer, work.fmax, work.steps)
     # Here once, before any process has to: whatever is wrong with the model is told, not recorded
@@ -234,7 +235,10 @@ def md(
     overwrite: Overwrite = False,
 ) -> None:
     """Run molecular dynamics.  Ctrl-C keeps what was done."""
-    from se3set_ase import plots, records, report, simulate
+    from se3set_ase import simulate
+    from se3set_ase.events import files as records
+    from se3set_ase.simulate import report
+    from se3set_ase.visualize import plots
 
     atoms = read_molecule(file)
     trajectory = trajectory or Path(f"{file.stem}-md.traj")

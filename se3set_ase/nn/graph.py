@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from se3set_ase.hypergraph import Hypergraph, HypergraphConfig
+from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig
+from se3set_ase.hypergraph.outcomes import EXACT_BONDS, RANK, SHARPNESS
 from se3set_ase.nn.scatter import Backend, scatter_sum
-from se3set_ase.outcomes import EXACT_BONDS, RANK, SHARPNESS
 
 #: Pairs of bonds of outcomes that are compared at once: some tens of MB.
 LARGEST_COMPARISON = 2_000_000
@@ -164,7 +164,7 @@ def weigh(
 
 
 def likelihood(factors: Tensor) -> Tensor:
-    """How much each outcome counts, 0 to 1, see :mod:`se3set_ase.outcomes`.
+    """How much each outcome counts, 0 to 1, see :mod:`se3set_ase.hypergraph.outcomes`.
 
     Parameters
     ----------

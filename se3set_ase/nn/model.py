@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from se3set_ase.bonds import COVALENT_RADII
-from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.cartesian import ALL_EDGE_PATHS
+from se3set_ase.hypergraph.bonds import COVALENT_RADII
+from se3set_ase.hypergraph.build import HypergraphConfig
 from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
-from se3set_ase.nn.light import LightConfig, LightNetwork
+from se3set_ase.nn.light.cartesian import ALL_EDGE_PATHS
+from se3set_ase.nn.light.network import LightConfig, LightNetwork
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
 
 if TYPE_CHECKING:
-    from se3set_ase.nn.published_config import PublishedConfig
+    from se3set_ase.nn.published.config import PublishedConfig
 
     NetworkConfig = LightConfig | PublishedConfig
 
@@ -36,7 +36,7 @@ ARCHITECTURES = ("light", "published")
 def _classes(architecture: str) -> tuple[type, type]:
     """Of a network's configuration and of itself."""
     if architecture == "published":  # which takes e3nn, seconds to load
-        from se3set_ase.nn.published import PublishedConfig, PublishedNetwork
+        from se3set_ase.nn.published.network import PublishedConfig, PublishedNetwork
 
         return PublishedConfig, PublishedNetwork
     return LightConfig, LightNetwork

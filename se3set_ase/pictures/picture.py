@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 from scipy.spatial import ConvexHull
 
+from se3set_ase.io.text import formula
 from se3set_ase.pictures.drawing import (
     FAINT,
     Drawable,
@@ -21,7 +22,6 @@ from se3set_ase.pictures.drawing import (
     hull_radii,
     oriented,
 )
-from se3set_ase.text import formula
 
 __all__ = ["Picture"]
 

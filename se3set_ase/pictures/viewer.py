@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from se3set_ase.io.text import atom_names, formula
 from se3set_ase.pictures.drawing import (
     FAINT,
     Drawable,
@@ -26,7 +27,6 @@ from se3set_ase.pictures.drawing import (
     hull,
     oriented,
 )
-from se3set_ase.text import atom_names, formula
 
 __all__ = ["View"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from se3set_ase.bonds import bond_weights
-from se3set_ase.declared import check_electrons, declared_charge_and_spin, declared_labels
-from se3set_ase.extended_xyz import frames_of_file
-from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
-from se3set_ase.mixing import FragmentMixer
-from se3set_ase.text import symbol
+from se3set_ase.hypergraph.bonds import bond_weights
+from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.io.extended_xyz import frames_of_file
+from se3set_ase.io.text import symbol
+from se3set_ase.system import check_electrons, declared_charge_and_spin, declared_labels
 from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)

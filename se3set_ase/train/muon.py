@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from se3set_ase.nn.cartesian import FeatureLinear
+from se3set_ase.nn.light.cartesian import FeatureLinear
 
 #: Quintic Newton-Schulz iteration that brings all singular values near one.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -52,7 +52,7 @@ class MuonAdamW(torch.optim.AdamW):
 
     Parameters
     ----------
-    model : whose :class:`~se3set_ase.nn.cartesian.FeatureLinear` are Muon's; all else is AdamW's.
+    model : whose :class:`~se3set_ase.nn.light.cartesian.FeatureLinear` are Muon's; all else is AdamW's.
     **options : of :class:`torch.optim.AdamW`; ``lr`` and ``weight_decay`` hold for both.
     """
 

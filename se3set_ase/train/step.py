@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from se3set_ase.nn.cartesian import Features, square_norm
-from se3set_ase.nn.light import Block, LightNetwork
+from se3set_ase.nn.light.cartesian import Features, square_norm
+from se3set_ase.nn.light.network import Block, LightNetwork
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.train.batches import Batch
 

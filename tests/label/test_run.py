@@ -28,9 +28,9 @@ from ase.calculators.morse import MorsePotential
 from ase.io import read, write
 
 from se3set_ase.cli.console import workers
+from se3set_ase.jobs.resumable import WAITING, Here
 from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
 from se3set_ase.label.run import label
-from se3set_ase.tasks import WAITING, Here
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
 #: Of files: eight decimals.

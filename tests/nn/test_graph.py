@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from se3set_ase.bonds import COVALENT_RADII
-from se3set_ase.hypergraph import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.bonds import COVALENT_RADII
+from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.outcomes import EXACT_BONDS, RANK, SHARPNESS
 from se3set_ase.nn.graph import (
     Graph,
     Sizes,
@@ -23,7 +24,6 @@ from se3set_ase.nn.graph import (
     switch,
     weigh,
 )
-from se3set_ase.outcomes import EXACT_BONDS, RANK, SHARPNESS
 
 STEP = 1e-5  # of finite differences, in units of the argument
 C2_TOLERANCE = 2e-2  # a second derivative moves by its slope (a few hundred) times a few steps

@@ -11,9 +11,9 @@ from ase.build import molecule
 from ase.data import covalent_radii
 from torch import Tensor
 
-from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, weigh
-from se3set_ase.nn.light import LightConfig
+from se3set_ase.nn.light.network import LightConfig
 from se3set_ase.nn.model import (
     ARCHITECTURES,
     SE3Set,
@@ -21,7 +21,7 @@ from se3set_ase.nn.model import (
     network_config,
     preset_values,
 )
-from se3set_ase.nn.published import PublishedConfig
+from se3set_ase.nn.published.network import PublishedConfig
 
 CONFIG = HypergraphConfig()
 ELEMENTS = (1, 6, 8)

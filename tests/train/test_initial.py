@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from made_up_data import HYDROGEN, TINY, WATER, frames, write_run
 
-from se3set_ase.checkpoint import load_metadata
+from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import ConfigError, load_config
 from se3set_ase.train.data import DataError

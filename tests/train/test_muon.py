@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from se3set_ase.nn.cartesian import FeatureLinear
+from se3set_ase.nn.light.cartesian import FeatureLinear
 from se3set_ase.train.muon import MOMENTUM, UPDATE_RMS, MuonAdamW, orthogonalise
 
 SAME = 1e-6  # of weights of order one, after a few steps in float32

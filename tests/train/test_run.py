@@ -16,8 +16,8 @@ import torch
 from ase.io import read
 from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, write_run
 
-from se3set_ase.checkpoint import load_checkpoint
-from se3set_ase.files import sha256_of
+from se3set_ase.checkpoint.store import load_checkpoint
+from se3set_ase.io.files import sha256_of
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config

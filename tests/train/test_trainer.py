@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch._dynamo.exc import BackendCompilerFailed
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import load_checkpoint
+from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import load_config
 from se3set_ase.train.data import DataError

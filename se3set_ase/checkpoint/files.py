@@ -1,0 +1,146 @@
+"""The files of a checkpoint: found, recognised and read, with every damage told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from se3set_ase import __version__
+from se3set_ase.checkpoint.metadata import CheckpointError, ModelMetadata, WeightsFile
+from se3set_ase.io.files import first_bytes, is_safetensors, refuse_pickle
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS_FILE = "weights.safetensors"
+METADATA_FILE = "model.json"
+
+AGAIN = "Take the model again from where it came from."
+
+#: What of ``model.json`` decides a number, or whether there is one.
+DECIDING = (
+    "elements",
+    "network",
+    "hypergraph",
+    "atomic_energies",
+    "shifts",
+    "scale",
+    "units",
+    "charges",
+    "multiplicities",
+)
+#: In the header of the weights: hash of these entries, so that each file vouches for the other.
+DESCRIPTION_KEY = "description_sha256"
+
+
+def description_hash(metadata: ModelMetadata) -> str:
+    """Of the entries :data:`DECIDING`."""
+    content = {key: getattr(metadata, key) for key in DECIDING}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def metadata_file(path: Path) -> Path:
+    """The ``model.json`` that belongs to what the user pointed to."""
+    if path.is_dir():
+        json_file = path / METADATA_FILE
+        if not json_file.exists():
+            there = sorted(p.name for p in path.iterdir())
+            raise CheckpointError(
+                f"{path} is not a model folder: expected {METADATA_FILE} and {WEIGHTS_FILE} in "
+                f"it, got {listed(there)}. Point to a folder saved by se3set-ase."
+            )
+        return json_file
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no model at {path}: expected a folder with {METADATA_FILE} and {WEIGHTS_FILE}, or "
+            "one of these two files"
+        )
+    start = first_bytes(path)
+    refuse_pickle(path, start)
+    if start.lstrip()[:1] == b"{":
+        return path
+    json_file = path.parent / METADATA_FILE
+    if is_safetensors(path, start):
+        if not json_file.exists():
+            raise CheckpointError(
+                f"{path} holds tensors but nothing says what they mean: expected "
+                f"{METADATA_FILE} beside it, got none. Point to a model saved by se3set-ase; "
+                "weights of other programs cannot be read."
+            )
+        return json_file
+    if path.name in (WEIGHTS_FILE, METADATA_FILE) and json_file.exists():
+        return json_file  # damaged: the message about that file is the better one
+    raise CheckpointError(
+        f"{path} is not a se3set-ase model: expected a folder with {METADATA_FILE} and "
+        f"{WEIGHTS_FILE}, or one of these files; its first bytes are {start[:8]!r}"
+    )
+
+
+def read_metadata(json_file: Path) -> ModelMetadata:
+    """Read and check ``model.json``."""
+    refuse_pickle(json_file, first_bytes(json_file))
+    try:
+        text = json_file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{json_file} is not readable as JSON: expected UTF-8 text, got byte "
+            f"{error.object[error.start]:#04x} at position {error.start}. {AGAIN}"
+        ) from error
+    return ModelMetadata.from_json(text, where=str(json_file), package_version=__version__)
+
+
+def read_weights(
+    path: Path, expected: WeightsFile, json_file: Path
+) -> tuple[dict[str, torch.Tensor], str | None]:
+    """The tensors, and the hash of the description that they were saved with."""
+    import safetensors
+    import safetensors.torch
+
+    if not path.exists():
+        raise CheckpointError(
+            f"{json_file} names the weights {path.name!r}, but there is no such file beside it. "
+            "A model is a folder: copy it whole."
+        )
+    content = path.read_bytes()
+    refuse_pickle(path, content[:16])
+    if len(content) < expected.n_bytes:
+        raise CheckpointError(
+            f"{path} is truncated: expected {expected.n_bytes} bytes, got {len(content)}. {AGAIN}"
+        )
+    if not is_safetensors(path, content[:16]):
+        raise CheckpointError(
+            f"{path} is damaged or of another kind: expected the header of a safetensors file, "
+            f"got the bytes {content[:8]!r}. {AGAIN}"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected.sha256:
+        raise CheckpointError(
+            f"{path} is not the file that {json_file.name} describes: expected sha256 "
+            f"{expected.sha256} ({expected.n_bytes} bytes), got {digest} ({len(content)} bytes). "
+            f"It is damaged, of another model, or saving it was interrupted. {AGAIN}"
+        )
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}. {AGAIN}") from error
+    return tensors, header.get("__metadata__", {}).get(DESCRIPTION_KEY)
+
+
+def check_description(metadata: ModelMetadata, vouched: str | None, json_file: Path) -> None:
+    """Raise CheckpointError unless the weights were saved with this description."""
+    if vouched not in (None, description_hash(metadata)):  # None: saved before there was one
+        raise CheckpointError(
+            f"{json_file} is not what its weights were saved with: expected unchanged entries "
+            f"{', '.join(DECIDING)}, got others. {AGAIN}"
+        )
+
+
+def listed(names: list[str], most: int = 12) -> str:
+    """Names for a message, not too many."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,285 @@
+"""What a checkpoint says about itself: the content of ``model.json``.
+
+Every field of that file has its one home here.  Reading is strict: a missing, unknown or
+ill-typed key is an error that names the key, because a number read under the wrong name is a
+silently wrong potential.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "FORMAT",
+    "MODEL_UNITS",
+    "SCHEMA_VERSION",
+    "CheckpointError",
+    "DataFile",
+    "Measurement",
+    "ModelMetadata",
+    "WeightsFile",
+]
+
+DEFAULT_MODEL = "organic"
+"""Taken where no model is named."""
+
+FORMAT = "se3set-ase checkpoint"
+"""Tells our JSON from anybody else's."""
+
+SCHEMA_VERSION = 1
+"""Raised whenever the meaning or the set of keys of ``model.json`` changes."""
+
+MODEL_UNITS: Mapping[str, str] = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"}
+"""The only units that a checkpoint of schema 1 may be in: ASE's."""
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=False)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint (or the registry of bundled models) cannot be used; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The tensor file beside ``model.json``; filled in when saving."""
+
+    __pydantic_config__ = _STRICT
+
+    file: str
+    sha256: str
+    n_bytes: int
+    dtype: Literal["float32", "float64"]
+    n_parameters: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A data file that the model has seen, or was measured on.
+
+    ``role`` is one of ``"train"``, ``"validation"``, ``"test"``; ``n_frames`` counts the frames
+    used in that role; ``sha256`` is that of the whole file.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    file: str
+    sha256: str
+    n_frames: int
+    role: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Errors on one set of frames, as :func:`se3set_ase.evaluate.evaluate` returns them.
+
+    Units are in the names; ``None`` where the frames carry no such label.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    data: DataFile
+    energy_mae_meV: float | None
+    energy_rmse_meV: float | None
+    energy_mae_meV_per_atom: float | None
+    forces_mae_meV_A: float | None
+    forces_rmse_meV_A: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelMetadata:
+    """Everything in ``model.json`` except its format name and schema version.
+
+    The author of a model gives the first block.  The second block is taken from the model
+    itself by :func:`se3set_ase.checkpoint.store.save_checkpoint`; whatever stands there is replaced.
+
+    Attributes
+    ----------
+    name : The name that the model goes by; says system, level of theory or scope.
+    level_of_theory : Method and basis of the training labels.
+    charges : Total molecular charges (e) that the model was trained on.
+    multiplicities : Spin multiplicities (2S + 1) that the model was trained on.
+    formulas : The molecules that it was trained on, in Hill's order, where they are few; empty
+        where they are many, or not known. The calculator warns of others.
+    description : One sentence.
+    limits : What the model must not be used for: plain sentences, most important first.
+    license : SPDX name of the licence of the weights.
+    training_data : The files that it was trained and validated on.
+    measured : Errors on data that it was not trained on.
+    training : Settings of the training run, free of form, for the record.
+    created : Date and time of saving, ISO 8601, UTC.
+    package_version : Version of this package that saved the model.
+    network, hypergraph : The two configurations, as dictionaries.
+    elements : Atomic numbers, ascending; ``symbols``: the same as symbols.
+    atomic_energies : Energy of each isolated atom, eV, in the order of ``elements``.
+    shifts : Per-element shift that was fitted on top of it, eV, in the order of ``elements``.
+    scale : Energy that one unit of network output stands for, eV.
+    units : Always :data:`MODEL_UNITS`.
+    weights : The tensor file.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    level_of_theory: str
+    charges: tuple[int, ...] = (0,)
+    multiplicities: tuple[int, ...] = (1,)
+    formulas: tuple[str, ...] = ()
+    description: str = ""
+    limits: tuple[str, ...] = ()
+    license: str = "MIT"
+    training_data: tuple[DataFile, ...] = ()
+    measured: tuple[Measurement, ...] = ()
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    created: str = ""
+    package_version: str = ""
+    network: dict[str, Any] = dataclasses.field(default_factory=dict)
+    hypergraph: dict[str, Any] = dataclasses.field(default_factory=dict)
+    elements: tuple[int, ...] = ()
+    symbols: tuple[str, ...] = ()
+    atomic_energies: tuple[float, ...] = ()
+    shifts: tuple[float, ...] = ()
+    scale: float = 1.0
+    units: dict[str, str] = dataclasses.field(default_factory=lambda: dict(MODEL_UNITS))
+    weights: WeightsFile | None = None
+
+    def to_json(self) -> str:
+        """The text of ``model.json``; raises :class:`CheckpointError` for a number not finite."""
+        content = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        try:
+            # Insertion order is kept: the file opens with what a human looks for first.
+            return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the metadata of model {self.name!r} cannot be written as JSON: {error}; "
+                "expected finite numbers, strings, lists and dictionaries only"
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str, package_version: str) -> ModelMetadata:
+        """Read ``model.json``.
+
+        Parameters
+        ----------
+        text : The content of the file.
+        where : Name of the file, for error messages.
+        package_version : Version of this package, for the message about a newer schema.
+
+        Raises
+        ------
+        CheckpointError : not JSON, not ours, of another schema, or with unfit keys.
+        """
+        content = _parse(text, where)
+        if content.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{where} does not describe a se3set-ase model: expected the entry "
+                f'"format": "{FORMAT}", got {content.get("format")!r}. '
+                "Point to the folder of a model saved by this package."
+            )
+        _check_schema(content.get("schema_version"), where, package_version)
+        fields = {k: v for k, v in content.items() if k not in ("format", "schema_version")}
+        required = {f.name for f in dataclasses.fields(cls)}
+        missing = sorted(required - fields.keys())
+        unknown = sorted(fields.keys() - required)
+        if missing or unknown:
+            raise CheckpointError(
+                f"{where} has not the keys of schema version {SCHEMA_VERSION}: "
+                f"missing {missing}, unknown {unknown}. The file was edited or is damaged; "
+                "take it again from where the model came from."
+            )
+        try:
+            metadata = pydantic.TypeAdapter(cls).validate_python(fields)
+        except pydantic.ValidationError as error:
+            raise CheckpointError(
+                f"{where} has unfit values:\n{_validation_lines(error)}\n"
+                "The file was edited or is damaged; take it again from where the model came from."
+            ) from error
+        metadata._check_consistency(where)
+        return metadata
+
+    def _check_consistency(self, where: str) -> None:
+        from ase.data import chemical_symbols
+
+        if not self.elements or not all(0 < z < len(chemical_symbols) for z in self.elements):
+            raise CheckpointError(
+                f"{where}: expected atomic numbers in 'elements', got {list(self.elements)}"
+            )
+        if list(self.elements) != sorted(set(self.elements)):
+            raise CheckpointError(
+                f"{where}: expected ascending atomic numbers in 'elements', "
+                f"got {list(self.elements)}"
+            )
+        symbols = tuple(chemical_symbols[z] for z in self.elements)
+        if self.symbols != symbols:
+            raise CheckpointError(
+                f"{where}: 'symbols' and 'elements' disagree: expected {list(symbols)} for "
+                f"atomic numbers {list(self.elements)}, got {list(self.symbols)}"
+            )
+        for key in ("atomic_energies", "shifts"):
+            values = getattr(self, key)
+            if len(values) != len(self.elements):
+                raise CheckpointError(
+                    f"{where}: expected {len(self.elements)} numbers in {key!r}, one per "
+                    f"element, got {len(values)}"
+                )
+        if self.units != MODEL_UNITS:
+            raise CheckpointError(
+                f"{where}: expected the units {dict(MODEL_UNITS)}, got {self.units}"
+            )
+        if self.weights is None:
+            raise CheckpointError(f"{where}: expected the entry 'weights', got null")
+        name = self.weights.file
+        # The name comes out of a file that may be anybody's: it must not lead out of its folder.
+        if not name or "/" in name or "\\" in name or name in (".", ".."):
+            raise CheckpointError(
+                f"{where}: expected a plain file name in 'weights.file', got {name!r}"
+            )
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{where} is not readable as JSON ({error}): it is damaged or truncated. "
+            "Take it again from where the model came from."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{where} does not describe a se3set-ase model: expected a JSON object, "
+            f"got a {type(content).__name__}"
+        )
+    return content
+
+
+def _no_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number that a model may have")
+
+
+def _check_schema(version: Any, where: str, package_version: str) -> None:
+    if isinstance(version, int) and not isinstance(version, bool) and version == SCHEMA_VERSION:
+        return
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{where} has schema version {version}, but se3set-ase {package_version} reads "
+            f"versions up to {SCHEMA_VERSION}: the model was saved by a newer version. "
+            "Upgrade with: pip install --upgrade se3set-ase"
+        )
+    raise CheckpointError(
+        f"{where} has no valid schema version: expected the whole number {SCHEMA_VERSION}, "
+        f"got {version!r}"
+    )
+
+
+def _validation_lines(error: pydantic.ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        lines.append(f"  {key}: {item['msg'].lower()}, got {item['input']!r:.80}")
+    return "\n".join(lines)

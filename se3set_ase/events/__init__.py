@@ -1,0 +1,1 @@
+"""The log of refragmentation: what broke and formed, in memory and in files."""

@@ -1,0 +1,77 @@
+"""Files of a run, for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import operator
+import os
+from pathlib import Path
+
+from se3set_ase.events.log import OPPOSITE, Event
+from se3set_ase.simulate.results import DynamicsResult
+
+__all__ = ["EventRecord", "read_events", "write_table"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EventRecord:
+    """A refragmentation log that was read: events, when each of them was, and the unit of that."""
+
+    events: tuple[Event, ...]
+    times: tuple[float, ...]
+    unit: str
+
+
+def read_events(path: str | os.PathLike[str]) -> EventRecord:
+    """Read the log of an :class:`~se3set_ase.events.observe.EventObserver`; times in fs, or steps.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : no such file; a line that is no event, by its number.
+    """
+    names = {field.name for field in dataclasses.fields(Event)}
+    events, times, units = [], [], set()
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            unit = "fs" if "time_ps" in values else "step"
+            time = 1000.0 * values["time_ps"] if unit == "fs" else float(values["step"])
+            event = Event(**{name: values[name] for name in names})
+            atoms, symbols = tuple(map(operator.index, event.atoms)), tuple(event.symbols)
+            if event.kind not in OPPOSITE or len(atoms) != len(symbols) or not math.isfinite(time):
+                raise ValueError(event)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {number}: expected an event of a refragmentation log, "
+                f"got {line[:60]!r}"
+            ) from error
+        events.append(dataclasses.replace(event, atoms=atoms, symbols=symbols))
+        times.append(time)
+        units.add(unit)
+    if len(units) > 1:
+        raise ValueError(f"{path}: expected one run, got events with times and others with steps")
+    return EventRecord(tuple(events), tuple(times), units.pop() if units else "fs")
+
+
+def write_table(path: str | os.PathLike[str], result: DynamicsResult) -> None:
+    """Write temperature, energies and hyperedges over time as CSV; units are in the header.
+
+    A cell is empty where the calculator has no hypergraph.
+    """
+    columns = {
+        "time_ps": result.time,
+        "temperature_K": result.temperature,
+        "potential_eV": result.potential,
+        "kinetic_eV": result.kinetic,
+        "total_eV": result.total,
+        "hyperedges": result.n_hyperedges,
+    }
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow("" if value != value else f"{value:.12g}" for value in row)

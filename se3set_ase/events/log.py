@@ -1,0 +1,203 @@
+"""What broke and formed: the log of refragmentation.
+
+It compares each geometry with the one before, and never changes an energy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
+
+#: What undoes what.
+OPPOSITE = {
+    "bond formed": "bond broken",
+    "bond broken": "bond formed",
+    "fragments merged": "fragments split",
+    "fragments split": "fragments merged",
+    "reach gained": "reach lost",
+    "reach lost": "reach gained",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One refragmentation.
+
+    Attributes
+    ----------
+    step : number of the energy evaluation, counted from 0; in the log of a run, the step of that.
+    kind : ``bond formed``, ``bond broken`` (its weight crossed 1/2), ``fragments merged``,
+        ``fragments split`` (as those bonds have it), ``reach gained``, ``reach lost`` (the reach
+        of a fragment at an atom crossed 1/2).
+    atoms : of the bond; of the merged or split fragment; for reach, the owner and then the
+        fragment. symbols : their elements.
+    weight : of the bond, fragment or hyperedge now.
+    energy : eV, of this geometry.
+    """
+
+    step: int
+    kind: str
+    atoms: tuple[int, ...]
+    symbols: tuple[str, ...]
+    weight: float
+    energy: float
+
+
+class EventLog:
+    """Compares each geometry with the one before.
+
+    Parameters
+    ----------
+    capacity : events kept; the oldest go first.
+    """
+
+    def __init__(self, capacity: int = 100_000):
+        self._events: deque[Event] = deque(maxlen=capacity)
+        self._last: WeightedHypergraph | None = None
+        self._step = -1
+        self._n_events = 0
+
+    @property
+    def events(self) -> list[Event]:
+        """The events that are kept, in order."""
+        return list(self._events)
+
+    @property
+    def n_events(self) -> int:
+        """How many there ever were."""
+        return self._n_events
+
+    def after(self, n_events: int) -> list[Event]:
+        """Those that came when there had been ``n_events``, as far as they are kept."""
+        n = min(self._n_events - n_events, len(self._events))
+        return [self._events[k] for k in range(-n, 0)]
+
+    def observe(self, now: WeightedHypergraph, energy: float) -> list[Event]:
+        """Note what changed since the last call; a different molecule starts afresh."""
+        self._step += 1
+        last, self._last = self._last, now
+        if last is None or not np.array_equal(last.structure.numbers, now.structure.numbers):
+            return []
+        if last.decisions() == now.decisions():
+            return []
+        new = [
+            Event(
+                step=self._step,
+                kind=kind,
+                atoms=atoms,
+                symbols=tuple(chemical_symbols[z] for z in now.structure.numbers[list(atoms)]),
+                weight=weight,
+                energy=energy,
+            )
+            for kind, atoms, weight in changes(last, now)
+        ]
+        self.add(new)
+        return new
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Note events."""
+        self._events.extend(events)
+        self._n_events += len(events)
+
+
+def changes(
+    last: WeightedHypergraph, now: WeightedHypergraph
+) -> Iterable[tuple[str, tuple[int, ...], float]]:
+    """Kind, atoms and present weight of everything decided differently in two geometries."""
+    bonds = dict(now.bonds)
+    for bond in sorted(now.decided_bonds - last.decided_bonds):
+        yield "bond formed", bond, bonds[bond]
+    for bond in sorted(last.decided_bonds - now.decided_bonds):
+        yield "bond broken", bond, bonds.get(bond, 0.0)
+
+    weight = dict(now.fragments)
+    old, new = last.decided_fragments, now.decided_fragments
+    for fragment in sorted(new - old):
+        if sum(not set(fragment).isdisjoint(part) for part in old - new) > 1:
+            yield "fragments merged", fragment, weight.get(fragment, 0.0)
+    for fragment in sorted(old - new):
+        if sum(not set(fragment).isdisjoint(part) for part in new - old) > 1:
+            yield "fragments split", fragment, weight.get(fragment, 0.0)
+
+    # A fragment that came or went takes its hyperedges along: that is no change of reach.
+    both = old & new
+    reach = {(i, atoms): w for i, atoms, w in now.hyperedges}
+    for kind, pairs in (
+        ("reach gained", now.decided_reach - last.decided_reach),
+        ("reach lost", last.decided_reach - now.decided_reach),
+    ):
+        for owner, fragment in sorted(pairs):
+            if fragment in both:
+                yield kind, (owner, *fragment), reach.get((owner, fragment), 0.0)
+
+
+def lasting(events: Sequence[Event], times: Sequence[float], residence: float) -> list[int]:
+    """Which events are left once recrossings are taken out.
+
+    An event and the one that undoes it, of the same atoms, are a recrossing if less than
+    ``residence`` passes between them; both are left out. Then the next ones are looked at as if
+    those two had never been, so that a bond that flickers leaves what it came to in the end.
+
+    Parameters
+    ----------
+    events : in order. times : of each, in any unit. residence : in the same unit.
+
+    Returns
+    -------
+    Indices of the events that are left, ascending.
+    """
+    pending: dict[tuple[frozenset[str], tuple[int, ...]], list[int]] = {}
+    for index, event in enumerate(events):
+        opposite = OPPOSITE[event.kind]
+        stack = pending.setdefault((frozenset({event.kind, opposite}), event.atoms), [])
+        undone = stack and events[stack[-1]].kind == opposite
+        if undone and times[index] - times[stack[-1]] < residence:
+            stack.pop()
+        else:
+            stack.append(index)
+    return sorted(index for stack in pending.values() for index in stack)
+
+
+def spans(
+    events: Sequence[Event], times: Sequence[float]
+) -> dict[tuple[str, tuple[int, ...]], list[tuple[float, float]]]:
+    """When each bond and fragment that is named in the log was there.
+
+    A merged fragment ends what it is made of, and a split one may leave what others tell of: a
+    fragment is there between the events of any fragment that shares atoms with it.
+
+    Returns
+    -------
+    By ``"bond"`` or ``"fragments"`` and atoms: (begin, end) of each time, infinite where the log
+    does not tell.
+    """
+    named = [k for k, event in enumerate(events) if not event.kind.startswith("reach")]
+    whats = {k: events[k].kind.split()[0] for k in named}
+    found: dict[tuple[str, tuple[int, ...]], list[tuple[float, float]]] = {}
+    for key in dict.fromkeys((whats[k], events[k].atoms) for k in named):
+        what, atoms = key
+        begin = -math.inf
+        there = False
+        intervals = []
+        touching = [k for k in named if whats[k] == what and _touch(what, atoms, events[k].atoms)]
+        for k in touching:
+            own = events[k].atoms == atoms
+            appears = events[k].kind in ("bond formed", "fragments merged")
+            if there or (own and not appears):
+                intervals.append((begin, times[k]))
+            there, begin = own and appears, times[k]
+        if there:
+            intervals.append((begin, math.inf))
+        found[key] = intervals
+    return found
+
+
+def _touch(what: str, atoms: tuple[int, ...], others: tuple[int, ...]) -> bool:
+    return atoms == others if what == "bond" else not set(atoms).isdisjoint(others)

@@ -1,0 +1,1 @@
+"""Positions to hypergraph: bonds, fragments, and how they mix while bonds break and form."""

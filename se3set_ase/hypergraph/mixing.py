@@ -1,0 +1,240 @@
+"""Ambiguous bonds are mixed over, not decided.
+
+For each subset ``S`` of the ambiguous bonds (bond weight ``0 < b < 1``) the bond graph has
+fragments ``P(S)`` and the weight ``w_S = prod_{a in S} b_a prod_{a not in S} (1 - b_a)``. A
+fragment ``f`` weighs ``W_f = sum of w_S over the S with f in P(S)``, so that for every atom the
+weights of its fragments add up to 1 and each is as smooth as the bond weights are. (The idea of
+permuted adaptive partitioning: Heyden, Lin, Truhlar, J. Phys. Chem. B 111, 2231, 2007.)
+
+This module finds the polynomials ``W_f(b)``, without positions: the sum over subsets is one over
+the :mod:`outcomes <se3set_ase.hypergraph.outcomes>` of each fragment, which takes only the bonds that decide
+it. Where so many bonds are ambiguous at once that improbable outcomes are left out, what is left
+of the weight of an atom goes to the atom alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from se3set_ase.hypergraph.bond_graph import components
+from se3set_ase.hypergraph.outcomes import (
+    EXACT_BONDS,
+    BondOrders,
+    Chemistry,
+    Molecule,
+    Overloaded,
+    State,
+)
+
+#: One summand of W_f: the ambiguous bonds (by index) that are there or not in it.
+Term = State
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedFragment:
+    """A fragment and the polynomial of its weight.
+
+    Attributes
+    ----------
+    atoms : ascending.
+    terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
+        bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
+        bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
+    rest : one atom alone, which weighs 1 less the weights of all other fragments that have it.
+    """
+
+    atoms: tuple[int, ...]
+    terms: tuple[Term, ...]
+    rest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Weighted fragments of a system.
+
+    Attributes
+    ----------
+    fragments : ordered by their atoms.
+    fleeting : outcomes were left out as improbable: good for these bond weights only.
+    """
+
+    fragments: tuple[WeightedFragment, ...]
+    fleeting: bool
+
+
+class FragmentMixer:
+    """Bond graphs to weighted fragments, remembering the graphs it has seen.
+
+    Molecules that are not bonded to each other are looked up one by one, so that a box of water
+    costs the chemistry of one water molecule.
+
+    Parameters
+    ----------
+    bond_orders : orders that replace perception, by atom pair ``(i, j)``, ``i < j``.
+    capacity : how much is remembered, in atoms, bonds, and factors of terms (some 100 bytes each);
+        the least recently used bond graph goes first.
+    """
+
+    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 200_000):
+        self._bond_orders = dict(bond_orders or {})
+        self._capacity = capacity
+        self._remembered = 0
+        self._memory: OrderedDict[tuple, Mixture] = OrderedDict()
+        self._chemistry = Chemistry()
+
+    def __call__(
+        self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray, weights: np.ndarray
+    ) -> Mixture:
+        """Weighted fragments of one system; terms name rows of ``ambiguous``.
+
+        Parameters
+        ----------
+        numbers : (N,) atomic numbers.
+        sure, ambiguous : (B, 2) and (A, 2) bonds with weight 1 and between 0 and 1, ``i < j``.
+        weights : (A,) weights of the ambiguous bonds; used only where there are too many of them
+            to follow every outcome.
+        """
+        fragments = []
+        fleeting = False
+        bonds = np.concatenate([sure, ambiguous])
+        weight = np.concatenate([np.ones(len(sure)), weights])
+        origin = np.concatenate([np.full(len(sure), -1), np.arange(len(ambiguous))])
+        molecules = components(len(numbers), bonds)
+        label = np.empty(len(numbers), dtype=np.int64)
+        local = np.empty(len(numbers), dtype=np.int64)
+        for index, atoms in enumerate(molecules):
+            label[list(atoms)] = index
+            local[list(atoms)] = np.arange(len(atoms))
+        order = np.argsort(label[bonds[:, 0]], kind="stable")
+        last = np.cumsum(np.bincount(label[bonds[:, 0]], minlength=len(molecules)))
+        for atoms, rows in zip(molecules, np.split(order, last[:-1]), strict=True):
+            global_atom = np.array(atoms)
+            mixture = self._molecule(
+                numbers[global_atom],
+                local[bonds[rows]],
+                origin[rows] >= 0,
+                weight[rows],
+                global_atom,
+            )
+            fleeting |= mixture.fleeting
+            fragments += [
+                WeightedFragment(
+                    atoms=tuple(global_atom[list(fragment.atoms)].tolist()),
+                    terms=tuple(
+                        tuple((int(origin[rows[a]]), present) for a, present in term)
+                        for term in fragment.terms
+                    ),
+                    rest=fragment.rest,
+                )
+                for fragment in mixture.fragments
+            ]
+        fragments.sort(key=lambda f: f.atoms)
+        return Mixture(fragments=tuple(fragments), fleeting=fleeting)
+
+    def _molecule(
+        self,
+        numbers: np.ndarray,
+        bonds: np.ndarray,
+        is_ambiguous: np.ndarray,
+        weights: np.ndarray,
+        atoms: np.ndarray,
+    ) -> Mixture:
+        """Memoised :func:`mix` of one connected molecule; terms name rows of ``bonds``."""
+        orders = self._orders(bonds, atoms)
+        key = (
+            numbers.tobytes(),
+            bonds.tobytes(),
+            is_ambiguous.tobytes(),
+            tuple(sorted(orders.items())),
+        )
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        molecule = Molecule(numbers, bonds, is_ambiguous, orders, self._chemistry)
+        result = mix(molecule, weights)
+        if result.fleeting:
+            return result
+        self._memory[key] = result
+        self._remembered += _size(key, result)
+        while self._remembered > self._capacity and len(self._memory) > 1:
+            self._remembered -= _size(*self._memory.popitem(last=False))
+        return result
+
+    def _orders(self, bonds: np.ndarray, atoms: np.ndarray) -> dict[tuple[int, int], float]:
+        if not self._bond_orders:
+            return {}
+        pairs = (tuple(pair) for pair in bonds.tolist())
+        known = ((p, (int(atoms[p[0]]), int(atoms[p[1]]))) for p in pairs)
+        return {p: self._bond_orders[g] for p, g in known if g in self._bond_orders}
+
+
+def _size(key: tuple, mixture: Mixture) -> int:
+    factors = sum(1 + len(term) for f in mixture.fragments for term in f.terms)
+    return len(key[2]) + sum(len(f.atoms) for f in mixture.fragments) + factors
+
+
+def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
+    """Weighted fragments of one molecule; terms name rows of its bonds, as ``weights`` does."""
+    fragments = [
+        WeightedFragment(atoms=molecule.blocks[block], terms=((),))
+        for block in np.flatnonzero(molecule.settled)
+    ]
+    fleeting = False
+    for zone in molecule.zones():
+        found: dict[tuple[int, ...], list[Term]] = {}
+        try:
+            for start in zone:
+                for outcome in molecule.outcomes(start):
+                    found.setdefault(outcome.atoms, []).append(outcome.state)
+            fragments += [
+                WeightedFragment(atoms=atoms, terms=_reduced(states))
+                for atoms, states in found.items()
+            ]
+        except Overloaded:
+            fleeting = True
+            found.clear()
+            for start in zone:
+                for outcome in molecule.outcomes(start, weights):
+                    found.setdefault(outcome.atoms, []).append(outcome.state)
+            fragments += [
+                WeightedFragment(atoms=atoms, terms=_reduced(states))
+                for atoms, states in found.items()
+                if len(atoms) > 1
+            ]
+            fragments += [
+                WeightedFragment(atoms=(atom,), terms=((),), rest=True)
+                for block in zone
+                for atom in molecule.blocks[block]
+            ]
+    return Mixture(fragments=tuple(fragments), fleeting=fleeting)
+
+
+def _reduced(states: Iterable[Term]) -> tuple[Term, ...]:
+    """The polynomial summed over states, without the bonds that do not matter in it."""
+    states = tuple(sorted(states))
+    bonds = sorted({bond for state in states for bond, _ in state})
+    if len(bonds) > EXACT_BONDS:
+        return states
+    occurs = np.zeros((2,) * len(bonds), dtype=bool)
+    for choice in product((False, True), repeat=len(bonds)):
+        whole = dict(zip(bonds, choice, strict=True))
+        occurs[tuple(map(int, choice))] = any(
+            all(whole[bond] == there for bond, there in state) for state in states
+        )
+    axis = 0
+    while axis < occurs.ndim:
+        absent, present = occurs.take(0, axis), occurs.take(1, axis)
+        if (absent == present).all():
+            occurs = absent
+            del bonds[axis]
+        else:
+            axis += 1
+    return tuple(
+        tuple((bond, bool(bit)) for bond, bit in zip(bonds, choice, strict=True))
+        for choice in np.argwhere(occurs)
+    )

@@ -1,0 +1,317 @@
+"""What may become of a molecule whose bonds are half broken, followed from one fragment outwards.
+
+An outcome is a fragment with the state (there or not) of just those ambiguous bonds that decide
+it: the bonds of its atoms and, for each bond of those that is there, the ones that decide whether
+it is kept: the bonds of its other end, and where these leave it a single bond, whatever is near.
+Its probability is the product of their weights, ``b`` or ``1 - b``. From each starting place the
+outcomes exclude one another and their probabilities add up to 1. That no others are looked at
+makes them local: a bond elsewhere in the molecule changes nothing, and one that appears does so
+with the probability 0.
+
+Outcomes of at most :data:`EXACT_BONDS` ambiguous bonds all count. Of more, which a chemistry has
+only where it explodes or is crushed, there are exponentially many; then only those count in which
+all but the most ambiguous bonds are as they probably are. With the ambiguity ``y = 4 b (1 - b)`` of
+each of its bonds, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts those that are more ambiguous
+than bond ``a`` or about as much. Up to ``n_a = EXACT_BONDS - 1`` bond ``a`` changes nothing. Beyond
+RANK an outcome counts by how probable its state of ``a`` is: not at all up to one half, fully at
+1, C2 between (:func:`se3set_ase.nn.graph.likelihood`). So the most probable outcome is damped too
+while many of its bonds are far from decided, and the atoms alone take over what is lacking; a
+smooth function of the weights that leaves out improbable outcomes cannot do otherwise.
+As every ``n_a`` grows with each bond, and no more than eight bonds have one below RANK, some 2^8
+outcomes from each start are left at most; finding them needs the bond weights.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from se3set_ase.hypergraph.bond_graph import adjacency_lists, components, in_small_ring, within
+from se3set_ase.hypergraph.fragments import (
+    CHEMISTRY_RADIUS,
+    is_unsaturated,
+    kept_bonds,
+    multiple_bonds,
+)
+
+#: Outcomes of at most so many ambiguous bonds all count.
+EXACT_BONDS = 5
+#: Of more, the rank in ambiguity at which a bond has to be as it probably is, just less than that
+#: of nine equally ambiguous ones, and how sharply ranks are told apart.
+RANK, SHARPNESS = 6.39, 0.25
+#: Rounding must not leave out what still counts.
+_MARGIN = 1e-6
+
+BondOrders = Mapping[tuple[int, int], float]
+State = tuple[tuple[int, bool], ...]
+
+
+class Overloaded(Exception):
+    """More ambiguous bonds decide an outcome than can be followed without their weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A fragment, and the ambiguous bonds (by row) that are there or not for it to be one."""
+
+    atoms: tuple[int, ...]
+    state: State
+
+
+class Chemistry:
+    """Which bonds are kept in small pieces of bond graphs, remembered."""
+
+    def __init__(self, capacity: int = 20_000_000):
+        self._memory: OrderedDict[tuple[bytes, bytes, tuple], np.ndarray] = OrderedDict()
+        self._capacity = capacity  # bytes of keys
+        self._remembered = 0
+
+    def kept(self, numbers: np.ndarray, bonds: np.ndarray, orders: BondOrders) -> np.ndarray:
+        """:func:`se3set_ase.hypergraph.fragments.kept_bonds` of the atoms that have a bond here."""
+        atoms, local = np.unique(bonds, return_inverse=True)
+        local = local.reshape(bonds.shape)
+        near: dict[tuple[int, int], float] = {}
+        for index, (i, j) in enumerate(bonds.tolist() if orders else ()):
+            if (i, j) in orders:
+                near[int(local[index, 0]), int(local[index, 1])] = orders[i, j]
+        key = (numbers[atoms].tobytes(), local.tobytes(), tuple(sorted(near.items())))
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        result = kept_bonds(numbers[atoms], local, near)
+        self._memory[key] = result
+        self._remembered += len(key[0]) + len(key[1])
+        while self._remembered > self._capacity and len(self._memory) > 1:
+            forgotten, _ = self._memory.popitem(last=False)
+            self._remembered -= len(forgotten[0]) + len(forgotten[1])
+        return result
+
+
+class _Branch(NamedTuple):
+    """Where the following of outcomes has come to."""
+
+    state: Mapping[int, bool]
+    ambiguities: tuple[float, ...]
+    """Of each bond of the state."""
+    unlikely: tuple[tuple[float, float], ...]
+    """Ambiguity and rank of those that are as they probably are not."""
+    blocks: frozenset[int]
+    rows: tuple[int, ...]
+    """Bonds of the blocks that have not been looked at yet."""
+    single: tuple[int, ...] = ()
+    """Bonds that are there, and are kept or cut by what is near."""
+    unknown: int | None = None
+    """The bond to ask for; None at the end."""
+
+
+class Molecule:
+    """A bond graph of sure and ambiguous bonds, prepared for :meth:`outcomes`.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers. bonds : (B, 2) atom indices, ``i < j``.
+    is_ambiguous : (B,) bool. bond_orders : that replace perception, by atom pair.
+    chemistry : remembers what was found out.
+
+    Attributes
+    ----------
+    blocks : atoms that are together whatever becomes of the ambiguous bonds.
+    settled : (number of blocks,) bool, that the block is a fragment whatever becomes of them.
+    """
+
+    def __init__(
+        self,
+        numbers: np.ndarray,
+        bonds: np.ndarray,
+        is_ambiguous: np.ndarray,
+        bond_orders: BondOrders,
+        chemistry: Chemistry,
+    ):
+        self._numbers, self._bonds, self._orders = numbers, bonds, bond_orders
+        self._chemistry = chemistry
+        self._elements = numbers.tolist()
+        self._ends = bonds.tolist()
+        self._ambiguous = set(np.flatnonzero(is_ambiguous).tolist())
+        self._bonds_of: list[list[int]] = [[] for _ in numbers]
+        for row, (i, j) in enumerate(self._ends):
+            self._bonds_of[i].append(row)
+            self._bonds_of[j].append(row)
+        self._ambiguous_of = [[row for row in rows if is_ambiguous[row]] for rows in self._bonds_of]
+        # Whatever becomes of the ambiguous bonds, a bond is kept or cut as it is now if all of
+        # them are further away than the chemistry's radius; and kept, if it is one to hydrogen,
+        # a multiple one between atoms that have none, or in a small ring that has none.
+        neighbours = adjacency_lists(len(numbers), bonds)
+        broken = np.zeros(len(numbers), dtype=bool)
+        broken[bonds[is_ambiguous].ravel()] = True
+        near = broken.copy()
+        near[list(within(neighbours, np.flatnonzero(broken).tolist(), CHEMISTRY_RADIUS))] = True
+        multiple = multiple_bonds(numbers, bonds, bond_orders) & ~broken[bonds].any(axis=1)
+        sure = ~is_ambiguous & (multiple | (numbers[bonds] == 1).any(axis=1))
+        unbroken = adjacency_lists(len(numbers), bonds[~is_ambiguous])
+        for row in np.flatnonzero(near[bonds].any(axis=1) & ~is_ambiguous & ~sure).tolist():
+            sure[row] = in_small_ring(unbroken, *self._ends[row])
+        open_ = near[bonds].any(axis=1) & ~sure
+        together = sure | (kept_bonds(numbers, bonds, bond_orders) & ~open_)
+        self.blocks = components(len(numbers), bonds[together])
+        block_of = np.empty(len(numbers), dtype=np.int64)
+        for index, atoms in enumerate(self.blocks):
+            block_of[list(atoms)] = index
+        self._blocks_at = block_of[bonds].tolist()
+        self._open: list[list[int]] = [[] for _ in self.blocks]
+        for row in np.flatnonzero(open_).tolist():
+            for block in set(self._blocks_at[row]):
+                self._open[block].append(row)
+        self.settled = np.array([not rows for rows in self._open], dtype=bool)
+        self._joins = block_of[bonds[open_]]
+
+    def zones(self) -> Iterator[list[int]]:
+        """Blocks that are not settled, those together that undecided bonds join."""
+        for zone in components(len(self.blocks), self._joins):
+            if not self.settled[zone[0]]:
+                yield list(zone)
+
+    def outcomes(self, start: int, weights: np.ndarray | None = None) -> Iterator[Outcome]:
+        """Outcomes whose first block is ``start``.
+
+        Parameters
+        ----------
+        weights : (B,) bond weights. None follows every outcome.
+
+        Raises
+        ------
+        Overloaded : without weights, where an outcome has more bonds than EXACT_BONDS.
+        """
+        pending = [_Branch({}, (), (), frozenset([start]), tuple(self._open[start]))]
+        while pending:
+            branch = self._followed(pending.pop(), start)
+            if min(branch.blocks) < start:
+                continue  # found from there
+            state, unknown = branch.state, branch.unknown
+            if unknown is None:
+                atoms = sorted(atom for block in branch.blocks for atom in self.blocks[block])
+                yield Outcome(atoms=tuple(atoms), state=tuple(sorted(state.items())))
+                continue
+            if weights is None and len(state) == EXACT_BONDS:
+                raise Overloaded
+            b = 0.5 if weights is None else float(weights[unknown])
+            y = 4.0 * b * (1.0 - b)
+            unlikely = [(x, n + _outranks(y, x)) for x, n in branch.unlikely]
+            if any(n > RANK + _MARGIN for _, n in unlikely):
+                continue
+            rank = sum(_outranks(x, y) for x in branch.ambiguities)
+            for there, factor in ((False, 1.0 - b), (True, b)):
+                new = [(y, rank)] if factor <= 0.5 else []
+                if not new or rank <= RANK + _MARGIN:
+                    pending.append(
+                        branch._replace(
+                            state={**state, unknown: there},
+                            ambiguities=(*branch.ambiguities, y),
+                            unlikely=(*unlikely, *new),
+                        )
+                    )
+
+    def _followed(self, branch: _Branch, start: int) -> _Branch:
+        """Join blocks for as long as what is known decides; then name the bond to ask for.
+
+        Stops at a block before ``start``: what it is part of is followed from there.
+        """
+        state, blocks = branch.state, branch.blocks
+        rows, single = list(branch.rows), list(branch.single)
+        while True:
+            if min(blocks) < start:
+                return branch._replace(blocks=blocks)
+            while rows:
+                row = rows[-1]
+                unknown = self._unknown(row, self._ends[row], state)
+                if unknown is not None:
+                    return branch._replace(
+                        blocks=blocks, rows=tuple(rows), single=tuple(single), unknown=unknown
+                    )
+                rows.pop()
+                if not self._there(row, state):
+                    continue
+                if self._holds(row, state):
+                    blocks = self._joined(row, blocks, rows)
+                else:
+                    single.append(row)
+            inside: set[int] = set()
+            for row in single:
+                near = self._near(row, state)
+                unknown = self._unknown(row, near, state)
+                if unknown is not None:
+                    return branch._replace(
+                        blocks=blocks, rows=(), single=tuple(single), unknown=unknown
+                    )
+                inside |= near
+            if not single:
+                return branch._replace(blocks=blocks, rows=(), single=(), unknown=None)
+            known = sorted(
+                {row for atom in inside for row in self._bonds_of[atom] if self._there(row, state)}
+            )
+            kept = self._chemistry.kept(self._numbers, self._bonds[known], self._orders)
+            decided = dict(zip(known, kept.tolist(), strict=True))
+            for row in single:
+                if decided[row]:
+                    blocks = self._joined(row, blocks, rows)
+            single = []
+
+    def _joined(self, row: int, blocks: frozenset[int], rows: list[int]) -> frozenset[int]:
+        """The blocks with those at the ends of a bond; what is new there is added to the rows."""
+        for block in self._blocks_at[row]:
+            if block not in blocks:
+                # Bonds to the blocks at hand are on their way, or have been looked at.
+                rows += [r for r in self._open[block] if blocks.isdisjoint(self._blocks_at[r])]
+                blocks = blocks | {block}
+        return blocks
+
+    def _unknown(self, row: int, atoms: Iterable[int], state: Mapping[int, bool]) -> int | None:
+        """An ambiguous bond that nothing is known of: this one, or one of the atoms."""
+        if row in self._ambiguous and state.get(row) is not True:
+            return None if row in state else row
+        for atom in atoms:
+            for other in self._ambiguous_of[atom]:
+                if other not in state:
+                    return other
+        return None
+
+    def _there(self, row: int, state: Mapping[int, bool]) -> bool:
+        return state.get(row, False) if row in self._ambiguous else True
+
+    def _holds(self, row: int, state: Mapping[int, bool]) -> bool:
+        """Whether a bond is kept as one to hydrogen or a multiple one."""
+        pair = (self._ends[row][0], self._ends[row][1])
+        if 1 in (self._elements[pair[0]], self._elements[pair[1]]):
+            return True
+        if pair in self._orders:
+            return self._orders[pair] > 1
+        return all(
+            is_unsaturated(
+                self._elements[atom], sum(self._there(r, state) for r in self._bonds_of[atom])
+            )
+            for atom in pair
+        )
+
+    def _near(self, row: int, state: Mapping[int, bool]) -> set[int]:
+        """Atoms within the chemistry's radius of a bond, over bonds that are there."""
+        seen = set(self._ends[row])
+        frontier: Iterable[int] = self._ends[row]
+        for _ in range(CHEMISTRY_RADIUS):
+            reached = {
+                atom
+                for i in frontier
+                for other in self._bonds_of[i]
+                if self._there(other, state)
+                for atom in self._ends[other]
+            }
+            frontier = reached - seen
+            seen |= reached
+        return seen
+
+
+def _outranks(first: float, second: float) -> float:
+    """How much the first ambiguity counts in the rank of the second: 0 to 1."""
+    return first / (first + SHARPNESS * second) if first else 0.0

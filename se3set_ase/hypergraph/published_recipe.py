@@ -1,0 +1,212 @@
+"""The fragments of SE3Set as published (arXiv:2405.16511), from given bonds: for comparison.
+
+Bonds and their orders are an input here, one Kekule structure of them, and thresholds decide. The
+default perception (:func:`se3set_ase.hypergraph.fragments.find_fragments`) sees the same chemistry without
+orders, so that no choice of a Kekule structure leaks in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from rdkit import Chem
+
+from se3set_ase.hypergraph.bond_graph import adjacency_lists, components, in_small_ring
+from se3set_ase.hypergraph.functional_groups import PUBLISHED_GROUPS
+
+Recipe = Literal["implicit", "explicit"]
+
+#: Angstrom; those of the published code. Elements that are not listed are refused by "explicit".
+RADII: Mapping[int, float] = {
+    1: 0.31, 3: 1.28, 5: 0.84, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57, 14: 1.11, 15: 1.07, 16: 1.05,
+    17: 1.02, 33: 1.19, 34: 1.20, 35: 1.20, 52: 1.38, 53: 1.39,
+}  # fmt: skip
+
+#: Valence of a neutral atom, from which formal charges follow.
+_NEUTRAL: Mapping[int, int] = {5: 3, 6: 4, 7: 3, 8: 2}
+
+_BOND_TYPES: Mapping[float, Chem.BondType] = {
+    1.0: Chem.BondType.SINGLE,
+    1.5: Chem.BondType.AROMATIC,
+    2.0: Chem.BondType.DOUBLE,
+    3.0: Chem.BondType.TRIPLE,
+}
+
+SMALLEST_GROUP = 2  # atoms; smaller ones join a neighbour
+LARGEST_MERGED = 16  # atoms, of a group that one joins for its size
+OVERLAP = 0.1  # summed bond order from which a fragment takes in a neighbouring group
+
+
+def published_fragments(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    bonds: Sequence[tuple[int, int, float]],
+    recipe: Recipe = "implicit",
+) -> list[list[int]]:
+    """Fragments by the published rules.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
+    bonds : atoms and order of each bond: 1, 2, 3, or 1.5 where a Kekule structure is to be found.
+    recipe : ``"implicit"``, groups that overlap in no atom (the paper's MD22 setting); or
+        ``"explicit"``, groups of one atom joined to a neighbour and overlapping ones (MD17).
+
+    Returns
+    -------
+    Atoms of each fragment, ascending; fragments in ascending order.
+
+    Raises
+    ------
+    ValueError : an unknown recipe, bond or bond order, no Kekule structure; for ``"explicit"``, an
+        element without a published radius.
+    """
+    if recipe not in get_args(Recipe):
+        raise ValueError(f"expected a recipe among {get_args(Recipe)}, got {recipe!r}")
+    numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
+    _check(numbers, positions, bonds)
+    groups = _groups(numbers, bonds)
+    if recipe == "implicit":
+        return sorted(groups)
+    if unknown := sorted(set(numbers.tolist()) - set(RADII)):
+        raise ValueError(f"expected atomic numbers among {sorted(RADII)}, got {unknown}")
+    orders = lendvay_orders(numbers, positions)
+    return sorted(_overlapping(groups, _merged(groups, bonds, orders), orders))
+
+
+def _check(
+    numbers: np.ndarray, positions: np.ndarray, bonds: Sequence[tuple[int, int, float]]
+) -> None:
+    n_atoms = len(numbers)
+    if positions.shape != (n_atoms, 3):
+        raise ValueError(f"expected positions of shape ({n_atoms}, 3), got {positions.shape}")
+    if n_atoms and not 1 <= numbers.min() <= numbers.max() <= 118:
+        raise ValueError(f"expected atomic numbers from 1 to 118, got {numbers.tolist()}")
+    seen: set[frozenset[int]] = set()
+    for i, j, _ in bonds:
+        if i == j or not {i, j} <= set(range(n_atoms)) or frozenset((i, j)) in seen:
+            raise ValueError(
+                f"expected two of {n_atoms} atoms in each bond, and each bond once, got ({i}, {j})"
+            )
+        seen.add(frozenset((i, j)))
+
+
+def lendvay_orders(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """(N, N) empirical bond orders exp(-(d - r) r / 0.25), r the sum of radii; zero diagonal.
+
+    G. Lendvay, J. Phys. Chem. 1989, 93, 4422.
+    """
+    radius = np.array([RADII[z] for z in numbers.tolist()])
+    r = radius[:, None] + radius[None, :]
+    distance = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
+    orders = np.exp(-(distance - r) * r / 0.25)
+    np.fill_diagonal(orders, 0.0)
+    return orders
+
+
+def _groups(numbers: np.ndarray, bonds: Sequence[tuple[int, int, float]]) -> list[list[int]]:
+    """Components once every bond that may be cut is; by size, found from the lowest index."""
+    pairs = np.array([sorted(b[:2]) for b in bonds], dtype=np.int64).reshape(-1, 2)
+    orders = _kekule(numbers, pairs, np.array([b[2] for b in bonds], dtype=float))
+    in_group = _functional_group_atoms(numbers, pairs, orders)
+    neighbours = adjacency_lists(len(numbers), pairs)
+    kept = (orders > 1) | (numbers[pairs] == 1).any(axis=1) | in_group[pairs].all(axis=1)
+    for index in np.flatnonzero(~kept):
+        kept[index] = in_small_ring(neighbours, *pairs[index].tolist())
+    found = [list(atoms) for atoms in components(len(numbers), pairs[kept])]
+    return sorted(found, key=len)
+
+
+def _kekule(numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Whole bond orders, with one Kekule structure for bonds of order 1.5."""
+    if not (orders == 1.5).any():
+        return orders
+    molecule = _molecule(numbers, pairs, orders, np.zeros(len(numbers), dtype=int))
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    return np.array([bond.GetBondTypeAsDouble() for bond in molecule.GetBonds()])
+
+
+def _molecule(
+    numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray, charges: np.ndarray
+) -> Chem.RWMol:
+    """With hydrogens as atoms; not sanitised."""
+    molecule = Chem.RWMol()
+    for number, charge in zip(numbers.tolist(), charges.tolist(), strict=True):
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        atom.SetFormalCharge(charge)
+        molecule.AddAtom(atom)
+    for (i, j), order in zip(pairs.tolist(), orders.tolist(), strict=True):
+        if order not in _BOND_TYPES:
+            raise ValueError(f"expected bond orders among {sorted(_BOND_TYPES)}, got {order}")
+        bond = molecule.GetBondWithIdx(molecule.AddBond(i, j, _BOND_TYPES[order]) - 1)
+        if order == 1.5:
+            for part in (bond, bond.GetBeginAtom(), bond.GetEndAtom()):
+                part.SetIsAromatic(True)
+    molecule.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(molecule)
+    return molecule
+
+
+def _functional_group_atoms(
+    numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray
+) -> np.ndarray:
+    """(N,) bool, by SMARTS on the Kekule structure with MDL's aromaticity."""
+    valence = np.bincount(pairs.ravel(), np.repeat(orders, 2), minlength=len(numbers))
+    neutral = np.array([_NEUTRAL.get(z, v) for z, v in zip(numbers.tolist(), valence, strict=True)])
+    charges = np.where(valence > 0, np.rint(valence - neutral), 0).astype(int)
+    molecule = _molecule(numbers, pairs, orders, charges)
+    Chem.SetAromaticity(molecule, Chem.AromaticityModel.AROMATICITY_MDL)
+    found = np.zeros(len(numbers), dtype=bool)
+    for smarts in (s for group in PUBLISHED_GROUPS.values() for s in group):
+        for match in molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts), maxMatches=10**7):
+            found[list(match)] = True
+    return found
+
+
+def _merged(
+    groups: Sequence[Sequence[int]],
+    bonds: Sequence[tuple[int, int, float]],
+    orders: np.ndarray,
+) -> list[list[int]]:
+    """Groups of fewer than :data:`SMALLEST_GROUP` atoms joined to a neighbour, smallest first."""
+    merged = [list(g) for g in groups]
+    while len(merged) > 1:
+        # g, h: the largest bond order between any two of their atoms
+        between = np.array(
+            [[0.0 if g is h else orders[np.ix_(g, h)].max() for h in merged] for g in merged]
+        )
+        centrality = between.sum(axis=1)
+        smallest = min(range(len(merged)), key=lambda k: (len(merged[k]), centrality[k]))
+        group = merged[smallest]
+        if len(group) >= SMALLEST_GROUP:
+            break
+        bonded = {a for i, j, _ in bonds for a, b in ((i, j), (j, i)) if b in group}
+        others = [k for k in range(len(merged)) if k != smallest]
+        near = [k for k in others if bonded.intersection(merged[k])]
+        chosen = min(near, key=lambda k: (len(merged[k]), centrality[k]), default=None)
+        if chosen is None or len(merged[chosen]) + len(group) > LARGEST_MERGED:
+            close = [k for k in others if between[smallest, k] >= OVERLAP]
+            chosen = min(close, key=lambda k: (len(merged[k]), centrality[k]), default=chosen)
+        if chosen is None:
+            break
+        joined = sorted([*group, *merged[chosen]])
+        merged = [g for k, g in enumerate(merged) if k not in (smallest, chosen)] + [joined]
+        merged.sort(key=len)
+    return merged
+
+
+def _overlapping(
+    groups: Sequence[Sequence[int]], merged: Sequence[Sequence[int]], orders: np.ndarray
+) -> list[list[int]]:
+    """Each fragment with every original group whose summed bond order to it is high enough."""
+    result = []
+    for fragment in merged:
+        atoms = set(fragment)
+        for group in groups:
+            if not atoms.intersection(group) and orders[np.ix_(fragment, group)].sum() >= OVERLAP:
+                atoms.update(group)
+        result.append(sorted(atoms))
+    return result

@@ -1,0 +1,117 @@
+"""Refragmentation from step to step: the hypergraph of a moving molecule.
+
+The last one is used again only where that changes no energy: what it lists beyond the range of the
+present geometry has a weight of exactly zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from se3set_ase.hypergraph.bonds import COINCIDENT, neighbour_pairs
+from se3set_ase.hypergraph.build import (
+    BondState,
+    Hypergraph,
+    HypergraphConfig,
+    bond_limits,
+    build_hypergraph,
+    check_positions,
+    find_bonds,
+    longest_bond_of,
+)
+from se3set_ase.hypergraph.mixing import FragmentMixer
+
+Bond = tuple[int, int]
+
+
+class Refragmenter:
+    """The hypergraph of a moving molecule, rebuilt only when it has to be.
+
+    A hypergraph is listed with a skin. It stays valid while no atom has moved by half of that and
+    the same bonds are sure and ambiguous; the same object is returned then.
+
+    Parameters
+    ----------
+    config : what decides the hypergraph.
+    skin : Angstrom; more means fewer rebuilds and more items of weight zero.
+    bond_orders : bond orders that replace perception, by atom pair.
+    frozen : keep the fragments of the first geometry, until atoms of other elements come.
+
+    Attributes
+    ----------
+    departed : where frozen, the bonds that the present geometry has and the first one had not,
+        and the other way round.
+    """
+
+    def __init__(
+        self,
+        config: HypergraphConfig,
+        *,
+        skin: float = 0.5,
+        bond_orders: Mapping[tuple[int, int], float] | None = None,
+        frozen: bool = False,
+    ):
+        if not isinstance(skin, int | float | np.number) or not 0 <= skin < np.inf:
+            raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin!r}")
+        self.config = config
+        self.skin = float(skin)
+        self.departed: tuple[frozenset[Bond], frozenset[Bond]] = (frozenset(), frozenset())
+        self._frozen = frozen
+        self._first_bonds: np.ndarray | None = None
+        self._mixer = FragmentMixer(bond_orders)
+        self._numbers = np.empty(0, dtype=np.int64)
+        self._reference = np.empty((0, 3))
+        self._pairs = np.empty((0, 2), dtype=np.int64)
+        self._limits = np.empty((0, 2))
+        self._bonds: tuple[bytes, bytes] | None = None
+        self._hypergraph: Hypergraph | None = None
+
+    def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
+        """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
+        check_positions(positions, len(numbers))
+        last = self._hypergraph
+        if last is not None and not last.fleeting and self._still_listed(numbers, positions):
+            vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
+            distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
+            state = find_bonds(self._pairs, distances, self._limits)
+            if state.key() == self._bonds and not (distances < COINCIDENT).any():
+                return last
+            if self._frozen and not (distances < COINCIDENT).any():
+                self._bonds = state.key()
+                self._compare(state)
+                return last
+        self._rebuild(numbers, positions)
+        assert self._hypergraph is not None
+        return self._hypergraph
+
+    def _still_listed(self, numbers: np.ndarray, positions: np.ndarray) -> bool:
+        if not np.array_equal(numbers, self._numbers) or len(positions) != len(self._numbers):
+            return False
+        moved = positions - self._reference
+        return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
+
+    def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> None:
+        self._hypergraph = None  # nothing stale is left behind if the build raises
+        longest = longest_bond_of(numbers, self.config)
+        self._pairs, distances = neighbour_pairs(positions, longest + self.skin)
+        self._limits = bond_limits(numbers, self._pairs, self.config)
+        state = find_bonds(self._pairs, distances, self._limits)
+        first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
+        if self._frozen and first is None:
+            first = state.decided()
+        hypergraph = build_hypergraph(
+            numbers, positions, self.config, mixer=self._mixer, skin=self.skin, bonds=first
+        )
+        self._first_bonds, self._bonds = first, state.key()
+        self._compare(state)
+        self._numbers, self._reference = numbers.copy(), positions.copy()
+        self._hypergraph = hypergraph
+
+    def _compare(self, state: BondState) -> None:
+        """Note what bonds are others than those of the first geometry."""
+        if self._first_bonds is not None:
+            now = {(i, j) for i, j in state.decided().tolist()}
+            first = {(i, j) for i, j in self._first_bonds.tolist()}
+            self.departed = frozenset(now - first), frozenset(first - now)

@@ -1,0 +1,190 @@
+"""What the network sees of a geometry: the hypergraph with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.nn.graph import collate, weigh
+from se3set_ase.pictures.viewer import View
+
+__all__ = ["WeightedHypergraph", "weighted_hypergraph"]
+
+#: Weights up to this are rounding errors, and count as zero.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedHypergraph:
+    """What the network saw at one geometry: a hypergraph with its weights.
+
+    Attributes
+    ----------
+    structure : the candidates, as index arrays.
+    positions : (N, 3), Angstrom.
+    bond_weights : (A,) of the ambiguous bonds. fragment_weights : (F,).
+    hyperedge_weights : (H,) ; zero for those that are listed but out of reach.
+    hyperedge_reach : (H,) how much the fragment is in its owner's reach, 1 for its members.
+    """
+
+    structure: Hypergraph
+    positions: np.ndarray
+    bond_weights: np.ndarray
+    fragment_weights: np.ndarray
+    hyperedge_weights: np.ndarray
+    hyperedge_reach: np.ndarray
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(N,) atomic numbers."""
+        return self.structure.numbers
+
+    @cached_property
+    def bonds(self) -> list[tuple[tuple[int, int], float]]:
+        """Every bond with a weight above zero: atoms and weight."""
+        sure = [((i, j), 1.0) for i, j in self.structure.sure_bonds.tolist()]
+        weights = zip(self.structure.bond_atoms.tolist(), self.bond_weights.tolist(), strict=True)
+        return sorted(sure + [((i, j), w) for (i, j), w in weights if w > 0])
+
+    @cached_property
+    def fragments(self) -> list[tuple[tuple[int, ...], float]]:
+        """Every fragment with a weight above rounding: atoms and weight."""
+        weights = zip(self.structure.fragments, self.fragment_weights.tolist(), strict=True)
+        return [(f.atoms, w) for f, w in weights if w > ROUNDING]
+
+    def fragment_energies(self, energies: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
+        """Energies of the atoms (N,) shared out among their fragments: atoms and energy.
+
+        E_f = sum_{i in f} W_f E_i / sum_{g of i} W_g: these add up to the energy of the molecule.
+        The fragments of an atom weigh 1 in total, in float32 but nearly.
+        """
+        totals = np.zeros(len(self.numbers))
+        for atoms, weight in self.fragments:
+            totals[list(atoms)] += weight
+        shares = energies / totals
+        return [(atoms, w * float(shares[list(atoms)].sum())) for atoms, w in self.fragments]
+
+    @cached_property
+    def hyperedges(self) -> list[tuple[int, tuple[int, ...], float]]:
+        """Every hyperedge with a weight above rounding: owner, atoms of its fragment, weight."""
+        s = self.structure
+        rows = zip(
+            s.hyper_atom.tolist(),
+            s.hyper_fragment.tolist(),
+            self.hyperedge_weights.tolist(),
+            strict=True,
+        )
+        return [(i, s.fragments[f].atoms, w) for i, f, w in rows if w > ROUNDING]
+
+    @property
+    def n_hyperedges(self) -> int:
+        """Number of hyperedges with a weight above rounding."""
+        return int((self.hyperedge_weights > ROUNDING).sum())
+
+    @property
+    def n_edges(self) -> int:
+        """Number of candidate edges of those hyperedges."""
+        return int((self.hyperedge_weights > ROUNDING)[self.structure.edge_hyper].sum())
+
+    def __repr__(self) -> str:
+        return (
+            f"WeightedHypergraph({len(self.structure.numbers)} atoms, {len(self.bonds)} bonds, "
+            f"{len(self.fragments)} fragments, {self.n_hyperedges} hyperedges)"
+        )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its picture, that can be turned."""
+        return View([self])._repr_html_()
+
+    @cached_property
+    def decided_bonds(self) -> frozenset[tuple[int, int]]:
+        """Bonds with a weight above one half."""
+        return frozenset(bond for bond, weight in self.bonds if weight > 0.5)
+
+    @cached_property
+    def decided_fragments(self) -> frozenset[tuple[int, ...]]:
+        """Fragments of the graph of the decided bonds."""
+        return frozenset(
+            fragment.atoms
+            for fragment, present in zip(
+                self.structure.fragments, self._fragment_decided, strict=True
+            )
+            if present
+        )
+
+    @cached_property
+    def decided_reach(self) -> frozenset[tuple[int, tuple[int, ...]]]:
+        """Owner and decided fragment, of other atoms, that is more in its reach than out of it."""
+        s = self.structure
+        return frozenset(
+            (i, s.fragments[f].atoms)
+            for i, f in zip(
+                s.hyper_atom[self._reach_decided].tolist(),
+                s.hyper_fragment[self._reach_decided].tolist(),
+                strict=True,
+            )
+        )
+
+    @cached_property
+    def _fragment_decided(self) -> np.ndarray:
+        """(F,) whether a fragment exists: its weight's terms, at bonds of weight 0 or 1."""
+        bond = self.bond_weights > 0.5
+        if not len(bond):
+            return np.ones(len(self.structure.fragments), dtype=bool)
+        s = self.structure
+        decided = np.array(
+            [
+                any(all(bond[a] == present for a, present in term) for term in fragment.terms)
+                for fragment in s.fragments
+            ],
+            dtype=bool,
+        )
+        decided[s.rest_fragment[decided[s.rest_other]]] = False
+        return decided
+
+    @cached_property
+    def _reach_decided(self) -> np.ndarray:
+        """(H,) for owners outside their fragment."""
+        s = self.structure
+        within = self.hyperedge_reach > 0.5
+        return ~s.hyper_member & within & self._fragment_decided[s.hyper_fragment]
+
+    def decisions(self) -> tuple[int, bytes, bytes]:
+        """Equal for two geometries only if nothing was decided differently."""
+        return (
+            id(self.structure),
+            (self.bond_weights > 0.5).tobytes(),
+            self._reach_decided.tobytes(),
+        )
+
+
+def weighted_hypergraph(
+    numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig
+) -> WeightedHypergraph:
+    """The hypergraph of a geometry with its weights, without a network.
+
+    Parameters
+    ----------
+    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
+
+    Raises
+    ------
+    ValueError : a geometry that has no hypergraph.
+    """
+    positions = np.array(positions, dtype=np.float64)  # a copy: atoms move on
+    structure = build_hypergraph(numbers, positions, config)
+    species_of = {int(z): k for k, z in enumerate(np.unique(numbers))}
+    graph = collate([structure], species_of, config, dtype=torch.float64)
+    weights = weigh(torch.from_numpy(positions), graph, config)
+    return WeightedHypergraph(
+        structure=structure,
+        positions=positions,
+        bond_weights=weights.bond.numpy(),
+        fragment_weights=weights.fragment.numpy(),
+        hyperedge_weights=weights.hyperedge.numpy(),
+        hyperedge_reach=weights.reach.numpy(),
+    )

@@ -1,0 +1,1 @@
+"""Other programs that move molecules: i-PI, torch-sim, and ASE's plugins."""

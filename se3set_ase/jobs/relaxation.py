@@ -1,0 +1,109 @@
+"""Relaxations as work for many processes, see :mod:`se3set_ase.jobs.resumable`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from se3set_ase import __version__
+from se3set_ase.checkpoint.registry import resolve_model
+from se3set_ase.checkpoint.store import load_metadata
+from se3set_ase.jobs.resumable import fingerprint, reason
+from se3set_ase.potential import Potential
+from se3set_ase.simulate.many import Relaxed, relax_many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """Each molecule to its minimum; arguments as of :func:`se3set_ase.simulate.many.relax_many`.
+
+    Results have energy and forces, and in their ``info`` the model, ``converged``, ``n_steps``, and
+    a fingerprint of where they began.
+    """
+
+    model: str
+    device: str = "auto"
+    dtype: Literal["float64", "float32"] = "float64"
+    compile: bool = False
+    charge: int = 0
+    spin_multiplicity: int = 1
+    fmax: float = 0.01
+    steps: int = 500
+    optimizer: str = "LBFGS"
+
+    @property
+    def index_key(self) -> str:
+        """See :class:`se3set_ase.jobs.resumable.Work`."""
+        return "relax_index"
+
+    def record(self) -> dict[str, Any]:
+        """All settings; the model by the hash of its weights, not by where it lies."""
+        weights = load_metadata(resolve_model(self.model)).weights
+        assert weights is not None  # load_metadata has checked it
+        # What ends at another place, or sooner, is of the same run.
+        where = {"model", "device", "compile", "steps"}
+        settings = {k: v for k, v in asdict(self).items() if k not in where}
+        return {
+            "program": f"se3set-ase {__version__}",
+            "weights_sha256": weights.sha256,
+            "settings": settings,
+        }
+
+    def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
+        """Together; one by one where one of them is no molecule of the model."""
+        try:
+            found = self._relaxed(molecules)
+        except Exception as error:  # of one of them, or of memory for all
+            if len(molecules) == 1:
+                return [reason(error)]
+            return [answer for atoms in molecules for answer in self([atoms])]
+        return [
+            reason(r.error) if r.error is not None else self._result(atoms, r)
+            for atoms, r in zip(molecules, found, strict=True)
+        ]
+
+    def _relaxed(self, molecules: Sequence[Atoms]) -> list[Relaxed]:
+        return relax_many(
+            molecules,
+            _potential(self.model, self.device, self.dtype, self.compile),
+            fmax=self.fmax,
+            steps=self.steps,
+            optimizer=self.optimizer,
+            charge=self.charge,
+            spin_multiplicity=self.spin_multiplicity,
+        )
+
+    def _result(self, start: Atoms, relaxed: Relaxed) -> Atoms:
+        relaxed.atoms.info |= {
+            "model": self.model,
+            "converged": relaxed.converged,
+            "n_steps": relaxed.n_steps,
+            "begun": fingerprint(start),
+        }
+        return relaxed.atoms
+
+    def misfit(self, result: Atoms, given: Atoms | None) -> str:
+        """See :class:`se3set_ase.jobs.resumable.Work`."""
+        if given is None or result.info.get("begun") != fingerprint(given):
+            return "that began elsewhere"
+        whole = (
+            np.array_equal(result.numbers, given.numbers)
+            and isinstance(result.info.get("converged"), bool | np.bool_)
+            and isinstance(result.info.get("n_steps"), int | np.integer)
+        )
+        return "" if whole else "that is damaged"
+
+    def finished(self, result: Atoms) -> bool:
+        """See :class:`se3set_ase.jobs.resumable.Work`: begun anew where more steps are allowed now."""
+        return bool(result.info["converged"]) or int(result.info["n_steps"]) >= self.steps
+
+
+@lru_cache(maxsize=1)
+def _potential(model: str, device: str, dtype: Any, compile: bool) -> Potential:
+    """Once in a process."""
+    return Potential(model, device=device, dtype=dtype, compile=compile)

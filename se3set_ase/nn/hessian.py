@@ -1,0 +1,72 @@
+"""Second derivatives of the energy, by autograd, some rows at a time."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from se3set_ase.nn.graph import Graph
+from se3set_ase.nn.light.network import LightNetwork
+from se3set_ase.nn.model import SE3Set
+
+#: Memory that the rows taken together may need: on a processor more are slower, not faster.
+BYTES, BYTES_ON_DEVICE = 2**28, 2**32
+#: Numbers that autograd keeps for each edge, channel and row (measured: 190 to 260).
+NUMBERS = 250
+
+
+def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
+    """Matrix of second derivatives of one molecule's energy.
+
+    Parameters
+    ----------
+    model : from :func:`differentiable`. positions : (N, 3) Angstrom.
+    graph : of this molecule alone.
+
+    Returns
+    -------
+    (3N, 3N) eV/Angstrom^2, float64, x y z of the first atom, then of the second, ...; symmetric
+    to the last bit, being the mean of the matrix and its transpose.
+    """
+    positions = positions.detach().requires_grad_(True)
+    energy = model(positions, graph).sum()
+    (gradient,) = torch.autograd.grad(energy, positions, create_graph=True, materialize_grads=True)
+    components = gradient.flatten()  # k
+    seeds = torch.eye(len(components), dtype=components.dtype, device=components.device)
+    rows = []  # k, i, x
+    for some in seeds.split(rows_at_once(model, graph)):
+        together = len(some) > 1  # alone it works without batching, for any operation
+        (found,) = torch.autograd.grad(
+            components,
+            positions,
+            some if together else some[0],
+            retain_graph=True,
+            is_grads_batched=together,
+            materialize_grads=True,
+        )
+        rows.append(found.view(len(some), -1))
+    matrix = torch.cat(rows)
+    return 0.5 * (matrix + matrix.T)
+
+
+def rows_at_once(model: SE3Set, graph: Graph) -> int:
+    """As many as fit the memory; one, where nothing is known of the network's needs."""
+    if not isinstance(model.network, LightNetwork):
+        return 1
+    memory = BYTES if model.device.type == "cpu" else BYTES_ON_DEVICE
+    n_edges, channels = len(graph.edge_atom), model.network.config.channels
+    row = NUMBERS * channels * max(n_edges, 1) * model.dtype.itemsize
+    return max(1, memory // row)
+
+
+def differentiable(model: SE3Set) -> SE3Set:
+    """A copy whose operations are autograd's own, which it can take any number of times."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, LightNetwork):
+            module.by_hand = False
+        if hasattr(module, "backend"):
+            module.backend = "native"  # type: ignore[assignment]
+    return model

@@ -1,0 +1,1 @@
+"""The default network: vertex -> hyperedge -> vertex attention, made cheap."""

@@ -1,0 +1,170 @@
+"""Relaxation of many molecules at once: ASE's optimisers, one pass of the network per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from se3set_ase.hypergraph.build import Hypergraph
+from se3set_ase.hypergraph.refragment import Refragmenter
+from se3set_ase.potential import Potential, Prediction, check_several, numbered
+from se3set_ase.simulate.relaxation import checked_optimizer
+
+if TYPE_CHECKING:
+    from ase.optimize.optimize import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxed:
+    """What became of one of many molecules.
+
+    Attributes
+    ----------
+    atoms : as given, at the last geometry whose energy and forces are known, which they carry.
+    converged : every force is shorter than ``fmax``.
+    n_steps : steps of its optimiser.
+    error : why it was given up, or None.
+    """
+
+    atoms: Atoms
+    converged: bool
+    n_steps: int
+    error: ValueError | RuntimeError | None = None
+
+
+def relax_many(
+    molecules: Sequence[Atoms],
+    potential: Potential,
+    *,
+    fmax: float = 0.01,
+    steps: int = 500,
+    optimizer: str | type[Optimizer] = "LBFGS",
+    charge: int = 0,
+    spin_multiplicity: int = 1,
+    progress: Callable[[int], object] | None = None,
+) -> list[Relaxed]:
+    """Relax each molecule as ASE would, all of them together.
+
+    Each has an optimiser of its own. What has converged leaves the batch; a molecule whose
+    geometry goes wrong on the way is given up, and the others go on.
+
+    Parameters
+    ----------
+    molecules : of any sizes; left as they are. Constraints hold.
+    potential : e.g. ``Potential("acac")``, or ``calc.potential`` of a calculator.
+    fmax : ends when no force of the molecule is longer, eV/Angstrom.
+    steps : ends after as many steps of the optimiser.
+    optimizer : one of :data:`se3set_ase.simulate.relaxation.OPTIMIZERS`, or a class like them. Those that try
+        several points for a step compute them molecule by molecule.
+    charge, spin_multiplicity : of molecules that don't say it themselves.
+    progress : called with 1 for each molecule that is done.
+
+    Raises
+    ------
+    TypeError : one molecule that is not in a list, or no :class:`Potential`.
+    UnsupportedSystem, ValueError : before anything is relaxed, as :meth:`Potential.predict`.
+    """
+    molecules = check_several(molecules)
+    if not isinstance(potential, Potential):
+        raise TypeError(f"expected a Potential, e.g. Potential('acac'), got {potential!r}")
+    optimizer_class = checked_optimizer(optimizer, fmax, steps)
+    runs = []
+    for index, atoms in enumerate(molecules):
+        with numbered(index, len(molecules)):
+            potential.check_declared(atoms, charge, spin_multiplicity)
+            runs.append(_Run(atoms, potential, optimizer_class, fmax, steps))
+    active = runs
+    while active:
+        predictions = potential.evaluate(
+            [run.listed for run in active], [run.atoms.positions for run in active]
+        )
+        for run, prediction in zip(active, predictions, strict=True):
+            run.step(prediction)
+        still = [run for run in active if not run.done]
+        if progress is not None and len(still) < len(active):
+            progress(len(active) - len(still))
+        active = still
+    return [run.result() for run in runs]
+
+
+class _Run:
+    """One molecule on its way, always listed at its present positions."""
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        potential: Potential,
+        optimizer_class: type[Optimizer],
+        fmax: float,
+        steps: int,
+    ):
+        self.atoms = atoms.copy()
+        self.calc = self.atoms.calc = _Told(potential)
+        self.listed = self.calc.list(self.atoms)
+        self.optimizer = optimizer_class(self.atoms, logfile=None)
+        self.optimizer.fmax = fmax  # as its own run() does
+        self.fmax, self.steps = fmax, steps
+        self.converged = self.done = False
+        self.n_steps = 0
+        self.error: ValueError | RuntimeError | None = None
+        self.known = self.atoms
+
+    def step(self, prediction: Prediction) -> None:
+        """Take what was found at the present positions, and move on if there is need."""
+        self.calc.tell(self.atoms, prediction)
+        self.known = self.atoms.copy()
+        self.known.calc = SinglePointCalculator(self.known, **self.calc.results)
+        forces = self.atoms.get_forces()  # constraints applied
+        self.converged = bool((forces**2).sum(axis=1).max() < self.fmax**2)
+        if self.converged or self.n_steps >= self.steps:
+            self.done = True
+            return
+        try:
+            self.optimizer.step()
+            self.n_steps += 1
+            self.listed = self.calc.list(self.atoms)
+        # Of a geometry that is none, and of ASE's optimisers that find no way down.
+        except (ValueError, RuntimeError) as error:
+            self.error, self.done = error, True
+
+    def result(self) -> Relaxed:
+        return Relaxed(
+            atoms=self.known, converged=self.converged, n_steps=self.n_steps, error=self.error
+        )
+
+
+class _Told(Calculator):
+    """Knows what it was told, and computes what an optimiser asks for elsewhere."""
+
+    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+
+    def __init__(self, potential: Potential):
+        super().__init__()
+        self._potential = potential
+        self._refragmenter = Refragmenter(potential.model.hypergraph)
+
+    def list(self, atoms: Atoms) -> Hypergraph:
+        """Its hypergraph at these positions; errors as of geometries that are none."""
+        return self._refragmenter.update(atoms.numbers, atoms.positions)
+
+    def tell(self, atoms: Atoms, prediction: Prediction) -> None:
+        """What was found at these positions."""
+        self.atoms = atoms.copy()
+        self.results = prediction.results
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        listed = self.list(self.atoms)
+        (prediction,) = self._potential.evaluate([listed], [self.atoms.positions])
+        self.tell(self.atoms, prediction)

@@ -1,0 +1,1 @@
+"""How uncertain a prediction is: a committee of models."""

@@ -1,0 +1,1 @@
+"""Molecules with their hyperedges, and runs, as pictures."""

@@ -1,0 +1,219 @@
+"""Pictures of a run.  matplotlib's object interface only: no window, no global state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from se3set_ase.events.log import Event, spans
+from se3set_ase.io.text import atom_names
+from se3set_ase.simulate.results import DynamicsResult
+
+__all__ = ["draw_events", "plot_dynamics", "plot_timeline"]
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
+_BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+_GREY = "#8A8A8A"
+# Bonds are what one looks for first; reach changes all the time and stays in the background.
+_EVENT_STYLES = {
+    "bond formed": (_GREEN, "^"),
+    "bond broken": (_RED, "v"),
+    "fragments merged": (_BLUE, "P"),
+    "fragments split": (_PURPLE, "X"),
+    "reach gained": (_GREY, 2),  # a tick upwards
+    "reach lost": (_GREY, 3),  # a tick downwards
+}
+
+
+def check_format(path: str | os.PathLike[str]) -> None:
+    """ValueError for the name of a picture that matplotlib does not draw."""
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".").lower() not in known:
+        raise ValueError(f"expected a picture's name, such as run.png or run.svg, got {path}")
+
+
+def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "") -> None:
+    """Draw temperature, energies, hyperedges and refragmentation events over time.
+
+    Without a thermostat the total energy is drawn on a scale of its own, too, with its drift.
+
+    Parameters
+    ----------
+    result : At least one record.
+    path : ``.png``, ``.svg`` or ``.pdf``.
+    title : Goes above the picture.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if len(result.time) == 0:
+        raise ValueError("expected a run with at least one record, got none")
+    scale, unit = (1000.0, "fs") if result.time[-1] < 1.0 else (1.0, "ps")
+    time = result.time * scale
+    per_atom = 1000.0 / result.n_atoms  # eV per molecule -> meV per atom
+
+    nve = result.ensemble == "nve"
+    heights = [1.0, 1.3, 0.8, 1.0, 1.1] if nve else [1.0, 1.3, 1.0, 1.1]
+    figure = Figure(figsize=(9.0, 2.0 * len(heights) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    hot, energies, *conserved, hyperedges, events = axes
+    if title:
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+
+    hot.plot(time, result.temperature, color=_RED, lw=0.7, alpha=0.45)
+    mean = _running_mean(result.temperature)
+    hot.plot(time, mean, color=_RED, lw=1.8)
+    hot.axhline(result.temperature.mean(), color=_GREY, lw=0.8, ls=":")
+    hot.set_ylabel("temperature / K")
+    _note(hot, f"mean {result.temperature.mean():.0f} K")
+
+    start = result.potential[0]
+    energies.plot(time, (result.potential - start) * per_atom, color=_BLUE, lw=0.9)
+    energies.plot(time, result.kinetic * per_atom, color=_ORANGE, lw=0.9)
+    energies.plot(time, (result.total - start) * per_atom, color="black", lw=1.4)
+    energies.set_ylabel("energy / meV per atom")
+    energies.legend(
+        ["potential, from its start", "kinetic", "total"],
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),
+        ncols=3,
+        borderaxespad=0.0,
+        frameon=False,
+        fontsize=9,
+    )
+    for axis in conserved:
+        deviation = (result.total - result.total.mean()) * per_atom
+        axis.plot(time, deviation, color="black", lw=0.7)
+        axis.set_ylabel("total - mean\nmeV / atom")
+        _note(axis, f"drift {result.drift():+.4f} meV/atom/ps, rms {deviation.std():.4f} meV/atom")
+
+    if np.isfinite(result.n_hyperedges).any():
+        hyperedges.plot(time, result.n_hyperedges, color=_GREEN, lw=1.1, drawstyle="steps-post")
+        hyperedges.margins(y=0.1)
+    else:
+        hyperedges.text(
+            0.5,
+            0.5,
+            "this calculator has no hypergraph",
+            ha="center",
+            transform=hyperedges.transAxes,
+        )
+        hyperedges.set_yticks([])
+    hyperedges.set_ylabel("hyperedges")
+
+    draw_events(events, result.events, [at * scale for at in result.event_times])
+    events.set_xlabel(f"time / {unit}")
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="#E6E6E6", lw=0.6)
+        axis.set_axisbelow(True)
+        axis.yaxis.set_label_coords(-0.08, 0.5)
+    if time[-1] > time[0]:
+        events.set_xlim(time[0], time[-1])
+    figure.savefig(path, dpi=150)
+
+
+def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> None:
+    """One row per kind of event; bonds are named as far as there is room.
+
+    Parameters
+    ----------
+    axis : of matplotlib, with what it has of the run drawn already: its width is the room.
+    times : of each event, in the unit of the axis.
+    """
+    kinds = list(_EVENT_STYLES)
+    kinds += sorted({event.kind for event in events} - set(kinds))
+    when: dict[str, list[float]] = {kind: [] for kind in kinds}
+    labelled: dict[str, float] = {}  # kind -> time of its last label
+    begin, end = axis.get_xlim()
+    room = 0.065 * (end - begin)  # a label is about as wide
+    for event, at in zip(events, times, strict=True):
+        when[event.kind].append(at)
+        if event.kind.startswith("bond") and at - labelled.get(event.kind, -np.inf) > room:
+            labelled[event.kind] = at
+            axis.annotate(
+                "-".join(f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)),
+                (at, kinds.index(event.kind)),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color=_EVENT_STYLES[event.kind][0],
+            )
+    for row, kind in enumerate(kinds):
+        colour, marker = _EVENT_STYLES.get(kind, ("black", "o"))
+        style = {"marker": marker, "color": colour, "ms": 6, "ls": "", "alpha": 0.8}
+        axis.plot(when[kind], [row] * len(when[kind]), clip_on=False, **style)
+    axis.set_yticks(
+        range(len(kinds)), [f"{kind} ({len(when[kind])})" for kind in kinds], fontsize=9
+    )
+    axis.set_ylim(len(kinds) - 0.4, -0.9)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over a window of about a fiftieth of the run; shorter at both ends."""
+    half = max(1, len(values) // 100)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    means: np.ndarray = (sums[high] - sums[low]) / (high - low)
+    return means
+
+
+def _note(axis: Any, text: str) -> None:
+    """A line above the panel, where it hides nothing."""
+    axis.text(
+        0.0, 1.01, text, transform=axis.transAxes, va="bottom", ha="left", fontsize=9, color="#444"
+    )
+
+
+def plot_timeline(
+    events: Sequence[Event],
+    times: Sequence[float],
+    path: str | os.PathLike[str],
+    *,
+    unit: str = "fs",
+    most: int = 24,
+) -> None:
+    """Draw bonds that broke or formed, and fragments that merged or split, as bars over time.
+
+    Parameters
+    ----------
+    events, times : in order; times in ``unit``, which goes to the axis.
+    path : ``.png``, ``.svg`` or ``.pdf``.
+    most : rows at most; those with the most events are drawn.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    begin, end = (min(times), max(times)) if times else (0.0, 0.0)
+    margin = 0.05 * (end - begin) or 1.0
+    found = spans(events, times)
+    symbols = {i: s for e in events for i, s in zip(e.atoms, e.symbols, strict=True)}
+    drawn = sorted(sorted(found, key=lambda key: -len(found[key]))[:most])
+    figure = Figure(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for row, key in enumerate(drawn):
+        colour = _BLUE if key[0] == "bond" else _ORANGE
+        limits = [(max(a, begin - margin), min(b, end + margin)) for a, b in found[key]]
+        axis.broken_barh([(a, b - a) for a, b in limits], (row - 0.35, 0.7), color=colour)
+    names = [atom_names(what, atoms, [symbols[i] for i in atoms], 6) for what, atoms in drawn]
+    axis.set_yticks(range(len(drawn)), names, fontsize=8)
+    axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
+    axis.set_xlim(begin - margin, end + margin)
+    axis.set_xlabel(f"time / {unit}" if unit != "step" else "step")
+    left = f", {len(found) - len(drawn)} more not drawn" if len(found) > len(drawn) else ""
+    title = f"bonds (blue) and fragments (orange) that changed{left}"
+    axis.set_title(title, fontsize=10, loc="left")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", color="#E6E6E6", lw=0.6)
+    axis.set_axisbelow(True)
+    figure.savefig(path, dpi=150)

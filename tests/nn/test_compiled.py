@@ -1,0 +1,264 @@
+"""Compiled models: the numbers of the model itself, compiled once for whatever comes."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import CalculatorSetupError
+from ase.io import read, write
+from paths import CROWDED
+from torch._dynamo.utils import counters
+from typer.testing import CliRunner
+from untrained import Make, tiny_model
+
+from se3set_ase.cli import app
+from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.nn import compiled
+from se3set_ase.nn.compiled import CompilationError
+from se3set_ase.nn.graph import sizes_of
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.published.config import PublishedConfig
+from se3set_ase.potential import Potential
+from se3set_ase.simulate.relaxation import md
+
+ACETYLACETONE = Path(__file__).parents[2] / "examples" / "acetylacetone.xyz"
+#: eV and eV/Angstrom, between compiled and eager: other orders of the same sums.
+TOLERANCE = {"float64": 1e-9, "float32": 5e-4}
+
+# torch warns about itself: what it compiles with is deprecated by other parts of it.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning"),
+]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for all processes of this session."""
+    return tmp_path_factory.getbasetemp().parent / "compiled"
+
+
+@pytest.fixture(autouse=True)
+def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test compiles into, or finds, the same folder."""
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(folder))
+    return folder
+
+
+def ten_molecules() -> list[Atoms]:
+    names = ["CH4", "H2", "H2O", "CH3CH2OH", "C6H6", "HCOOH", "CO2", "C3H8"]
+    rng = np.random.default_rng(5)
+    found = [Atoms("H"), read(ACETYLACETONE), *(molecule(name) for name in names)]
+    for atoms in found:
+        atoms.rattle(0.05, rng=rng)
+    return found
+
+
+def forbid(*args: Any) -> None:
+    raise AssertionError("compiled again")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_ten_molecules_in_a_row_and_at_once(
+    make: Make, saved: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast, slow = make(dtype=dtype, compile=True), make(dtype=dtype)
+    monkeypatch.setattr(compiled, "_compile", forbid)
+    before = {k: dict(v) for k, v in counters.items()}
+    together = Potential(saved, dtype=dtype, compile=True).predict(ten_molecules())
+    for atoms, among_others in zip(ten_molecules(), together, strict=True):
+        expected = slow.get_property("energy", atoms), slow.get_property("forces", atoms)
+        got = fast.get_property("energy", atoms), fast.get_property("forces", atoms)
+        for energy, forces in (got, (among_others.energy, among_others.forces)):
+            assert energy == pytest.approx(expected[0], abs=TOLERANCE[dtype])
+            np.testing.assert_allclose(forces, expected[1], atol=TOLERANCE[dtype])
+        assert dict(fast.hypergraph.bonds) == pytest.approx(dict(slow.hypergraph.bonds))
+        assert fast.hypergraph.n_hyperedges == slow.hypergraph.n_hyperedges
+        assert np.abs(expected[1]).max() > 100 * TOLERANCE[dtype] or len(atoms) == 1
+    assert {k: dict(v) for k, v in counters.items()} == before  # torch compiled nothing either
+
+
+def test_dynamics_with_refragmentation_compile_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atoms = read(ACETYLACETONE)
+    atoms.calc = make(compile=True)
+    monkeypatch.setattr(compiled, "_compile", forbid)
+    before = {k: dict(v) for k, v in counters.items()}
+    frames: list[Atoms] = []
+    for _ in range(10):
+        md(atoms, temperature_K=900, steps=20, velocities="keep" if frames else "maxwell")
+        frames.append(atoms.copy())
+        frames[-1].info["energy"] = atoms.get_potential_energy()
+    assert len(atoms.calc.events) > 20
+    assert {k: dict(v) for k, v in counters.items()} == before
+    slow = make()
+    for frame in frames:
+        expected = slow.get_property("energy", frame)
+        assert frame.info["energy"] == pytest.approx(expected, abs=TOLERANCE["float64"])
+
+
+def test_another_process_finds_it(make: Make, saved: Path) -> None:
+    expected = make(compile=True).get_property("energy", molecule("CH3CH2OH"))
+    code = f"""
+from ase.build import molecule
+from se3set_ase import SE3SetCalculator
+from se3set_ase.nn import compiled
+from se3set_ase.cli import app
+from se3set_ase.nn.compiled import CompilationError
+compiled._compile = None
+atoms = molecule("CH3CH2OH")
+atoms.calc = SE3SetCalculator({str(saved)!r}, device="cpu", compile=True)
+print(atoms.get_potential_energy())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(ran.stdout) == expected
+
+
+def test_more_bonds_than_can_be_mixed_are_left_to_the_model(make: Make) -> None:
+    fast, slow = make(compile=True), make()
+    factors = []
+    for scan in CROWDED.values():
+        atoms, path, (start, end) = scan()
+        for t in np.linspace(start, end, 12):
+            atoms.positions = path(t)
+            expected = slow.get_property("forces", atoms)
+            np.testing.assert_allclose(fast.get_property("forces", atoms), expected, atol=1e-9)
+            assert slow.hypergraph is not None
+            factors.append(sizes_of([slow.hypergraph.structure]).factors)
+    assert min(factors) <= compiled.FACTORS < max(factors)
+
+
+@pytest.mark.parametrize("command", ["relax", "md", "evaluate"])
+def test_the_commands_compile(
+    make: Make, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    make(compile=True)  # so that it is there
+    monkeypatch.setattr(compiled, "_compile", forbid)
+    loaded: list[Path] = []
+
+    class Watched(compiled.CompiledModel):
+        def __init__(self, path: Path):
+            loaded.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(compiled, "CompiledModel", Watched)
+    monkeypatch.chdir(tmp_path)
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = make()
+    atoms.get_forces()
+    write("ethanol.xyz", atoms, format="extxyz")
+    arguments = {
+        "relax": ["ethanol.xyz", "--model", saved, "--steps", 3],
+        "md": ["ethanol.xyz", "--model", saved, "--steps", 3],
+        "evaluate": [saved, "ethanol.xyz"],
+    }[command]
+    for options in ([], ["--compile"]):
+        line = [command, *arguments, *options, *(["--overwrite"] if command != "evaluate" else [])]
+        result = CliRunner().invoke(app, [str(word) for word in line])
+        assert result.exit_code in (0, 1), result.output  # 1: not converged after three steps
+        assert len(loaded) == bool(options)
+
+
+def test_a_copy_and_a_pickle_give_the_same(make: Make) -> None:
+    calculator = make(compile=True)
+    expected = calculator.get_property("energy", molecule("H2O"))
+    for copy in (deepcopy(calculator), pickle.loads(pickle.dumps(calculator))):
+        copy.reset()
+        assert copy.get_property("energy", molecule("H2O")) == expected
+
+
+def fake_compile(content: bytes) -> Callable[[SE3Set, Path], None]:
+    return lambda model, path: path.write_bytes(content) and None
+
+
+def test_a_damaged_file_is_compiled_anew(
+    make: Make, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    atoms = molecule("H2O")
+    expected = make(compile=True).get_property("energy", atoms)
+    (good,) = (p for p in cache.glob("*.pt2") if p.stem == compiled._digest(make().potential.model))
+    content = good.read_bytes()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
+    (tmp_path / good.name).write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(compiled, "_compile", fake_compile(content))
+    assert make(compile=True).get_property("energy", atoms) == expected
+    assert "compiling anew" in caplog.text
+
+
+def test_old_files_make_room(make: Make, cache: Path, tmp_path: Path, monkeypatch) -> None:
+    make(compile=True)
+    name = compiled._digest(make().potential.model) + ".pt2"
+    content = (cache / name).read_bytes()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(compiled, "_compile", fake_compile(content))
+    for index in range(compiled.KEPT + 3):
+        (tmp_path / f"{index}.pt2").touch()
+    make(compile=True)
+    left = {p.name for p in tmp_path.glob("*.pt2")}
+    assert len(left) == compiled.KEPT
+    assert name in left
+
+
+def test_what_the_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    digest = compiled._digest(model)
+    assert compiled._digest(tiny_model()) == digest
+    assert compiled._digest(tiny_model(dtype=torch.float64)) != digest
+    with torch.no_grad():
+        next(model.parameters())[0] += 1e-6
+    assert compiled._digest(model) != digest
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 77)
+        assert compiled._digest(tiny_model()) != digest
+    # Covalent radii stand in no checkpoint, but in the machine code.
+    other = tiny_model()
+    for buffer in other.buffers():
+        if buffer.is_floating_point():
+            buffer *= 1.001
+    assert compiled._digest(other) != digest
+
+
+def test_refused_where_it_cannot_be_done(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CalculatorSetupError, match="expected scatter 'native'"):
+        make(compile=True, scatter="torch_scatter")
+    published = SE3Set(
+        elements=(1, 6),
+        hypergraph=HypergraphConfig(),
+        network=PublishedConfig(blocks=1),
+        atomic_energies=(0.0, 0.0),
+    )
+    with pytest.raises(compiled.CompilationError, match="expected the light network"):
+        compiled.compiled(published)
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
+    # Not by monkeypatch, which would leave torch without this setting.
+    with (
+        torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}),
+        pytest.raises(CalculatorSetupError, match="expected a C\\+\\+ compiler"),
+    ):
+        make(compile=True)
+    assert torch._inductor.config.cpp.cxx
+    assert not list(tmp_path.glob("*.pt2"))
+
+
+def test_a_cache_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(CompilationError, match=r"can be written, got .*: set SE3SET_ASE_CACHE"):
+        compiled.compiled(tiny_model())

@@ -1,0 +1,442 @@
+"""The committee of a model: its doubt against each member on its own, and its warnings."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import InputError, PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from paths import acetylacetone
+from untrained import METADATA, tiny_model
+
+from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model, write_registry
+from se3set_ase.checkpoint.store import CheckpointError, registry, save_checkpoint
+from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.weighted import weighted_hypergraph
+from se3set_ase.potential import Potential
+from se3set_ase.uncertainty import novelty as lookout
+from se3set_ase.uncertainty.committee import (
+    Calibration,
+    Committee,
+    environments,
+    read_calibration,
+    write_calibration,
+)
+
+ROUNDING = 1e-12
+ENERGY_FACTOR, FORCES_FACTOR = 3.0, 0.5
+ETHANOL = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "H(C)", "H(O)")
+
+
+def make(folder: Path, *, familiar_forces: float = 1e6, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A model and two further members of other random weights."""
+    first, *others = seeds
+    save_checkpoint(folder, tiny_model(first), METADATA)
+    names = [f"member-{seed}" for seed in others]
+    for name, seed in zip(names, others, strict=True):
+        save_checkpoint(folder / name, tiny_model(seed), METADATA)
+    write_calibration(
+        folder,
+        names,
+        energy_factor=ENERGY_FACTOR,
+        forces_factor=FORCES_FACTOR,
+        familiar_forces=familiar_forces,
+        environments=ETHANOL,
+    )
+    return folder
+
+
+def ethanol(seed: int = 0) -> Atoms:
+    atoms = molecule("CH3CH2OH")
+    atoms.positions += 0.05 * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
+    return atoms
+
+
+def test_doubt_is_the_spread_of_the_members(tmp_path: Path) -> None:
+    atoms, folder = ethanol(), make(tmp_path / "model")
+    found = [Potential(folder / name).predict([atoms])[0] for name in (".", "member-1", "member-2")]
+    energies = [p.energy for p in found]
+    mean = sum(energies) / 3
+    energy = ENERGY_FACTOR * (sum((e - mean) ** 2 for e in energies) / 2) ** 0.5
+    centre = sum(p.forces for p in found) / 3
+    forces = [
+        FORCES_FACTOR * (sum(((p.forces - centre)[i] ** 2).sum() for p in found) / 2) ** 0.5
+        for i in range(len(atoms))
+    ]
+    assert energy > 1e-3
+    assert min(forces) > 1e-3
+
+    atoms.calc = SE3SetCalculator(folder)
+    assert atoms.calc.energy_uncertainty is None
+    assert atoms.get_potential_energy() == pytest.approx(found[0].energy, abs=ROUNDING)
+    assert atoms.calc.energy_uncertainty == pytest.approx(energy, abs=ROUNDING)
+    assert atoms.calc.forces_uncertainty == pytest.approx(np.array(forces), abs=ROUNDING)
+
+
+def test_members_that_agree_have_no_doubt(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path, seeds=(1, 1, 1)))
+    atoms.get_forces()
+    assert atoms.calc.energy_uncertainty == pytest.approx(0.0, abs=ROUNDING)
+    assert atoms.calc.forces_uncertainty == pytest.approx(np.zeros(len(atoms)), abs=ROUNDING)
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
+def test_hard_members_are_compared_with_hard_ones(tmp_path: Path) -> None:
+    """Each of the same weights: smooth ones would be found to differ."""
+    atoms = ethanol()
+    atoms.set_distance(2, 3, 1.35, fix=0)  # a bond in between
+    with pytest.warns(UserWarning, match="hard"):
+        atoms.calc = SE3SetCalculator(make(tmp_path, seeds=(1, 1, 1)), refragment="hard")
+    hard = atoms.get_potential_energy()
+    assert atoms.calc.energy_uncertainty == pytest.approx(0.0, abs=ROUNDING)
+    atoms.calc = SE3SetCalculator(tmp_path)
+    assert abs(atoms.get_potential_energy() - hard) > 1e-3  # the control
+
+
+def test_members_of_another_kind_are_told_at_once(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    model = tiny_model(1)
+    model.hypergraph = replace(model.hypergraph, cutoff=4.0)
+    save_checkpoint(folder / "member-1", model, METADATA)
+    write_calibration(folder, ["member-1"], familiar_forces=1.0)
+    with pytest.raises(CheckpointError, match="hypergraph of the first member"):
+        SE3SetCalculator(folder)
+    save_checkpoint(folder / "member-1", tiny_model(1), replace(METADATA, level_of_theory="HF"))
+    write_calibration(folder, ["member-1"], familiar_forces=1.0)
+    with pytest.raises(CheckpointError, match="level_of_theory of the first member"):
+        SE3SetCalculator(folder)
+
+
+def test_doubt_is_that_of_the_last_geometry(tmp_path: Path) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    found = []
+    for seed in (0, 1, 0):
+        atoms = ethanol(seed)
+        atoms.calc = calc
+        atoms.get_potential_energy()
+        found.append(calc.energy_uncertainty)
+    assert found[0] == found[2] != found[1]
+    atoms.positions[1] = atoms.positions[0]
+    with pytest.raises(InputError, match="atoms 0 and 1"):
+        atoms.get_potential_energy()
+    assert calc.energy_uncertainty is None
+    assert calc.forces_uncertainty is None
+
+
+def test_a_run_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    atoms.get_potential_energy()
+    calls = []
+    monkeypatch.setattr(
+        atoms.calc._committee.others[0], "evaluate", lambda *_: calls.append(1) or [found]
+    )
+    found = Potential(tmp_path).predict([atoms])[0]
+    for _ in range(5):
+        atoms.rattle(0.001)
+        atoms.get_forces()
+    assert not calls
+    assert atoms.calc.energy_uncertainty is not None  # the control: this one asks
+    assert len(calls) == 1
+
+
+def test_results_go_through_ases_files(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path / "model"))
+    atoms.get_forces()
+    assert atoms.calc.forces_uncertainty is not None
+    SinglePointCalculator(atoms, **atoms.calc.results)
+    write(tmp_path / "a.extxyz", atoms)
+    assert read(tmp_path / "a.extxyz").get_potential_energy() == pytest.approx(
+        atoms.get_potential_energy()
+    )
+
+
+def test_environments() -> None:
+    atoms = acetylacetone()
+    atoms.calc = calc = SE3SetCalculator("acac")
+    atoms.get_potential_energy()
+    assert calc.hypergraph is not None
+    found = environments(calc.hypergraph)
+    assert {"C(C,H,H,H)", "C(C,C,H)", "C(C,C,O)", "H(C)"} <= found
+    assert all("N" not in e for e in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("CH3", {"C(H,H,H)*"}),
+        ("CH2_s1A1d", {"C(H,H)*"}),
+        ("OH", {"O(H)*"}),
+        ("C2H4", set()),
+        ("HCN", set()),
+        ("CO", set()),
+        ("CH3CHO", set()),
+        ("SO2", {"O(S)*"}),  # of sulfur one cannot tell
+    ],
+)
+def test_atoms_that_lack_a_bond_are_marked(name: str, marked: set[str]) -> None:
+    atoms = molecule(name)
+    seen = weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
+    assert {found for found in environments(seen) if found.endswith("*")} == marked
+
+
+def test_doubts_have_a_floor(tmp_path: Path) -> None:
+    """Root of the sum of squares; a lone atom is exact."""
+    folder, floors = make(tmp_path / "model"), {"energy_floor": 0.7, "forces_floor": 0.3}
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(folder)
+    atoms.get_potential_energy()
+    spread, spread_of_forces = atoms.calc.energy_uncertainty, atoms.calc.forces_uncertainty
+    before = read_calibration(folder / COMMITTEE_FILE)
+    others = {k: v for k, v in before if k not in ("members", "sha256")}
+    write_calibration(folder, [m.folder for m in before.members], **others | floors)
+    atoms.calc = SE3SetCalculator(folder)
+    atoms.get_potential_energy()
+    assert atoms.calc.energy_uncertainty == pytest.approx(np.hypot(spread, 0.7))
+    assert atoms.calc.forces_uncertainty == pytest.approx(np.hypot(spread_of_forces, 0.3))
+    alone = Atoms("H", calculator=SE3SetCalculator(folder, spin_multiplicity=2))
+    alone.get_potential_energy()
+    assert alone.calc.energy_uncertainty == alone.calc.forces_uncertainty == 0.0
+
+
+def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = ethanol()
+        known.calc = calc
+        known.get_forces()
+    atoms = molecule("CH3OCH3")
+    atoms.calc = calc
+    with pytest.warns(UserWarning, match=r"never saw atoms bonded as C\(H,H,H,O\), O\(C,C\)"):
+        atoms.get_forces()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            atoms.rattle(0.01)
+            atoms.get_forces()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that a committee is asked how sure it is."""
+    times: list[int] = []
+    told = Committee.uncertainty
+    monkeypatch.setattr(Committee, "uncertainty", lambda *a: times.append(1) or told(*a))
+    return times
+
+
+def test_the_same_elsewhere_is_not_asked_again(tmp_path: Path, asked: list[int]) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    for _ in range(3):
+        atoms.get_forces()
+        atoms.positions += 3.0
+    assert len(asked) == 1
+    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+    atoms.get_forces()
+    assert len(asked) == 2
+
+
+def test_a_long_run_is_looked_at_seldom(
+    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times as long between looks as until then, up to a limit; and a geometry that no step
+    leads to is looked at."""
+    monkeypatch.setattr(lookout, "SELDOM", 16)
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    looks = []
+    for step in range(1, 101):
+        atoms.rotate_dihedral(0, 1, 2, 3, 120 if step == 99 else 23, mask=[0, 0, 0, 1, *[0] * 5])
+        before = len(asked)
+        atoms.get_forces()
+        looks += [step] * (len(asked) - before)
+    assert looks[0] == 1
+    assert looks[-1] == 99
+    gaps = [(a, b - a) for a, b in pairwise(looks[:-1])]
+    assert len(gaps) > 4
+    assert all(gap == min(3 * a, 16) for a, gap in gaps), looks
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
+def test_a_climb_is_looked_at(tmp_path: Path, asked: list[int]) -> None:
+    """Wherever it is higher by 0.1 eV for each atom than at any look before."""
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    looks, heights = [], []
+    for step in range(40):
+        before = len(asked)
+        heights.append(atoms.get_potential_energy() / 9)
+        looks += [step] * (len(asked) - before)
+        atoms.positions *= 0.99
+    highest, expected = -np.inf, []
+    for step, height in enumerate(heights):
+        if height > highest + 0.1 or step == 0:
+            expected.append(step)
+            highest = height
+    assert looks == expected
+    assert len(looks) > 3
+
+
+def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:
+    """By Python's own filter, which tells the same words once: conformers have the same formula."""
+    calc = SE3SetCalculator(make(tmp_path))
+    ether = molecule("CH3OCH3")
+    turned = ether.copy()
+    turned.positions = turned.positions @ np.diag([1.0, -1.0, -1.0])
+    for name, atoms in (
+        ("ether", ether),
+        ("ethanol", ethanol()),
+        ("turned", turned),
+        ("ethanol", ethanol(1)),
+    ):
+        atoms.calc = calc
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("default")
+            atoms.get_forces()
+        assert len(told) == (name != "ethanol"), name
+
+
+def test_images_that_share_a_calculator_are_followed_each(tmp_path: Path, asked: list[int]) -> None:
+    calc, images = SE3SetCalculator(make(tmp_path)), [molecule("CH3OCH3") for _ in range(3)]
+    for k, image in enumerate(images):
+        image.positions[0] += 0.6 * k
+        image.calc = calc
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(10):
+            for image in images:
+                image.rattle(1e-3, seed=1)
+                image.get_forces()
+    assert len(asked) == len(images)
+    assert len(said) == len(images)  # each of them has bonds that were never seen
+
+
+def test_a_calculator_takes_its_committee_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its folder cannot be found any more: in another working folder, or from a pickle."""
+    make(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator("model")
+    taken = pickle.dumps(atoms.calc)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    energy = atoms.get_potential_energy()
+    doubt = atoms.calc.energy_uncertainty
+    shutil.rmtree(tmp_path / "model")
+    atoms.calc = pickle.loads(taken)
+    assert atoms.get_potential_energy() == energy
+    assert atoms.calc.energy_uncertainty == doubt > 0
+
+
+def test_a_bond_that_forms_can_be_news(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path))
+    atoms.get_forces()
+    atoms.set_distance(2, 3, 3.5, fix=0)
+    with pytest.warns(UserWarning, match=r"H\(\)\*, O\(C\)\* \(\* lacks a bond\)"):
+        atoms.get_forces()
+
+
+def test_far_from_the_data_is_told(tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(make(tmp_path, familiar_forces=1e-3))
+    with pytest.warns(UserWarning, match=r"may be wrong by .* eV/Angstrom at [CHO]\d"):
+        atoms.get_forces()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.rattle(0.01)
+        atoms.get_forces()  # a run goes on
+    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+    with pytest.warns(UserWarning, match="may be wrong by"):
+        atoms.get_forces()  # another geometry
+
+
+def test_a_model_without_a_committee_says_so() -> None:
+    calc = SE3SetCalculator("acac")
+    with pytest.raises(PropertyNotImplementedError, match="'acac'"):
+        _ = calc.energy_uncertainty
+    with pytest.raises(PropertyNotImplementedError, match="committee"):
+        _ = calc.forces_uncertainty
+    assert not hasattr(calc, "energy_uncertainty")  # as inspect.getmembers and the like ask
+
+
+def signed(content: dict[str, Any]) -> str:
+    """As somebody would write it who means harm."""
+    calibration = Calibration(**content)
+    return calibration.model_copy(update={"sha256": calibration.digest}).model_dump_json()
+
+
+def test_damaged_committees(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    file = folder / COMMITTEE_FILE
+    good = file.read_text()
+    content = json.loads(good)
+    bad = {
+        "damaged": good[: len(good) // 2],
+        "schema version": json.dumps({**content, "schema_version": 2}),
+        "plain name": signed(
+            {**content, "members": [{**content["members"][0], "folder": "../other"}]}
+        ),
+        "familiar_forces": json.dumps({**content, "familiar_forces": -1.0}),
+        "another_key": json.dumps({**content, "another_key": 1}),
+        "expected the content that its hash": json.dumps({**content, "energy_factor": 7.0}),
+        "its hash '' is of": json.dumps({k: v for k, v in content.items() if k != "sha256"}),
+    }
+    for message, text in bad.items():
+        file.write_text(text)
+        with pytest.raises(CheckpointError, match=message):
+            SE3SetCalculator(folder)
+    file.write_text(good)
+    SE3SetCalculator(folder)
+
+
+def test_members_that_are_others(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    save_checkpoint(folder / "member-1", tiny_model(7), METADATA)
+    with pytest.raises(CheckpointError, match=r"not the one that committee\.json names"):
+        SE3SetCalculator(folder)
+    shutil.rmtree(folder / "member-1")
+    with pytest.raises(CheckpointError, match="missing"):
+        SE3SetCalculator(folder)
+
+
+def test_members_of_other_elements(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    shutil.copytree(resolve_model("acac"), folder / "other")
+    write_calibration(folder, ["other"], familiar_forces=1.0)
+    with pytest.raises(CheckpointError, match="of the first member"):
+        SE3SetCalculator(folder)
+
+
+def test_the_registry_knows_the_committee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path / "tiny")
+    write_registry(tmp_path)
+    monkeypatch.setattr(registry, "models_folder", lambda: tmp_path)
+    assert SE3SetCalculator("tiny")._committee is not None
+    file = folder / COMMITTEE_FILE
+    content = file.read_text()
+    file.write_text(content + "\n")
+    with pytest.raises(CheckpointError, match="not the one that was released"):
+        SE3SetCalculator("tiny")
+    file.unlink()
+    with pytest.raises(CheckpointError, match="lacks committee"):
+        SE3SetCalculator("tiny")
