@@ -24,7 +24,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from machine import about, write_rows
 
-from se3set_ase.checkpoint.registry import list_models
+from se3set_ase.checkpoint import list_models
 from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
 

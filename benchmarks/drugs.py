@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import Labeller, make_labeller
-from se3set_ase.simulate.relaxation import DynamicsResult, md, relax
+from se3set_ase.simulate import DynamicsResult, md, relax
 
 ROOT = Path(__file__).parents[1]
 DRUGS = ROOT / "models" / "organic" / "drugs.smi"

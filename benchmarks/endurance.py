@@ -26,7 +26,7 @@ from machine import about, resident_kB, write_rows
 from tqdm import trange
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.events.log import EventLog
+from se3set_ase.events import EventLog
 
 ROOT = Path(__file__).parents[1]
 

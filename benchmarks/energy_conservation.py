@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import DynamicsResult, md, relax
+from se3set_ase.simulate import DynamicsResult, md, relax
 
 ROOT = Path(__file__).parents[1]
 GFN2 = ROOT / "benchmarks" / "gfn2"

@@ -30,12 +30,10 @@ from machine import about, resident_kB, write_rows
 from systems import graphene_flake, peptide_helix, water_cluster
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint.metadata import ModelMetadata
-from se3set_ase.checkpoint.store import save_checkpoint
-from se3set_ase.events.log import EventLog
-from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
-from se3set_ase.hypergraph.refragment import Refragmenter
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
+from se3set_ase.events import EventLog
+from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergraph
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 

@@ -30,7 +30,7 @@ from machine import about, read_rows, write_rows
 from matplotlib.figure import Figure
 from speed import molecules
 
-from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import SE3Set, network_config, outputs, preset_values
 from se3set_ase.potential import Potential

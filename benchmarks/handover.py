@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import make_labeller
-from se3set_ase.simulate.relaxation import relax
+from se3set_ase.simulate import relax
 
 #: Ends when no force of the dearer method is longer, eV/Angstrom.
 ENOUGH = 0.02

@@ -14,8 +14,7 @@ import ase
 import torch
 
 import se3set_ase
-from se3set_ase.checkpoint.registry import resolve_model
-from se3set_ase.checkpoint.store import load_metadata
+from se3set_ase.checkpoint import load_metadata, resolve_model
 from se3set_ase.io.files import write_atomically
 
 

@@ -34,7 +34,7 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint.registry import resolve_model
+from se3set_ase.checkpoint import resolve_model
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.files import write_atomically
 

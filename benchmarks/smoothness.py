@@ -19,10 +19,9 @@ from pathlib import Path
 import torch
 from machine import about, write_rows
 
-from se3set_ase.checkpoint.registry import resolve_model
-from se3set_ase.checkpoint.store import load_checkpoint
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.checkpoint import load_checkpoint, resolve_model
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -142,9 +142,8 @@ def calculator(name: str) -> object:
     import torch
 
     from se3set_ase import SE3SetCalculator
-    from se3set_ase.checkpoint.metadata import ModelMetadata
-    from se3set_ase.checkpoint.store import save_checkpoint
-    from se3set_ase.hypergraph.build import HypergraphConfig
+    from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
+    from se3set_ase.hypergraph import HypergraphConfig
     from se3set_ase.nn.model import SE3Set, network_config, preset_values
 
     options = OURS[name]

@@ -27,9 +27,8 @@ from machine import about, write_rows
 from organic import DATA, column
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint.metadata import ModelMetadata
-from se3set_ase.checkpoint.store import save_checkpoint
-from se3set_ase.hypergraph.bonds import COVALENT_RADII
+from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
+from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.train import trainer

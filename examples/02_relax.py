@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Relaxation
 #
-# Every optimiser of ASE works on the calculator. `se3set_ase.simulate.relaxation.relax` is ASE's optimiser
+# Every optimiser of ASE works on the calculator. `se3set_ase.simulate.relax` is ASE's optimiser
 # with a record of energies, forces and refragmentation.
 
 # %%
@@ -12,8 +12,7 @@ from ase.io import read, write
 from ase.optimize import BFGS
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import relax
-from se3set_ase.simulate.report import describe_events, describe_relaxation
+from se3set_ase.simulate import describe_events, describe_relaxation, relax
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Relax acetylacetone.")

@@ -11,10 +11,8 @@ from pathlib import Path
 from ase.io import read
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.events.files import write_table
-from se3set_ase.simulate.relaxation import md
-from se3set_ase.simulate.report import describe_dynamics, describe_events
-from se3set_ase.visualize.plots import plot_dynamics
+from se3set_ase.simulate import describe_dynamics, describe_events, md, write_table
+from se3set_ase.visualize import plot_dynamics
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Langevin dynamics of acetylacetone.")

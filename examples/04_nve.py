@@ -12,9 +12,8 @@ from pathlib import Path
 from ase.io import read
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import md, relax
-from se3set_ase.simulate.report import describe_dynamics
-from se3set_ase.visualize.plots import plot_dynamics
+from se3set_ase.simulate import describe_dynamics, md, relax
+from se3set_ase.visualize import plot_dynamics
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="NVE dynamics, smooth and hard membership.")

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import relax
+from se3set_ase.simulate import relax
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Proton transfer of acetylacetone by NEB.")

@@ -9,10 +9,15 @@ from ase.io import read, write
 from tqdm import tqdm
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.events.files import write_table
-from se3set_ase.simulate.relaxation import md, relax
-from se3set_ase.simulate.report import describe_dynamics, describe_events, describe_relaxation
-from se3set_ase.visualize.plots import plot_dynamics
+from se3set_ase.simulate import (
+    describe_dynamics,
+    describe_events,
+    describe_relaxation,
+    md,
+    relax,
+    write_table,
+)
+from se3set_ase.visualize import plot_dynamics
 
 HERE = Path(__file__).parent
 

@@ -6,8 +6,9 @@ does for ``--help``) costs no import of torch or ASE.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from se3set_ase._lazy import lazy_names
 
 if TYPE_CHECKING:
     from se3set_ase.calculator import SE3SetCalculator
@@ -40,14 +41,4 @@ _HOMES = {
     "show": "se3set_ase.visualize.molecule",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -301,8 +301,8 @@ class SE3SetCalculator(Calculator):
         """Error to expect of the energy at the last geometry, eV; None if there is none.
 
         From the committee of the model, which runs when this is asked for: see
-        :class:`se3set_ase.uncertainty.committee.Committee`. Not among :attr:`results`, which ASE's files and
-        single-point calculators take known names from only.
+        :class:`se3set_ase.uncertainty.committee.Committee`. Not among :attr:`results`, which
+        ASE's files and single-point calculators take known names from only.
 
         Raises
         ------

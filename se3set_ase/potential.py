@@ -21,8 +21,9 @@ from ase import Atoms
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
-from se3set_ase.hypergraph.build import Hypergraph, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import formula, symbol
 from se3set_ase.nn.compiled import compiled, padded

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from se3set_ase.hypergraph.build import Hypergraph, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.potential import Potential

@@ -17,11 +17,13 @@ from scans import CompiledSurface, Surface, roughness
 from test_contract import GRADIENT, MOST_ENERGY, MOST_FORCES, STEP
 
 from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE
 from se3set_ase.checkpoint.registry import list_models, resolve_model
-from se3set_ase.checkpoint.store import METADATA_FILE, WEIGHTS_FILE, load_checkpoint
+from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.nn import compiled
 from se3set_ase.potential import Potential
-from se3set_ase.simulate.relaxation import md, relax
+from se3set_ase.simulate.dynamics import md
+from se3set_ase.simulate.relaxation import relax
 from se3set_ase.train.config import load_config
 
 #: Hot molecules may be far from what was seen, and warn.

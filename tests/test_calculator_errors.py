@@ -20,12 +20,9 @@ from rdkit import Chem
 from untrained import METADATA, Make, tiny_model
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint.store import (
-    METADATA_FILE,
-    WEIGHTS_FILE,
-    CheckpointError,
-    save_checkpoint,
-)
+from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE
+from se3set_ase.checkpoint.metadata import CheckpointError
+from se3set_ase.checkpoint.store import save_checkpoint
 
 SAME_ENERGY = 1e-10  # eV
 

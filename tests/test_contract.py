@@ -19,9 +19,10 @@ from scipy.spatial.transform import Rotation
 
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
-from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import collate
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.published.config import PublishedConfig
 

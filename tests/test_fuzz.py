@@ -26,8 +26,9 @@ from typer.testing import CliRunner
 from untrained import Make
 
 from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint.metadata import CheckpointError
 from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model
-from se3set_ase.checkpoint.store import CheckpointError, load_checkpoint
+from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.nn.model import network_config, preset_values
 from se3set_ase.system import declared_labels

@@ -9,7 +9,7 @@ import pytest
 from ase.io import read
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import md
+from se3set_ase.simulate.dynamics import md
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -15,7 +15,7 @@ from ase.build import molecule
 from untrained import ATOMIC_ENERGIES
 
 from se3set_ase import Potential
-from se3set_ase.checkpoint.store import CheckpointError
+from se3set_ase.checkpoint.metadata import CheckpointError
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.potential import UnsupportedSystem

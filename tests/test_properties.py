@@ -11,8 +11,8 @@ from scans import Surface
 from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 
 EXACT = 1e-11  # of the largest number at hand

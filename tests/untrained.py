@@ -8,8 +8,8 @@ import torch
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.metadata import DataFile, Measurement, ModelMetadata
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 
 #: Makes a calculator of :func:`tiny_model` with these options (fixture ``make``).

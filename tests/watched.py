@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from ase.build import molecule
 
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.nn.graph import collate, weigh
 

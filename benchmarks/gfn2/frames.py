@@ -21,7 +21,7 @@ from ase.io import read, write
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from se3set_ase.simulate.relaxation import md, relax
+from se3set_ase.simulate import md, relax
 
 HERE = Path(__file__).parent
 TEMPERATURE_K = 500.0

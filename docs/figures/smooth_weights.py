@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.hypergraph.bonds import bond_range, bond_weights
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.hypergraph.weighted import weighted_hypergraph
 from se3set_ase.nn.graph import any_of, envelope, switch
+from se3set_ase.nn.weighting import weighted_hypergraph
 
 HERE = Path(__file__).parent
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#8A8A8A"
@@ -62,7 +62,8 @@ def draw_transfer(axes: Axes) -> None:
     for k, distance in enumerate(along):
         positions = atoms.positions.copy()
         positions[PROTON] = start + distance * (end - start) / length
-        for members, weight in weighted_hypergraph(atoms.numbers, positions, CONFIG).fragments:
+        structure = build_hypergraph(atoms.numbers, positions, CONFIG)
+        for members, weight in weighted_hypergraph(structure, positions, CONFIG).fragments:
             if PROTON in members:
                 oxygens = DONOR in members, ACCEPTOR in members
                 name = {

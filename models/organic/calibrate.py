@@ -83,7 +83,7 @@ def tell(what: str, beyond: np.ndarray) -> None:
 
 
 def neighbourhoods(smiles: str) -> set[str]:
-    """What :func:`se3set_ase.uncertainty.committee.environments` calls those of a whole molecule."""
+    """See :func:`se3set_ase.uncertainty.committee.environments`, of a whole molecule."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     bonds = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds())
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)

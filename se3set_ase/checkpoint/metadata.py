@@ -96,7 +96,7 @@ class ModelMetadata:
     """Everything in ``model.json`` except its format name and schema version.
 
     The author of a model gives the first block.  The second block is taken from the model
-    itself by :func:`se3set_ase.checkpoint.store.save_checkpoint`; whatever stands there is replaced.
+    itself by :func:`se3set_ase.checkpoint.save_checkpoint`; whatever stands there is replaced.
 
     Attributes
     ----------

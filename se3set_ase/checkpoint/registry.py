@@ -2,7 +2,8 @@
 
 ``models/registry.json`` lists them with the hashes of their files, so that a bundled model is
 the one that was measured.  In an installed package the folder lies inside it; in a source
-checkout it lies at the top.  After a training, ``python -m se3set_ase.checkpoint.registry`` lists anew.
+checkout it lies at the top.  ``python -m se3set_ase.checkpoint.registry`` updates the list after a
+training.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from se3set_ase.checkpoint.files import METADATA_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError, ModelMetadata
-from se3set_ase.checkpoint.store import METADATA_FILE, load_checkpoint, load_metadata
+from se3set_ase.checkpoint.store import load_checkpoint, load_metadata
 from se3set_ase.io.files import sha256_of, write_atomically
 
 __all__ = ["ModelInfo", "list_models", "models_folder", "resolve_model", "write_registry"]
@@ -178,7 +180,8 @@ def _checked_folder(root: Path, name: str, entry: dict[str, str]) -> Path:
             raise CheckpointError(
                 f"the bundled model {name!r} is not the one that was released: {path} has "
                 f"sha256 {digest}, expected {entry[key]}. Install se3set-ase again; after a "
-                "training of your own in a source checkout run: python -m se3set_ase.checkpoint.registry"
+                "training of your own in a source checkout run: "
+                "python -m se3set_ase.checkpoint.registry"
             )
     return folder
 

@@ -43,15 +43,7 @@ if TYPE_CHECKING:
     from se3set_ase.nn.model import SE3Set
     from se3set_ase.nn.scatter import Backend
 
-__all__ = [
-    "CARD_FILE",
-    "METADATA_FILE",
-    "WEIGHTS_FILE",
-    "CheckpointError",
-    "load_checkpoint",
-    "load_metadata",
-    "save_checkpoint",
-]
+__all__ = ["CARD_FILE", "load_checkpoint", "load_metadata", "save_checkpoint"]
 
 CARD_FILE = "README.md"
 

@@ -113,7 +113,7 @@ def main(
 def models() -> None:
     """List the models that come with the package."""
     from se3set_ase.checkpoint.registry import list_models
-    from se3set_ase.simulate.report import describe_models
+    from se3set_ase.cli.report import describe_models
 
     typer.echo(describe_models(list_models()))
 
@@ -137,9 +137,9 @@ def evaluate(
 ) -> None:
     """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
     from se3set_ase import evaluate as evaluation
+    from se3set_ase.cli.report import describe_errors
     from se3set_ase.io.files import write_atomically
     from se3set_ase.potential import Potential
-    from se3set_ase.simulate.report import describe_errors
 
     check_readable(file)
     if json_file is not None:
@@ -177,8 +177,7 @@ def events(
     overwrite: Overwrite = False,
 ) -> None:
     """Tell what broke and formed, from a refragmentation log."""
-    from se3set_ase.events import files as records
-    from se3set_ase.events.log import lasting
+    from se3set_ase.events import lasting, read_events
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
@@ -186,7 +185,7 @@ def events(
     if plot is not None:
         plots.check_format(plot)
         check_outputs(overwrite, plot)
-    log = records.read_events(file)
+    log = read_events(file)
     kept = lasting(log.events, log.times, residence)
     left = [log.events[k] for k in kept], [log.times[k] for k in kept]
     typer.echo(
@@ -217,8 +216,8 @@ def fragments(
     """Print the fragments and hyperedges of a molecule.  Needs no model."""
     from se3set_ase.checkpoint.registry import resolve_model
     from se3set_ase.checkpoint.store import load_metadata
-    from se3set_ase.hypergraph.build import HypergraphConfig
-    from se3set_ase.simulate.report import describe_fragments
+    from se3set_ase.cli.report import describe_fragments
+    from se3set_ase.hypergraph.config import HypergraphConfig
 
     atoms = read_molecule(file)
     config = HypergraphConfig()

@@ -236,7 +236,6 @@ def md(
 ) -> None:
     """Run molecular dynamics.  Ctrl-C keeps what was done."""
     from se3set_ase import simulate
-    from se3set_ase.events import files as records
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
@@ -264,7 +263,7 @@ def md(
             interval=interval,
             progress=progress,
         )
-    records.write_table(table, result)
+    simulate.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
     plots.plot_dynamics(result, plot, title=title)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")

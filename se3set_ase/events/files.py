@@ -1,8 +1,7 @@
-"""Files of a run, for programs."""
+"""Logs of refragmentation, read from files."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -11,9 +10,8 @@ import os
 from pathlib import Path
 
 from se3set_ase.events.log import OPPOSITE, Event
-from se3set_ase.simulate.results import DynamicsResult
 
-__all__ = ["EventRecord", "read_events", "write_table"]
+__all__ = ["EventRecord", "read_events"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,23 +53,3 @@ def read_events(path: str | os.PathLike[str]) -> EventRecord:
     if len(units) > 1:
         raise ValueError(f"{path}: expected one run, got events with times and others with steps")
     return EventRecord(tuple(events), tuple(times), units.pop() if units else "fs")
-
-
-def write_table(path: str | os.PathLike[str], result: DynamicsResult) -> None:
-    """Write temperature, energies and hyperedges over time as CSV; units are in the header.
-
-    A cell is empty where the calculator has no hypergraph.
-    """
-    columns = {
-        "time_ps": result.time,
-        "temperature_K": result.temperature,
-        "potential_eV": result.potential,
-        "kinetic_eV": result.kinetic,
-        "total_eV": result.total,
-        "hyperedges": result.n_hyperedges,
-    }
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow("" if value != value else f"{value:.12g}" for value in row)

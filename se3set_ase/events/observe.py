@@ -27,7 +27,7 @@ class EventObserver:
     >>> dynamics.attach(observer)                                            # doctest: +SKIP
 
     Attach it to every step: what an interval leaves out is told at the next step that is observed.
-    ``se3set-ase events`` reads the file, :func:`se3set_ase.events.files.read_events` does in Python.
+    ``se3set-ase events`` reads the file, :func:`se3set_ase.events.read_events` does in Python.
 
     Parameters
     ----------

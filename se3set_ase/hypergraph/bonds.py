@@ -8,12 +8,13 @@ search for pairs happens here, in numpy; the differentiable weight is evaluated 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from ase.data import covalent_radii as _CORDERO_RADII
 from scipy.spatial import cKDTree
 
-#: Covalent radii in Angstrom, by atomic number: B. Cordero et al., Dalton Trans. 2832 (2008).
-COVALENT_RADII = np.asarray(_CORDERO_RADII, dtype=np.float64)
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.radii import COVALENT_RADII
 
 #: Closer than this (Angstrom) two nuclei count as being on top of each other.
 COINCIDENT = 1e-3
@@ -90,3 +91,55 @@ def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) 
     if (numbers == 1).any():
         bonds.append((largest + COVALENT_RADII[1]) * hydrogen_off)
     return float(max(bonds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BondState:
+    """Which pairs are bonded for sure and which are between bonded and not."""
+
+    sure: np.ndarray
+    ambiguous: np.ndarray
+    ambiguous_range: np.ndarray
+    ambiguous_weight: np.ndarray
+
+    def key(self) -> tuple[bytes, bytes]:
+        """Equal for equal bond states."""
+        return self.sure.tobytes(), self.ambiguous.tobytes()
+
+    def decided(self) -> np.ndarray:
+        """(B, 2) bonds of a weight above one half, in lexicographic order."""
+        bonds = np.concatenate([self.sure, self.ambiguous[self.ambiguous_weight > 0.5]])
+        return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
+
+
+def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
+    """Distances between which the bond of each pair is ambiguous: (P, 2) Angstrom."""
+    limits = bond_range(
+        numbers,
+        pairs,
+        heavy=(config.bond_on, config.bond_off),
+        hydrogen=(config.hydrogen_bond_on, config.hydrogen_bond_off),
+    )
+    if config.hard:
+        limits = np.repeat(limits.mean(axis=1, keepdims=True), 2, axis=1)
+    return limits
+
+
+def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
+    """Sort candidate pairs (P, 2) at their distances (P,) into sure and ambiguous bonds.
+
+    ``limits`` : (P, 2) as :func:`bond_limits` gives them.
+    """
+    sure = distances <= limits[:, 0]
+    ambiguous = ~sure & (distances < limits[:, 1])
+    return BondState(
+        sure=pairs[sure],
+        ambiguous=pairs[ambiguous],
+        ambiguous_range=limits[ambiguous],
+        ambiguous_weight=bond_weights(distances[ambiguous], limits[ambiguous]),
+    )
+
+
+def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
+    """Distance in Angstrom beyond which no pair of these elements is bonded at all."""
+    return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)

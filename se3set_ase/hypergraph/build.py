@@ -9,132 +9,25 @@ a skin); how much each of them weighs is a smooth function of the positions, eva
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from se3set_ase.hypergraph.bonds import (
     COINCIDENT,
-    bond_range,
-    bond_weights,
-    longest_bond,
+    BondState,
+    bond_limits,
+    find_bonds,
+    longest_bond_of,
     neighbour_pairs,
 )
-from se3set_ase.hypergraph.mixing import FragmentMixer, Mixture, WeightedFragment
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.mixing import FragmentMixer, Mixture
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.system import check_numbers
 
 #: Angstrom; further out, differences of positions lose the precision that forces need.
 LARGEST_COORDINATE = 1e6
-
-
-@dataclass(frozen=True, kw_only=True)
-class HypergraphConfig:
-    """What decides the hypergraph of a geometry.
-
-    Attributes
-    ----------
-    cutoff : Angstrom; members of a fragment further than this from the owner are not seen.
-    reach : Angstrom; a fragment is a hyperedge of every atom closer than this to a member of it.
-    reach_width : Angstrom; width of the switch by which it comes into reach.
-    bond_on, bond_off : distance over sum of covalent radii up to which a pair is bonded for sure,
-        and from which it is not; pairs without hydrogen.
-    hydrogen_bond_on, hydrogen_bond_off : the same for pairs with a hydrogen atom.
-    hard : decide every bond and reach by a threshold in the middle of its switch. For comparison
-        only: the energy then jumps whenever the hypergraph changes.
-    """
-
-    cutoff: float = 5.0
-    reach: float = 4.0
-    reach_width: float = 1.0
-    bond_on: float = 1.15
-    bond_off: float = 1.35
-    hydrogen_bond_on: float = 1.25
-    hydrogen_bond_off: float = 1.5
-    hard: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.reach_width <= self.reach <= self.cutoff:
-            raise ValueError(
-                "expected 0 < reach_width <= reach <= cutoff, got "
-                f"{self.reach_width}, {self.reach}, {self.cutoff}"
-            )
-        for on, off in (
-            (self.bond_on, self.bond_off),
-            (self.hydrogen_bond_on, self.hydrogen_bond_off),
-        ):
-            if not 0 < on < off:
-                raise ValueError(f"expected 0 < on < off for the bond switch, got {on}, {off}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HypergraphConfig:
-        """Back from :meth:`to_dict`; ValueError names unknown keys."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"expected hypergraph settings, got unknown keys {sorted(unknown)}")
-        return cls(**values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hypergraph:
-    """Index arrays of one molecule's hypergraph.
-
-    N atoms, A ambiguous bonds, F candidate fragments, T terms of their weights, H hyperedges,
-    E edges. Hyperedges are sorted by owner and edges by hyperedge.
-
-    Attributes
-    ----------
-    numbers : (N,) atomic numbers.
-    sure_bonds : (B, 2) atoms of bonds of weight 1.
-    bond_atoms : (A, 2) atoms of each ambiguous bond; bond_range : (A, 2) Angstrom, the distances
-        between which its weight falls from 1 to 0.
-    fragments : the candidate fragments, atoms and weight polynomial.
-    rest_fragment, rest_other : (Q,) a fragment that is the rest of an atom, and another fragment
-        of the same atom, whose weight it lacks.
-    fleeting : only good for the positions that it was built for, see
-        :class:`se3set_ase.hypergraph.mixing.Mixture`.
-    hyper_atom, hyper_fragment : (H,) owner and fragment; hyper_member : (H,) whether the owner is
-        a member of the fragment.
-    edge_hyper, edge_atom : (E,) hyperedge and member.
-    """
-
-    numbers: np.ndarray
-    sure_bonds: np.ndarray
-    bond_atoms: np.ndarray
-    bond_range: np.ndarray
-    fragments: tuple[WeightedFragment, ...]
-    rest_fragment: np.ndarray
-    rest_other: np.ndarray
-    fleeting: bool
-    hyper_atom: np.ndarray
-    hyper_fragment: np.ndarray
-    hyper_member: np.ndarray
-    edge_hyper: np.ndarray
-    edge_atom: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class BondState:
-    """Which pairs are bonded for sure and which are between bonded and not."""
-
-    sure: np.ndarray
-    ambiguous: np.ndarray
-    ambiguous_range: np.ndarray
-    ambiguous_weight: np.ndarray
-
-    def key(self) -> tuple[bytes, bytes]:
-        """Equal for equal bond states."""
-        return self.sure.tobytes(), self.ambiguous.tobytes()
-
-    def decided(self) -> np.ndarray:
-        """(B, 2) bonds of a weight above one half, in lexicographic order."""
-        bonds = np.concatenate([self.sure, self.ambiguous[self.ambiguous_weight > 0.5]])
-        return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
 
 
 def check_positions(positions: np.ndarray, n_atoms: int) -> None:
@@ -153,39 +46,6 @@ def check_positions(positions: np.ndarray, n_atoms: int) -> None:
             f"expected positions within {LARGEST_COORDINATE:g} Angstrom of the origin, "
             f"got {np.abs(positions).max():g}"
         )
-
-
-def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
-    """Distances between which the bond of each pair is ambiguous: (P, 2) Angstrom."""
-    limits = bond_range(
-        numbers,
-        pairs,
-        heavy=(config.bond_on, config.bond_off),
-        hydrogen=(config.hydrogen_bond_on, config.hydrogen_bond_off),
-    )
-    if config.hard:
-        limits = np.repeat(limits.mean(axis=1, keepdims=True), 2, axis=1)
-    return limits
-
-
-def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
-    """Sort candidate pairs (P, 2) at their distances (P,) into sure and ambiguous bonds.
-
-    ``limits`` : (P, 2) as :func:`bond_limits` gives them.
-    """
-    sure = distances <= limits[:, 0]
-    ambiguous = ~sure & (distances < limits[:, 1])
-    return BondState(
-        sure=pairs[sure],
-        ambiguous=pairs[ambiguous],
-        ambiguous_range=limits[ambiguous],
-        ambiguous_weight=bond_weights(distances[ambiguous], limits[ambiguous]),
-    )
-
-
-def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
-    """Distance in Angstrom beyond which no pair of these elements is bonded at all."""
-    return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)
 
 
 def build_hypergraph(

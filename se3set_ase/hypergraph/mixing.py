@@ -7,9 +7,9 @@ weights of its fragments add up to 1 and each is as smooth as the bond weights a
 permuted adaptive partitioning: Heyden, Lin, Truhlar, J. Phys. Chem. B 111, 2231, 2007.)
 
 This module finds the polynomials ``W_f(b)``, without positions: the sum over subsets is one over
-the :mod:`outcomes <se3set_ase.hypergraph.outcomes>` of each fragment, which takes only the bonds that decide
-it. Where so many bonds are ambiguous at once that improbable outcomes are left out, what is left
-of the weight of an atom goes to the atom alone.
+the :mod:`outcomes <se3set_ase.hypergraph.outcomes>` of each fragment, which takes only the bonds
+that decide it. Where so many bonds are ambiguous at once that improbable outcomes are left out,
+what is left of the weight of an atom goes to the atom alone.
 """
 
 from __future__ import annotations
@@ -22,35 +22,8 @@ from itertools import product
 import numpy as np
 
 from se3set_ase.hypergraph.bond_graph import components
-from se3set_ase.hypergraph.outcomes import (
-    EXACT_BONDS,
-    BondOrders,
-    Chemistry,
-    Molecule,
-    Overloaded,
-    State,
-)
-
-#: One summand of W_f: the ambiguous bonds (by index) that are there or not in it.
-Term = State
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightedFragment:
-    """A fragment and the polynomial of its weight.
-
-    Attributes
-    ----------
-    atoms : ascending.
-    terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
-        bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
-        bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
-    rest : one atom alone, which weighs 1 less the weights of all other fragments that have it.
-    """
-
-    atoms: tuple[int, ...]
-    terms: tuple[Term, ...]
-    rest: bool = False
+from se3set_ase.hypergraph.outcomes import BondOrders, Chemistry, Molecule, Overloaded
+from se3set_ase.hypergraph.structure import EXACT_BONDS, Term, WeightedFragment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,17 +37,12 @@ from se3set_ase.hypergraph.fragments import (
     kept_bonds,
     multiple_bonds,
 )
+from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, State
 
-#: Outcomes of at most so many ambiguous bonds all count.
-EXACT_BONDS = 5
-#: Of more, the rank in ambiguity at which a bond has to be as it probably is, just less than that
-#: of nine equally ambiguous ones, and how sharply ranks are told apart.
-RANK, SHARPNESS = 6.39, 0.25
 #: Rounding must not leave out what still counts.
 _MARGIN = 1e-6
 
 BondOrders = Mapping[tuple[int, int], float]
-State = tuple[tuple[int, bool], ...]
 
 
 class Overloaded(Exception):

@@ -1,7 +1,7 @@
 """The fragments of SE3Set as published (arXiv:2405.16511), from given bonds: for comparison.
 
 Bonds and their orders are an input here, one Kekule structure of them, and thresholds decide. The
-default perception (:func:`se3set_ase.hypergraph.fragments.find_fragments`) sees the same chemistry without
+default perception (:func:`se3set_ase.hypergraph.find_fragments`) sees the same chemistry without
 orders, so that no choice of a Kekule structure leaks in.
 """
 

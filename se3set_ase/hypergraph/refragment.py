@@ -10,18 +10,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from se3set_ase.hypergraph.bonds import COINCIDENT, neighbour_pairs
-from se3set_ase.hypergraph.build import (
+from se3set_ase.hypergraph.bonds import (
+    COINCIDENT,
     BondState,
-    Hypergraph,
-    HypergraphConfig,
     bond_limits,
-    build_hypergraph,
-    check_positions,
     find_bonds,
     longest_bond_of,
+    neighbour_pairs,
 )
+from se3set_ase.hypergraph.build import build_hypergraph, check_positions
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.structure import Hypergraph
 
 Bond = tuple[int, int]
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
-from se3set_ase.nn.graph import collate, weigh
-from se3set_ase.pictures.viewer import View
+from se3set_ase.hypergraph.structure import Hypergraph
 
-__all__ = ["WeightedHypergraph", "weighted_hypergraph"]
+__all__ = ["WeightedHypergraph"]
 
 #: Weights up to this are rounding errors, and count as zero.
 ROUNDING = 1e-12
@@ -98,6 +95,8 @@ class WeightedHypergraph:
 
     def _repr_html_(self) -> str:
         """In a notebook: its picture, that can be turned."""
+        from se3set_ase.pictures.viewer import View  # late: nothing else here needs ASE
+
         return View([self])._repr_html_()
 
     @cached_property
@@ -160,31 +159,3 @@ class WeightedHypergraph:
             (self.bond_weights > 0.5).tobytes(),
             self._reach_decided.tobytes(),
         )
-
-
-def weighted_hypergraph(
-    numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig
-) -> WeightedHypergraph:
-    """The hypergraph of a geometry with its weights, without a network.
-
-    Parameters
-    ----------
-    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
-
-    Raises
-    ------
-    ValueError : a geometry that has no hypergraph.
-    """
-    positions = np.array(positions, dtype=np.float64)  # a copy: atoms move on
-    structure = build_hypergraph(numbers, positions, config)
-    species_of = {int(z): k for k, z in enumerate(np.unique(numbers))}
-    graph = collate([structure], species_of, config, dtype=torch.float64)
-    weights = weigh(torch.from_numpy(positions), graph, config)
-    return WeightedHypergraph(
-        structure=structure,
-        positions=positions,
-        bond_weights=weights.bond.numpy(),
-        fragment_weights=weights.fragment.numpy(),
-        hyperedge_weights=weights.hyperedge.numpy(),
-        hyperedge_reach=weights.reach.numpy(),
-    )

@@ -99,7 +99,7 @@ class Relaxation:
         return "" if whole else "that is damaged"
 
     def finished(self, result: Atoms) -> bool:
-        """See :class:`se3set_ase.jobs.resumable.Work`: begun anew where more steps are allowed now."""
+        """See :class:`se3set_ase.jobs.Work`: repeated where more steps are allowed now."""
         return bool(result.info["converged"]) or int(result.info["n_steps"]) >= self.steps
 
 

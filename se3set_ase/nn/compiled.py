@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 from torch.nn.functional import pad
 
-from se3set_ase.hypergraph.outcomes import EXACT_BONDS
+from se3set_ase.hypergraph.structure import EXACT_BONDS
 from se3set_ase.io.files import replace, sha256_of
 from se3set_ase.nn.graph import Graph, Sizes
 from se3set_ase.nn.light.network import LightNetwork

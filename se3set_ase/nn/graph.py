@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig
-from se3set_ase.hypergraph.outcomes import EXACT_BONDS, RANK, SHARPNESS
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
 from se3set_ase.nn.scatter import Backend, scatter_sum
 
 #: Pairs of bonds of outcomes that are compared at once: some tens of MB.

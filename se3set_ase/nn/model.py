@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from se3set_ase.hypergraph.bonds import COVALENT_RADII
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
 from se3set_ase.nn.light.cartesian import ALL_EDGE_PATHS
-from se3set_ase.nn.light.network import LightConfig, LightNetwork
+from se3set_ase.nn.light.config import LightConfig
+from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
 

@@ -33,7 +33,7 @@ Fragment = tuple[int, ...]
 
 
 class Drawable(Protocol):
-    """A hypergraph at one geometry, such as :class:`se3set_ase.hypergraph.weighted.WeightedHypergraph`."""
+    """A hypergraph at one geometry, such as :class:`se3set_ase.hypergraph.WeightedHypergraph`."""
 
     @property
     def numbers(self) -> np.ndarray:

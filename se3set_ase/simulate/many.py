@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from se3set_ase.hypergraph.build import Hypergraph
 from se3set_ase.hypergraph.refragment import Refragmenter
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.potential import Potential, Prediction, check_several, numbered
 from se3set_ase.simulate.relaxation import checked_optimizer
 
@@ -59,7 +59,7 @@ def relax_many(
     potential : e.g. ``Potential("acac")``, or ``calc.potential`` of a calculator.
     fmax : ends when no force of the molecule is longer, eV/Angstrom.
     steps : ends after as many steps of the optimiser.
-    optimizer : one of :data:`se3set_ase.simulate.relaxation.OPTIMIZERS`, or a class like them. Those that try
+    optimizer : one of :data:`se3set_ase.simulate.OPTIMIZERS`, or a class like them. Those that try
         several points for a step compute them molecule by molecule.
     charge, spin_multiplicity : of molecules that don't say it themselves.
     progress : called with 1 for each molecule that is done.

@@ -1,77 +1,21 @@
-"""Results as text for people."""
+"""Results of relaxations and dynamics as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from se3set_ase.checkpoint.registry import ModelInfo
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.io.text import atom_names, formula, table
+from se3set_ase.io.text import atom_names, table
 
 if TYPE_CHECKING:
     from se3set_ase.simulate.results import DynamicsResult, RelaxResult
 
 __all__ = [
     "describe_dynamics",
-    "describe_errors",
     "describe_events",
-    "describe_fragments",
     "describe_log",
-    "describe_models",
     "describe_relaxation",
 ]
-
-
-def describe_models(models: Sequence[ModelInfo]) -> str:
-    """The bundled models, one per line."""
-    if not models:
-        return "no bundled models"
-    rows = []
-    for model in models:
-        metadata = model.metadata
-        tests = [m for m in metadata.measured if m.data.role == "test"]
-        rows.append(
-            [
-                model.name,
-                " ".join(metadata.symbols),
-                ",".join(str(charge) for charge in metadata.charges),
-                metadata.level_of_theory,
-                f"{metadata.weights.n_parameters:,}" if metadata.weights else "",
-                _errors_of(tests[0]) if tests else "not measured",
-            ]
-        )
-    header = ["model", "elements", "charge", "level of theory", "parameters", "test RMSE"]
-    return table(header, rows)
-
-
-def _errors_of(measured: Any) -> str:
-    energy, forces = measured.energy_rmse_meV, measured.forces_rmse_meV_A
-    parts = []
-    if energy is not None:
-        parts.append(f"{energy:.1f} meV")
-    if forces is not None:
-        parts.append(f"{forces:.1f} meV/A")
-    return " | ".join(parts) + f" ({measured.data.file})"
-
-
-def describe_errors(errors: dict[str, Any]) -> str:
-    """What :func:`se3set_ase.evaluate.evaluate` returned."""
-    quantities = [
-        ("energy", "energy_mae_meV", "energy_rmse_meV", "meV"),
-        ("energy per atom", "energy_mae_meV_per_atom", None, "meV"),
-        ("forces", "forces_mae_meV_A", "forces_rmse_meV_A", "meV/A"),
-    ]
-    rows = [
-        [name, _number(errors[mae]), _number(errors[rmse]) if rmse else "-", unit]
-        for name, mae, rmse, unit in quantities
-    ]
-    frames = f"{errors['n_frames']} frames"
-    if not errors["complete"]:
-        frames += " (interrupted: not all of the file)"
-    return frames + "\n" + table(["", "MAE", "RMSE", "unit"], rows)
 
 
 def describe_relaxation(result: RelaxResult) -> str:
@@ -153,60 +97,3 @@ def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20
     if left:
         lines.append(f"... and {left} more")
     return "\n".join(lines)
-
-
-def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:
-    """Fragments, bonds that are between bonded and not, and hyperedges of a geometry.
-
-    Parameters
-    ----------
-    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
-
-    Raises
-    ------
-    ValueError : a geometry that has no hypergraph.
-    """
-    from ase.data import chemical_symbols
-
-    from se3set_ase.hypergraph.weighted import weighted_hypergraph  # late: it imports torch
-
-    seen = weighted_hypergraph(numbers, positions, config)
-    symbols = [chemical_symbols[z] for z in numbers]
-    names = [f"{symbol}{i}" for i, symbol in enumerate(symbols)]
-    label = {atoms: str(k) for k, (atoms, _) in enumerate(seen.fragments)}
-
-    fragments = [
-        [label[atoms], f"{weight:.4f}", formula(numbers, atoms), " ".join(names[i] for i in atoms)]
-        for atoms, weight in seen.fragments
-    ]
-    bonds = [
-        [f"{names[i]}-{names[j]}", f"{np.linalg.norm(positions[j] - positions[i]):.4f}", f"{b:.4f}"]
-        for (i, j), b in seen.bonds
-        if b < 1
-    ]
-    attended: list[list[str]] = [[] for _ in names]
-    for owner, atoms, weight in seen.hyperedges:
-        own = "*" if owner in atoms else ""
-        part = f":{weight:.3f}" if weight < 0.9995 else ""
-        attended[owner].append(label[atoms] + own + part)
-    parts = [
-        f"{formula(numbers)}: {len(names)} atoms, {len(fragments)} fragments, "
-        f"{seen.n_hyperedges} hyperedges, {seen.n_edges} edges",
-        table(["fragment", "weight", "formula", "atoms"], fragments),
-    ]
-    if bonds:
-        parts.append(
-            "between bonded (1) and not (0):\n" + table(["bond", "length / A", "weight"], bonds)
-        )
-    parts.append(
-        "hyperedges: the fragments that each atom attends to (* its own; weight where below 1)\n"
-        + table(
-            ["atom", "fragments"],
-            [[name, "  ".join(row)] for name, row in zip(names, attended, strict=True)],
-        )
-    )
-    return "\n\n".join(parts)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["DynamicsResult", "RelaxResult"]
+__all__ = ["DynamicsResult", "RelaxResult", "write_table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +83,23 @@ class DynamicsResult:
         centred = self.time - self.time.mean()
         slope = float(centred @ (self.total - self.total.mean()) / (centred @ centred))
         return 1000.0 * slope / self.n_atoms
+
+
+def write_table(path: str | os.PathLike[str], result: DynamicsResult) -> None:
+    """Write temperature, energies and hyperedges over time as CSV; units are in the header.
+
+    A cell is empty where the calculator has no hypergraph.
+    """
+    columns = {
+        "time_ps": result.time,
+        "temperature_K": result.temperature,
+        "potential_eV": result.potential,
+        "kinetic_eV": result.kinetic,
+        "total_eV": result.total,
+        "hyperedges": result.n_hyperedges,
+    }
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow("" if value != value else f"{value:.12g}" for value in row)

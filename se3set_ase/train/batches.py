@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.train.data import DataError, Frame
 

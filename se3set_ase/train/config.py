@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import network_config, preset_values
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -111,7 +111,7 @@ class RunConfig(_Section):
     network: dict[str, Any] = {}
     """``preset`` and settings that differ from it; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
-    """Settings of :class:`se3set_ase.hypergraph.build.HypergraphConfig`."""
+    """Settings of :class:`se3set_ase.hypergraph.config.HypergraphConfig`."""
     training: TrainingConfig
     output: Path = Path("runs")
     """Folder for runs, relative to the working directory; this one goes to ``output/name``."""

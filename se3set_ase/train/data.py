@@ -12,8 +12,10 @@ import numpy as np
 from ase import Atoms
 
 from se3set_ase.hypergraph.bonds import bond_weights
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.text import symbol
 from se3set_ase.system import check_electrons, declared_charge_and_spin, declared_labels

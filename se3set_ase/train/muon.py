@@ -52,7 +52,8 @@ class MuonAdamW(torch.optim.AdamW):
 
     Parameters
     ----------
-    model : whose :class:`~se3set_ase.nn.light.cartesian.FeatureLinear` are Muon's; all else is AdamW's.
+    model : whose :class:`~se3set_ase.nn.light.cartesian.FeatureLinear` are Muon's; all else is
+        AdamW's.
     **options : of :class:`torch.optim.AdamW`; ``lr`` and ``weight_decay`` hold for both.
     """
 

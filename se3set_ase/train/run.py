@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from lightning_fabric import Fabric
 
+from se3set_ase.checkpoint.files import describe_data_file
 from se3set_ase.checkpoint.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.evaluate import evaluate
 from se3set_ase.io.extended_xyz import frames_of_file
-from se3set_ase.io.files import describe_data_file
 from se3set_ase.io.text import formula
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import RunConfig

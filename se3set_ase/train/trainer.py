@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from se3set_ase.checkpoint.store import load_checkpoint
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, network_config, preset_values
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.clip import clip_unusual

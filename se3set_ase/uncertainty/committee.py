@@ -22,9 +22,10 @@ import pydantic
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 
+from se3set_ase.checkpoint.files import METADATA_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError, ModelMetadata
 from se3set_ase.checkpoint.registry import COMMITTEE_FILE
-from se3set_ase.checkpoint.store import METADATA_FILE, load_metadata
+from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula

@@ -1,1 +1,30 @@
 """Molecules with their hyperedges, and runs, as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from se3set_ase._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from se3set_ase.visualize.live import LivePlot
+    from se3set_ase.visualize.molecule import draw, show
+    from se3set_ase.visualize.plots import plot_dynamics, plot_timeline
+
+__all__ = [
+    "LivePlot",
+    "draw",
+    "plot_dynamics",
+    "plot_timeline",
+    "show",
+]
+
+_HOMES = {
+    "LivePlot": "se3set_ase.visualize.live",
+    "draw": "se3set_ase.visualize.molecule",
+    "plot_dynamics": "se3set_ase.visualize.plots",
+    "plot_timeline": "se3set_ase.visualize.plots",
+    "show": "se3set_ase.visualize.molecule",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -11,10 +11,12 @@ from ase.io import read
 
 from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.events.log import EventLog
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.hypergraph.weighted import WeightedHypergraph, weighted_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.text import atom_names, formula
+from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.pictures.picture import Picture
 from se3set_ase.pictures.viewer import View
 
@@ -79,7 +81,9 @@ def draw(
 
 def _seen(atoms: Atoms) -> WeightedHypergraph:
     if not isinstance(atoms.calc, SE3SetCalculator):
-        return weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
+        config = HypergraphConfig()
+        structure = build_hypergraph(atoms.numbers, atoms.positions, config)
+        return weighted_hypergraph(structure, atoms.positions, config)
     return atoms.calc.seen_at(atoms)
 
 

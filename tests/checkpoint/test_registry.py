@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 from untrained import METADATA, tiny_model
 
+from se3set_ase.checkpoint import registry
+from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError
-from se3set_ase.checkpoint.store import (
-    METADATA_FILE,
-    WEIGHTS_FILE,
-    load_checkpoint,
-    registry,
-    save_checkpoint,
-)
+from se3set_ase.checkpoint.store import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

@@ -17,16 +17,10 @@ import torch
 from untrained import ATOMIC_ENERGIES, METADATA, tiny_model
 
 from se3set_ase.checkpoint.card import render_card
-from se3set_ase.checkpoint.store import (
-    CARD_FILE,
-    METADATA_FILE,
-    WEIGHTS_FILE,
-    CheckpointError,
-    load_checkpoint,
-    load_metadata,
-    save_checkpoint,
-)
-from se3set_ase.io.files import describe_data_file, sha256_of
+from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE, describe_data_file
+from se3set_ase.checkpoint.metadata import CheckpointError
+from se3set_ase.checkpoint.store import CARD_FILE, load_checkpoint, load_metadata, save_checkpoint
+from se3set_ase.io.files import sha256_of
 
 
 @pytest.fixture(scope="module")

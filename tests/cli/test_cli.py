@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 from untrained import METADATA, tiny_model
 
 from se3set_ase import __version__
-from se3set_ase.checkpoint.store import WEIGHTS_FILE, registry, save_checkpoint
+from se3set_ase.checkpoint import registry
+from se3set_ase.checkpoint.files import WEIGHTS_FILE
+from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.events.files import read_events
 from se3set_ase.events.log import lasting
@@ -449,5 +451,5 @@ def test_bugs_keep_their_traceback(
     def broken(*_: object, **__: object) -> None:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("se3set_ase.simulate.report.describe_fragments", broken)
+    monkeypatch.setattr("se3set_ase.cli.report.describe_fragments", broken)
     assert isinstance(run("fragments", "ethanol.xyz").exception, AssertionError)

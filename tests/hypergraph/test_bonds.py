@@ -6,10 +6,12 @@ from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
+from ase.data import chemical_symbols, covalent_radii
 from hypothesis import given
 from hypothesis import strategies as st
 
-from se3set_ase.hypergraph.bonds import COVALENT_RADII, bond_range, longest_bond, neighbour_pairs
+from se3set_ase.hypergraph.bonds import bond_range, longest_bond, neighbour_pairs
+from se3set_ase.hypergraph.radii import COVALENT_RADII
 
 EXACT = 1e-12  # Angstrom, rounding of a distance of a few Angstrom
 
@@ -25,6 +27,13 @@ PUBLISHED_RADII = {
 @pytest.mark.parametrize(("number", "radius"), PUBLISHED_RADII.items())
 def test_radii_are_those_of_the_published_recipe(number: int, radius: float) -> None:
     assert COVALENT_RADII[number] == pytest.approx(radius, abs=EXACT)
+
+
+def test_radii_are_those_of_ase() -> None:
+    """As far as they are known: H to Cm. What stands beyond differs between releases of ASE."""
+    assert len(COVALENT_RADII) == len(chemical_symbols)
+    np.testing.assert_array_equal(COVALENT_RADII[1:97], covalent_radii[1:97])
+    assert COVALENT_RADII[1:97].max() == 2.6
 
 
 @given(n=st.integers(0, 30), cutoff=st.floats(0.1, 8.0), seed=st.integers(0, 2**32 - 1))

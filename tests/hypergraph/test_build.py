@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from untrained import tiny_model
 
-from se3set_ase.hypergraph.bonds import COVALENT_RADII
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.mixing import FragmentMixer
+from se3set_ase.hypergraph.radii import COVALENT_RADII
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.graph import Sizes, collate, sizes_of
 from se3set_ase.nn.model import energy_and_forces
 

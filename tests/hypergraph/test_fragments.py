@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from se3set_ase.hypergraph.bond_graph import LARGEST_RING, adjacency_lists, components, within
-from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.fragments import (
     bond_orders_of,
     find_fragments,

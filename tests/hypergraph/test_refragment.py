@@ -15,8 +15,9 @@ from untrained import tiny_model
 from watched import CONFIG, random_walk, seen, weighted
 
 import se3set_ase.hypergraph.refragment as refragment
-from se3set_ase.hypergraph.build import Hypergraph, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.refragment import Refragmenter
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import energy_and_forces
 

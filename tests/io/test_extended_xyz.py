@@ -17,7 +17,7 @@ from made_up_data import frames as made_up_frames
 
 from se3set_ase.cli.console import count_frames
 from se3set_ase.cli.console import read_frames as read_by_command
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.data import read_frames as read_to_train
 from se3set_ase.visualize.molecule import show

@@ -23,14 +23,14 @@ from typer.testing import CliRunner
 from untrained import Make, tiny_model
 
 from se3set_ase.cli import app
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn import compiled
 from se3set_ase.nn.compiled import CompilationError
 from se3set_ase.nn.graph import sizes_of
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.published.config import PublishedConfig
 from se3set_ase.potential import Potential
-from se3set_ase.simulate.relaxation import md
+from se3set_ase.simulate.dynamics import md
 
 ACETYLACETONE = Path(__file__).parents[2] / "examples" / "acetylacetone.xyz"
 #: eV and eV/Angstrom, between compiled and eager: other orders of the same sums.
@@ -229,6 +229,34 @@ def test_what_the_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> No
         if buffer.is_floating_point():
             buffer *= 1.001
     assert compiled._digest(other) != digest
+
+
+LOADED = """
+import sys
+import se3set_ase.nn.compiled, se3set_ase.nn.light.network
+rooms = "se3set_ase.nn", "se3set_ase.hypergraph"
+names = [name for name in sys.modules if name.startswith(rooms)]
+print("\\n".join(sys.modules[name].__file__ for name in names))
+"""
+
+
+def test_every_source_of_the_machine_code_decides_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    )
+    traced = {Path(line) for line in done.stdout.splitlines()}
+    package = Path(compiled.__file__).parents[1]
+    nested = package / "nn" / "light" / "cartesian.py"
+    assert {nested, package / "nn" / "graph.py", package / "hypergraph" / "radii.py"} <= traced
+
+    model, changed = tiny_model(), set()
+    monkeypatch.setattr(compiled, "sha256_of", lambda path: f"{path} {path in changed}")
+    before = compiled._digest(model)
+    for path in sorted(traced):
+        changed = {path}
+        assert compiled._digest(model) != before, path
+    changed = {package / "cli" / "main.py"}  # the control
+    assert compiled._digest(model) == before
 
 
 def test_refused_where_it_cannot_be_done(

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from se3set_ase.hypergraph.bonds import COVALENT_RADII
-from se3set_ase.hypergraph.build import Hypergraph, HypergraphConfig, build_hypergraph
-from se3set_ase.hypergraph.outcomes import EXACT_BONDS, RANK, SHARPNESS
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.radii import COVALENT_RADII
+from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
 from se3set_ase.nn.graph import (
     Graph,
     Sizes,

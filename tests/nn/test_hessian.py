@@ -18,7 +18,7 @@ from untrained import METADATA, Make
 import se3set_ase.nn.hessian
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.store import save_checkpoint
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import SE3Set, network_config, preset_values
 
 DIFFERENCE_STEP = 2e-4

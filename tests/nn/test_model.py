@@ -11,9 +11,10 @@ from ase.build import molecule
 from ase.data import covalent_radii
 from torch import Tensor
 
-from se3set_ase.hypergraph.build import HypergraphConfig, build_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, weigh
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import (
     ARCHITECTURES,
     SE3Set,

@@ -12,7 +12,9 @@ from ase import Atoms
 from ase.io import read
 
 from se3set_ase import SE3SetCalculator
-from se3set_ase.simulate.relaxation import DynamicsResult, md, relax
+from se3set_ase.simulate.dynamics import md
+from se3set_ase.simulate.relaxation import relax
+from se3set_ase.simulate.results import DynamicsResult
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

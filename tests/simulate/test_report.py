@@ -12,18 +12,15 @@ from untrained import METADATA
 
 from se3set_ase.checkpoint.metadata import ModelMetadata, WeightsFile
 from se3set_ase.checkpoint.registry import ModelInfo
-from se3set_ase.events.files import write_table
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.simulate.relaxation import DynamicsResult, RelaxResult
+from se3set_ase.cli.report import describe_errors, describe_fragments, describe_models
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.simulate.report import (
     describe_dynamics,
-    describe_errors,
     describe_events,
-    describe_fragments,
-    describe_models,
     describe_relaxation,
     table,
 )
+from se3set_ase.simulate.results import DynamicsResult, RelaxResult, write_table
 from se3set_ase.visualize.plots import plot_dynamics
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -18,7 +18,9 @@ from ase.optimize import BFGS
 
 from se3set_ase.events.files import read_events
 from se3set_ase.events.log import Event, EventLog
-from se3set_ase.simulate.relaxation import OPTIMIZERS, DynamicsResult, md, relax
+from se3set_ase.simulate.dynamics import md
+from se3set_ase.simulate.relaxation import OPTIMIZERS, relax
+from se3set_ase.simulate.results import DynamicsResult
 
 ENERGY_TOLERANCE = 1e-10  # eV, between two runs that must be the same
 CLOSE_TO_MINIMUM = 1e-6  # eV, where forces are below 1e-4 eV/A

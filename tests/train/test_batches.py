@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 from made_up_data import HYDROGEN, PEROXIDE, WATER, frames
 
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.data import DataError, read_frames
 

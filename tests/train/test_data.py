@@ -15,7 +15,7 @@ from ase.io import write
 from made_up_data import HYDROGEN, PEROXIDE, WATER, frames, labelled
 
 from se3set_ase.cli import console
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.train.config import DataConfig
 from se3set_ase.train.data import (
     DataError,

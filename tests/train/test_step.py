@@ -14,9 +14,9 @@ from ase.io import write
 from made_up_data import HYDROGEN, PEROXIDE, TINY, WATER, frames
 from torch import Tensor, nn
 
-from se3set_ase.hypergraph.build import HypergraphConfig
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import Graph, weigh
-from se3set_ase.nn.light.network import LightConfig
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.batches import Batch, Batches

@@ -22,10 +22,13 @@ from paths import acetylacetone
 from untrained import METADATA, tiny_model
 
 from se3set_ase import SE3SetCalculator
+from se3set_ase.checkpoint import registry
+from se3set_ase.checkpoint.metadata import CheckpointError
 from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model, write_registry
-from se3set_ase.checkpoint.store import CheckpointError, registry, save_checkpoint
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.hypergraph.weighted import weighted_hypergraph
+from se3set_ase.checkpoint.store import save_checkpoint
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.potential import Potential
 from se3set_ase.uncertainty import novelty as lookout
 from se3set_ase.uncertainty.committee import (
@@ -191,7 +194,9 @@ def test_environments() -> None:
 )
 def test_atoms_that_lack_a_bond_are_marked(name: str, marked: set[str]) -> None:
     atoms = molecule(name)
-    seen = weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
+    config = HypergraphConfig()
+    structure = build_hypergraph(atoms.numbers, atoms.positions, config)
+    seen = weighted_hypergraph(structure, atoms.positions, config)
     assert {found for found in environments(seen) if found.endswith("*")} == marked
 
 

@@ -22,8 +22,10 @@ from untrained import Make
 
 import se3set_ase
 from se3set_ase import draw, show
-from se3set_ase.hypergraph.build import HypergraphConfig
-from se3set_ase.hypergraph.weighted import WeightedHypergraph, weighted_hypergraph
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.pictures.drawing import (
     PALETTE,
     atom_colour,
@@ -54,7 +56,9 @@ def acetylacetone(share: float = 0.0) -> Atoms:
 
 
 def seen(atoms: Atoms) -> WeightedHypergraph:
-    return weighted_hypergraph(atoms.numbers, atoms.positions, HypergraphConfig())
+    config = HypergraphConfig()
+    structure = build_hypergraph(atoms.numbers, atoms.positions, config)
+    return weighted_hypergraph(structure, atoms.positions, config)
 
 
 def data_of(view: View) -> dict:

@@ -16,18 +16,19 @@ from se3set_ase.nn.light.cartesian import Direction, dot, weighed
 from se3set_ase.nn.light.kernels import chunks, gradients_of
 
 if TYPE_CHECKING:
-    from se3set_ase.nn.light.network import Incidence, VertexToHyperedge
+    from se3set_ase.nn.light.incidence import Incidence
+    from se3set_ase.nn.light.layers import VertexToHyperedge
 
 silu_backward = torch.ops.aten.silu_backward
 
-#: Of :class:`se3set_ase.nn.light.network.ScaledSiLU`.
+#: Of :class:`se3set_ase.nn.light.layers.ScaledSiLU`.
 GAIN = 1.68
 #: Brings l = 0, 1, 2 of a sum over members to order one with fresh weights.
 MEMBER_GAIN = (1.0, 3**0.5, 7.5**0.5)
 
 
 class Gather(torch.autograd.Function):
-    """The sums of :class:`se3set_ase.nn.light.network.VertexToHyperedge`, of constant weights."""
+    """The sums of :class:`se3set_ase.nn.light.layers.VertexToHyperedge`, of constant weights."""
 
     @staticmethod
     def forward(ctx: Any, gather: VertexToHyperedge, incidence: Incidence, *inputs: Tensor) -> Any:
@@ -105,7 +106,7 @@ class EdgeWeight(NamedTuple):
         basis: Tensor,
         edge: Tensor,
     ) -> EdgeWeight:
-        """As :meth:`se3set_ase.nn.light.network.VertexToHyperedge.plain` has it."""
+        """As :meth:`se3set_ase.nn.light.layers.VertexToHyperedge.plain` has it."""
         x = basis[at]
         first = gather.radial[0](x)
         second = gather.radial[2](GAIN * silu(first))

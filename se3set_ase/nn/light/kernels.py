@@ -18,7 +18,8 @@ from se3set_ase.nn.light import cartesian
 from se3set_ase.nn.light.cartesian import Features, contracted, coupled, dot, multiplied
 
 if TYPE_CHECKING:
-    from se3set_ase.nn.light.network import HyperedgeToVertex, Incidence
+    from se3set_ase.nn.light.incidence import Incidence
+    from se3set_ase.nn.light.layers import HyperedgeToVertex
 
 
 #: Items: what was fastest on a processor with two megabytes of cache (128 to 2048 were tried, at
@@ -106,7 +107,7 @@ class Square(torch.autograd.Function):
 
 
 class Deliver(torch.autograd.Function):
-    """The sums of :class:`se3set_ase.nn.light.network.HyperedgeToVertex`."""
+    """The sums of :class:`se3set_ase.nn.light.layers.HyperedgeToVertex`."""
 
     @staticmethod
     def forward(

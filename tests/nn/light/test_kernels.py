@@ -15,9 +15,11 @@ from se3set_ase.nn.light.cartesian import (
     Features,
     square,
 )
+from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.light.gather_kernel import Gather
+from se3set_ase.nn.light.incidence import Incidence
 from se3set_ase.nn.light.kernels import Deliver, Square, square_by_hand
-from se3set_ase.nn.light.network import Incidence, LightConfig, LightNetwork
+from se3set_ase.nn.light.network import LightNetwork
 
 SAME = 1e-11
 SINGLE = 1e-5

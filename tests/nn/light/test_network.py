@@ -8,7 +8,8 @@ from made_up_graph import CUTOFF, graph, positions, weigh
 from torch import Tensor, nn
 
 from se3set_ase.nn.graph import Graph, Weights
-from se3set_ase.nn.light.network import LightConfig, LightNetwork
+from se3set_ase.nn.light.config import LightConfig
+from se3set_ase.nn.light.network import LightNetwork
 
 INVARIANCE = 1e-11
 NOTHING = 1e-14

@@ -1,0 +1,74 @@
+"""The hypergraph of one geometry as index arrays; no chemistry, which :mod:`.build` brings in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Outcomes of at most so many ambiguous bonds all count.
+EXACT_BONDS = 5
+#: Of more, the rank in ambiguity at which a bond has to be as it probably is, just less than that
+#: of nine equally ambiguous ones, and how sharply ranks are told apart.
+RANK, SHARPNESS = 6.39, 0.25
+
+#: Ambiguous bonds (by row) that are there or not.
+State = tuple[tuple[int, bool], ...]
+#: One summand of W_f: the ambiguous bonds (by index) that are there or not in it.
+Term = State
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedFragment:
+    """A fragment and the polynomial of its weight.
+
+    Attributes
+    ----------
+    atoms : ascending.
+    terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
+        bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
+        bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
+    rest : one atom alone, which weighs 1 less the weights of all other fragments that have it.
+    """
+
+    atoms: tuple[int, ...]
+    terms: tuple[Term, ...]
+    rest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypergraph:
+    """Index arrays of one molecule's hypergraph.
+
+    N atoms, A ambiguous bonds, F candidate fragments, T terms of their weights, H hyperedges,
+    E edges. Hyperedges are sorted by owner and edges by hyperedge.
+
+    Attributes
+    ----------
+    numbers : (N,) atomic numbers.
+    sure_bonds : (B, 2) atoms of bonds of weight 1.
+    bond_atoms : (A, 2) atoms of each ambiguous bond; bond_range : (A, 2) Angstrom, the distances
+        between which its weight falls from 1 to 0.
+    fragments : the candidate fragments, atoms and weight polynomial.
+    rest_fragment, rest_other : (Q,) a fragment that is the rest of an atom, and another fragment
+        of the same atom, whose weight it lacks.
+    fleeting : only good for the positions that it was built for, see
+        :class:`se3set_ase.hypergraph.mixing.Mixture`.
+    hyper_atom, hyper_fragment : (H,) owner and fragment; hyper_member : (H,) whether the owner is
+        a member of the fragment.
+    edge_hyper, edge_atom : (E,) hyperedge and member.
+    """
+
+    numbers: np.ndarray
+    sure_bonds: np.ndarray
+    bond_atoms: np.ndarray
+    bond_range: np.ndarray
+    fragments: tuple[WeightedFragment, ...]
+    rest_fragment: np.ndarray
+    rest_other: np.ndarray
+    fleeting: bool
+    hyper_atom: np.ndarray
+    hyper_fragment: np.ndarray
+    hyper_member: np.ndarray
+    edge_hyper: np.ndarray
+    edge_atom: np.ndarray

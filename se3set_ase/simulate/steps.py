@@ -1,0 +1,72 @@
+"""What relaxations and dynamics have in common: the last step, the file of frames, checks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import Trajectory
+from ase.io import write as write_atoms
+
+Progress = Callable[[int], object]
+
+
+class LastStep:
+    """The last step that was done: a run that is stopped in the middle of the next ends there."""
+
+    def __init__(self, atoms: Atoms, rng: np.random.Generator | None = None):
+        self._atoms, self._rng = atoms, rng
+        self.keep(0)
+
+    def keep(self, n_steps: int) -> None:
+        self.n_steps = int(n_steps)
+        self._positions = self._atoms.get_positions()
+        self._momenta = self._atoms.get_momenta() if self._atoms.has("momenta") else None
+        self._state = None if self._rng is None else self._rng.bit_generator.state
+
+    def go_back(self) -> None:
+        self._atoms.set_positions(self._positions, apply_constraint=False)
+        if self._momenta is not None:
+            self._atoms.set_momenta(self._momenta, apply_constraint=False)
+        if self._rng is not None and self._state is not None:
+            self._rng.bit_generator.state = self._state
+
+
+@contextlib.contextmanager
+def frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Atoms], object]]:
+    """A function that appends a frame to the file; the file is closed whatever happens."""
+    if path is None:
+        yield lambda atoms: None
+    elif Path(path).suffix == ".traj":
+        with Trajectory(os.fspath(path), "w") as trajectory:
+            try:
+                yield trajectory.write
+            finally:
+                trajectory.backend.data = {}  # of a frame cut short, which closing would write
+    else:
+        Path(path).unlink(missing_ok=True)
+        yield lambda atoms: write_atoms(path, atoms, append=True)
+
+
+def check_atoms(atoms: Atoms) -> None:
+    require(atoms.calc is not None, "atoms with a calculator, got none: set atoms.calc first")
+    require(len(atoms) > 0, "at least one atom, got an empty Atoms object")
+
+
+def check_steps(steps: int) -> None:
+    whole = isinstance(steps, int | np.integer) and steps >= 0
+    require(whole, f"a whole number of steps of at least 0, got {steps!r}")
+
+
+def check_positive(**values: float) -> None:
+    for name, value in values.items():
+        require(bool(np.isfinite(value)) and value > 0, f"a positive {name}, got {value}")
+
+
+def require(condition: bool, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"expected {expected}")
