@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 # The same for the files of one package: from positions to hypergraphs, without a way back.
 FILES: dict[str, tuple[frozenset[str], ...]] = {
     "hypergraph": (
-        frozenset({"bond_graph", "config", "functional_groups", "radii", "structure"}),
+        frozenset({"bond_graph", "config", "functional_groups", "radii", "structure", "valences"}),
         frozenset({"bonds", "published_recipe", "weighted"}),
         frozenset({"fragments"}),
         frozenset({"outcomes"}),
@@ -195,6 +196,18 @@ def test_no_forbidden_calls_or_imports(path: Path) -> None:
 def test_file_has_one_purpose(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= MAX_LINES, f"{label(path)} has {lines} lines: split it"
+
+
+def test_the_way_from_positions_to_forces_is_there() -> None:
+    """CONTRIBUTING names its files, in the order of the layers."""
+    root = Path(__file__).parents[1]
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    stops = re.findall(r"^\d\. `(se3set_ase/[\w/]+\.py)`", text, re.MULTILINE)
+    assert 4 <= len(stops) <= 8
+    assert all((root / stop).is_file() for stop in stops)
+    rooms = [room_of(root / stop) for stop in stops]
+    rank = {room: row for row, layer in enumerate(LAYERS) for room in layer}
+    assert [rank[room] for room in rooms] == sorted(rank[room] for room in rooms)
 
 
 def test_the_rules_catch_what_they_forbid() -> None:

@@ -36,6 +36,7 @@ from rdkit import Chem
 from se3set_ase.hypergraph.bond_graph import adjacency_lists, components, in_small_ring
 from se3set_ase.hypergraph.functional_groups import FUNCTIONAL_GROUPS
 from se3set_ase.hypergraph.published_recipe import published_fragments
+from se3set_ase.hypergraph.valences import VALENCES
 
 __all__ = [
     "bond_orders_of",
@@ -48,16 +49,6 @@ __all__ = [
 #: Whether a bond is kept depends on the bond graph no further than this many bonds away: half a
 #: ring of eight, which also covers every SMARTS (at most two bonds wide).
 CHEMISTRY_RADIUS = 3
-
-#: Lowest and, beyond the octet, highest valence. An atom is saturated if it has as many neighbours
-#: as either, or more than the highest. Those between are no valences here: the sulfur of a sulfone
-#: has four neighbours and is unsaturated (that of SF4 too, but there the fluorines are not).
-#: Elements that are not listed count as saturated.
-VALENCES: Mapping[int, tuple[int, ...]] = {
-    1: (1,), 5: (3,), 6: (4,), 7: (3,), 8: (2,), 9: (1,),
-    14: (4,), 15: (3, 5), 16: (2, 6), 17: (1, 7),
-    33: (3, 5), 34: (2, 6), 35: (1, 7), 52: (2, 6), 53: (1, 7),
-}  # fmt: skip
 
 
 def find_fragments(

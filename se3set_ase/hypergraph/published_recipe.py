@@ -15,17 +15,18 @@ from rdkit import Chem
 
 from se3set_ase.hypergraph.bond_graph import adjacency_lists, components, in_small_ring
 from se3set_ase.hypergraph.functional_groups import PUBLISHED_GROUPS
+from se3set_ase.hypergraph.radii import COVALENT_RADII
+from se3set_ase.hypergraph.valences import VALENCES
 
 Recipe = Literal["implicit", "explicit"]
 
-#: Angstrom; those of the published code. Elements that are not listed are refused by "explicit".
+#: Angstrom; of the elements that the published code has; "explicit" refuses others.
 RADII: Mapping[int, float] = {
-    1: 0.31, 3: 1.28, 5: 0.84, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57, 14: 1.11, 15: 1.07, 16: 1.05,
-    17: 1.02, 33: 1.19, 34: 1.20, 35: 1.20, 52: 1.38, 53: 1.39,
-}  # fmt: skip
+    z: float(COVALENT_RADII[z]) for z in (1, 3, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53)
+}
 
-#: Valence of a neutral atom, from which formal charges follow.
-_NEUTRAL: Mapping[int, int] = {5: 3, 6: 4, 7: 3, 8: 2}
+#: Valence of a neutral atom, from which formal charges follow: of B, C, N and O only.
+_NEUTRAL: Mapping[int, int] = {z: VALENCES[z][0] for z in (5, 6, 7, 8)}
 
 _BOND_TYPES: Mapping[float, Chem.BondType] = {
     1.0: Chem.BondType.SINGLE,

@@ -26,6 +26,7 @@ from se3set_ase.checkpoint.files import METADATA_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError, ModelMetadata
 from se3set_ase.checkpoint.registry import COMMITTEE_FILE
 from se3set_ase.checkpoint.store import load_metadata
+from se3set_ase.hypergraph.valences import VALENCES
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula
@@ -34,8 +35,8 @@ from se3set_ase.uncertainty.novelty import Lookout
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Bonds of an atom that has as many as it can.
-FULL = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
+#: Bonds of an atom that has as many as it can, hypervalent ones aside.
+FULL = {chemical_symbols[z]: valences[0] for z, valences in VALENCES.items()}
 
 
 class NoCommittee(PropertyNotImplementedError, AttributeError):
