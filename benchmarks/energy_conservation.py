@@ -26,7 +26,7 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import DynamicsResult, md, relax
 
 ROOT = Path(__file__).parents[1]
-GFN2 = ROOT / "benchmarks" / "gfn2"
+GEOMETRIES = ROOT / "benchmarks" / "gfn2"
 COLOURS = {"smooth": "#0072B2", "hard": "#D55E00"}
 KINDS = ("reach", "fragments", "bond")
 STROKES = {
@@ -54,14 +54,12 @@ class System:
 SYSTEMS = {
     "acac": System("acetylacetone, model acac", "acac", ROOT / "examples" / "acetylacetone.xyz"),
     "ethanol-dimer": System(
-        "ethanol dimer, benchmarks/gfn2",
-        str(GFN2 / "model"),
-        GFN2 / "ethanol-dimer.xyz",
+        "ethanol dimer, model gfn2",
+        "gfn2",
+        GEOMETRIES / "ethanol-dimer.xyz",
         start_K=300.0,
     ),
-    "ac-ala3-nhme": System(
-        "Ac-Ala3-NHMe, benchmarks/gfn2", str(GFN2 / "model"), GFN2 / "ac-ala3-nhme.xyz"
-    ),
+    "ac-ala3-nhme": System("Ac-Ala3-NHMe, model gfn2", "gfn2", GEOMETRIES / "ac-ala3-nhme.xyz"),
 }
 
 

@@ -4,7 +4,7 @@
 
 Writes engine.csv; times are those of the processor. The network that is timed is the default one
 with random weights, float32, one thread. The steps are those of Langevin dynamics at 300 K, 0.5 fs,
-made with the model of benchmarks/gfn2: each frame is given to both.
+made with the model `gfn2`: each frame is given to both.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 
-GFN2 = Path(__file__).parent / "gfn2" / "model"
 #: Atoms and steps.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
 MEASUREMENTS = ("step", "unseen", "growth")
@@ -153,7 +152,7 @@ def timed(owner: type, name: str, spent: dict[str, float]) -> None:
 def heated(atoms: Atoms, steps: int) -> list[Atoms]:
     """Geometries one step of 0.5 fs apart, at 300 K."""
     moving = atoms.copy()
-    moving.calc = SE3SetCalculator(GFN2, device="cpu", dtype="float32")
+    moving.calc = SE3SetCalculator("gfn2", device="cpu", dtype="float32")
     FIRE(moving, logfile=None).run(fmax=0.5, steps=30)
     thermalize_momenta(moving, temperature_K=300, rng=np.random.default_rng(1))
     dynamics = Langevin(

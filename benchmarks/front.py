@@ -179,9 +179,9 @@ def force_calls(changes: dict[str, Any]) -> dict[int, Callable[[], object]]:
             hypergraph=HypergraphConfig.from_dict(changes.get("hypergraph", {})),
             network=network_config(preset_values({**BASE, **changes.get("network", {})})),
             atomic_energies=[0.0] * len(set(atoms.numbers)),
+            backend="by_hand",  # as a potential does
         )
         model.requires_grad_(False)
-        model.network.by_hand = True  # as a potential does
         hypergraph = build_hypergraph(atoms.numbers, atoms.positions, model.hypergraph)
         graph = collate([hypergraph], model.species_of, model.hypergraph, dtype=torch.float32)
         calls[len(atoms)] = partial(outputs, model, torch.as_tensor(atoms.positions), graph)

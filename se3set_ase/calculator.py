@@ -25,8 +25,7 @@ from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import warn_each_time
 from se3set_ase.nn.compiled import CompilationError
-from se3set_ase.nn.scatter import Backend
-from se3set_ase.potential import Potential, Prediction
+from se3set_ase.potential import Potential, Prediction, Scatter
 from se3set_ase.system import declared_charge_and_spin
 from se3set_ase.uncertainty.committee import NoCommittee, committee_of
 
@@ -96,7 +95,7 @@ class SE3SetCalculator(Calculator):
         refragment: Literal["smooth", "frozen", "hard"] = "smooth",
         molecule: Mol | None = None,
         skin: float = 0.5,
-        scatter: Backend = "native",
+        scatter: Scatter = "native",
         compile: bool = False,
         **kwargs: Any,
     ):

@@ -9,10 +9,10 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from operator import is_
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,10 +28,8 @@ from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import formula, symbol
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
-from se3set_ase.nn.hessian import differentiable, hessian
-from se3set_ase.nn.light.network import LightNetwork
+from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
-from se3set_ase.nn.scatter import Backend
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
@@ -41,6 +39,7 @@ EDGES, EDGES_ON_DEVICE = 2**14, 2**18
 
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
+Scatter = Literal["native", "torch_scatter"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +102,15 @@ class Potential:
         device: str | torch.device = "auto",
         dtype: Literal["float64", "float32"] = "float64",
         refragment: Refragment = "smooth",
-        scatter: Backend = "native",
+        scatter: Scatter = "native",
         compile: bool = False,
     ):
         if compile and scatter != "native":
             raise ValueError(f"expected scatter 'native' with compile=True, got {scatter!r}")
         if dtype not in ("float64", "float32"):
             raise ValueError(f"expected dtype 'float64' or 'float32', got {dtype!r}")
+        if scatter not in get_args(Scatter):
+            raise ValueError(f"expected scatter 'native' or 'torch_scatter', got {scatter!r}")
         if refragment not in ("smooth", "hard"):
             raise ValueError(
                 "expected refragment 'smooth' or 'hard' (a calculator also takes 'frozen'), "
@@ -122,14 +123,14 @@ class Potential:
         self.path = resolve_model(model)
         with undisturbed():
             self.model, self.metadata = load_checkpoint(
-                self.path, dtype=getattr(torch, dtype), device=device, backend=scatter
+                self.path,
+                dtype=getattr(torch, dtype),
+                device=device,
+                backend="by_hand" if scatter == "native" else scatter,
+                hard=refragment == "hard",
             )
-        if refragment == "hard":
-            self.model.hypergraph = replace(self.model.hypergraph, hard=True)
         with undisturbed(self.model.device):
             self._compiled = compiled(self.model) if compile else None
-        if isinstance(self.model.network, LightNetwork):
-            self.model.network.by_hand = scatter == "native"
         self._mixer = FragmentMixer()
         self._told: set[bytes] = set()
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
@@ -274,7 +275,7 @@ class Potential:
         with undisturbed(self.model.device):
             graph = self._collate([hypergraph], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
-            found: np.ndarray = hessian(differentiable(self.model), where, graph).cpu().numpy()
+            found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 
     def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:

@@ -19,7 +19,6 @@ from se3set_ase.events.log import lasting
 from se3set_ase.simulate.relaxation import relax
 
 ROOT = Path(__file__).parents[1]
-GFN2 = ROOT / "benchmarks" / "gfn2" / "model"
 
 #: Distance in Angstrom within which an O-H bond is there, and beyond which it is not, for anyone.
 BONDED, APART = 1.15, 1.50
@@ -99,8 +98,8 @@ def test_ethanol_heated_until_bonds_break_neither_crashes_nor_jumps():
         atoms = molecule("CH3CH2OH")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # hard membership, asked for
-            atoms.calc = SE3SetCalculator(GFN2, refragment=refragment)
-        atoms.set_momenta(momenta(atoms, 4000, seed=3))
+            atoms.calc = SE3SetCalculator("gfn2", refragment=refragment)
+        atoms.set_momenta(momenta(atoms, 5000, seed=3))
         total: list[float] = []
         dynamics = VelocityVerlet(atoms, timestep=0.1 * units.fs)
         dynamics.attach(lambda: total.append(atoms.get_total_energy()))

@@ -191,7 +191,7 @@ def _compile(model: SE3Set, path: Path) -> None:
     try:
         get_cpp_compiler()  # or its absence is found out after a minute
         with torch.no_grad():
-            traced, inputs = _trace(model)
+            traced, inputs = _trace(model.with_backend("native"))
             files = aot_compile(
                 traced,
                 inputs,

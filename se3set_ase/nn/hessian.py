@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor
 
@@ -22,7 +20,8 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
 
     Parameters
     ----------
-    model : from :func:`differentiable`. positions : (N, 3) Angstrom.
+    model : of any backend; computed by the native one, which autograd can differentiate any
+        number of times. positions : (N, 3) Angstrom.
     graph : of this molecule alone.
 
     Returns
@@ -30,6 +29,7 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
     (3N, 3N) eV/Angstrom^2, float64, x y z of the first atom, then of the second, ...; symmetric
     to the last bit, being the mean of the matrix and its transpose.
     """
+    model = model.with_backend("native")
     positions = positions.detach().requires_grad_(True)
     energy = model(positions, graph).sum()
     (gradient,) = torch.autograd.grad(energy, positions, create_graph=True, materialize_grads=True)
@@ -59,14 +59,3 @@ def rows_at_once(model: SE3Set, graph: Graph) -> int:
     n_edges, channels = len(graph.edge_atom), model.network.config.channels
     row = NUMBERS * channels * max(n_edges, 1) * model.dtype.itemsize
     return max(1, memory // row)
-
-
-def differentiable(model: SE3Set) -> SE3Set:
-    """A copy whose operations are autograd's own, which it can take any number of times."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, LightNetwork):
-            module.by_hand = False
-        if hasattr(module, "backend"):
-            module.backend = "native"  # type: ignore[assignment]
-    return model

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
-from se3set_ase.nn.light.cartesian import ALL_EDGE_PATHS
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.radial import Repulsion
@@ -77,12 +76,6 @@ def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
     if name not in ARCHITECTURES:
         raise ValueError(f"expected preset to be one of {sorted(ARCHITECTURES)}, got {name!r}")
     return {"architecture": name, **asdict(_classes(name)[0]()), **changes}
-
-
-def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored values of a network, with what was no choice yet when an old model was saved."""
-    old = {"edge_paths": ALL_EDGE_PATHS} if values.get("architecture") == "light" else {}
-    return {**old, **values}
 
 
 def architecture_of(config: NetworkConfig) -> str:
@@ -185,6 +178,16 @@ class SE3Set(nn.Module):
         options["hypergraph"] = HypergraphConfig.from_dict(options["hypergraph"])
         options["network"] = network_config(options["network"])
         return cls(**options, backend=backend)
+
+    def with_backend(self, backend: Backend) -> SE3Set:
+        """The same model with another backend; it shares the weights."""
+        with torch.random.fork_rng(devices=[]):  # the first, random weights are replaced
+            model = type(self).from_config(self.to_config(), backend=backend)
+        model.to(device=self.device, dtype=self.dtype).train(self.training)
+        model.load_state_dict(self.state_dict(), assign=True)
+        for new, own in zip(model.parameters(), self.parameters(), strict=True):
+            new.requires_grad_(own.requires_grad)
+        return model
 
     def forward(self, positions: Tensor, graph: Graph) -> Tensor:
         """Energy of every atom, eV.

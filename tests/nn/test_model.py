@@ -335,3 +335,25 @@ def test_presets_by_name() -> None:
     assert changed == LightConfig(channels=16)
     with pytest.raises(ValueError, match=r"one of \['light', 'published'\], got 'heavy'"):
         preset_values({"preset": "heavy"})
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=["light", "published"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_with_another_backend_it_is_the_same_model(network: Any, dtype: torch.dtype) -> None:
+    made = model(network, dtype).requires_grad_(False)
+    positions, graph = tensors(*geometry(), made)
+    random_before = torch.get_rng_state()
+    other = made.with_backend("by_hand")
+    assert torch.equal(torch.get_rng_state(), random_before)
+    assert (made.backend, other.backend) == ("native", "by_hand")
+    assert (other.dtype, other.training) == (dtype, made.training)
+    assert not any(p.requires_grad for p in (*made.parameters(), *other.parameters()))
+    expected, found = (energy_and_forces(m, positions, graph) for m in (made, other))
+    same = 1e-10 if dtype == torch.float64 else 1e-4
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=same)
+    # The weights are shared: nothing is copied, and the control changes both.
+    with torch.no_grad():
+        next(made.network.parameters()).add_(0.1)
+    changed = energy_and_forces(other, positions, graph)
+    assert float((changed[0] - found[0]).abs().max()) > CONTROL

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 #: Weights per channel of :func:`edge_product` with full and with scalar-only features.
 EDGE_PATHS, FIRST_EDGE_PATHS = 9, 3
-#: With all harmonics up to l = 4, as in models of the first days.
-ALL_EDGE_PATHS = 14
 #: Weights per channel of :func:`square`.
 PRODUCT_PATHS = 11
 
@@ -142,20 +140,12 @@ def edge_product(features: Features, direction: Direction, weight: Tensor) -> Fe
     Parameters
     ----------
     features : of the member at the end of each edge. direction : of each edge.
-    weight : (n, 9, c), one weight per path, or (n, 14, c) for all of them.
+    weight : (n, 9, c), one weight per path.
     """
     s, v, t = features
     w = weight.unbind(1)
     r, slope = direction.unit[..., None], direction.slope  # n, x, 1
     b = times(t, slope)
-    if len(w) == ALL_EDGE_PATHS:
-        a, c = dot(v, r), dot(b, r)
-        scalar = w[0] * s + w[1] * a + w[2] * c
-        vector = r * (w[3] * s + w[4] * a + w[5] * c)[:, None]
-        vector = vector + w[6][:, None] * v + w[7][:, None] * b
-        row = r * (w[8] * s + w[9] * a + w[10] * c)[:, None]
-        row = row + w[11][:, None] * v + w[12][:, None] * b
-        return Features(scalar, vector, spread(slope, row) + w[13][:, None] * t)
     scalar = w[0] * s + w[1] * dot(v, r) + w[2] * dot(b, r)
     vector = r * (w[3] * s)[:, None] + w[4][:, None] * v + w[5][:, None] * b
     row = r * (w[6] * s)[:, None] + w[7][:, None] * v

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from se3set_ase.nn.light.cartesian import ALL_EDGE_PATHS, EDGE_PATHS
-
 
 @dataclass(frozen=True, kw_only=True)
 class LightConfig:
@@ -20,8 +18,6 @@ class LightConfig:
         fit the training data alone (docs/front.csv). Begun from another model, more may be.
     radial_hidden : width of the network that turns them into weights.
     readout_hidden : width of each block's readout.
-    edge_paths : couplings of a member's features with the edge, 9 or 14, see
-        :func:`se3set_ase.nn.light.cartesian.edge_product`.
     saturation : size that what an atom gathers does not exceed before it is multiplied; without
         it the energy is a polynomial of high degree and runs away outside the training data.
     mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
@@ -34,7 +30,6 @@ class LightConfig:
     radial_functions: int = 3
     radial_hidden: int = 64
     readout_hidden: int = 32
-    edge_paths: int = EDGE_PATHS
     saturation: float = 3.0
     mean_members: float = 4.0
     mean_hyperedges: float = 4.0
@@ -47,10 +42,6 @@ class LightConfig:
                 raise ValueError(f"expected {field.name} to be {kind}, got {value!r}")
             if not 0 < value < float("inf"):
                 raise ValueError(f"expected {field.name} above 0, got {value!r}")
-        if self.edge_paths not in (EDGE_PATHS, ALL_EDGE_PATHS):
-            raise ValueError(
-                f"expected edge_paths {EDGE_PATHS} or {ALL_EDGE_PATHS}, got {self.edge_paths}"
-            )
         if self.channels % self.heads:
             raise ValueError(
                 f"expected channels to be a multiple of heads, got {self.channels}, {self.heads}"

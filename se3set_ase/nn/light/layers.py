@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from se3set_ase.nn.light.cartesian import (
-    ALL_EDGE_PATHS,
+    EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
     Direction,
@@ -45,8 +45,9 @@ class VertexToHyperedge(nn.Module):
         channels, hidden = config.channels, config.radial_hidden
         self.channels = channels
         self.backend = backend
+        self.by_hand = backend == "by_hand"
         self.first = first
-        self.paths = FIRST_EDGE_PATHS if first else config.edge_paths
+        self.paths = FIRST_EDGE_PATHS if first else EDGE_PATHS
         self.members = nn.Linear(channels, channels) if first else FeatureLinear(channels)
         self.radial = nn.Sequential(
             nn.Linear(config.radial_functions, hidden),
@@ -61,7 +62,7 @@ class VertexToHyperedge(nn.Module):
         self.gate = nn.Sequential(ScaledSiLU(), nn.Linear(hidden, config.heads))
         self.norm = config.mean_members**-0.5
 
-    def forward(self, atoms: Features, incidence: Incidence, by_hand: bool) -> Features:
+    def forward(self, atoms: Features, incidence: Incidence) -> Features:
         """Atoms (n, ...) -> hyperedges (h, ...)."""
         members = (self.members(atoms.scalar),) if self.first else self.members(atoms)
         inputs = (
@@ -69,8 +70,7 @@ class VertexToHyperedge(nn.Module):
             incidence.basis, incidence.edge, *incidence.direction, *members,
         )  # fmt: skip
         # By hand, weights get no gradient.
-        learns = self.distance.weight.requires_grad
-        by_hand = by_hand and self.paths != ALL_EDGE_PATHS and not learns
+        by_hand = self.by_hand and not self.distance.weight.requires_grad
         sums = Gather.apply(self, incidence, *inputs) if by_hand else self.plain(incidence, *inputs)
         return Features(*sums)
 
@@ -117,6 +117,7 @@ class HyperedgeToVertex(nn.Module):
         super().__init__()
         channels = config.channels
         self.backend = backend
+        self.by_hand = backend == "by_hand"
         self.heads = config.heads
         self.mix = FeatureLinear(channels)
         self.square = nn.Parameter(torch.randn(1, PRODUCT_PATHS, channels) * PRODUCT_STD)
@@ -125,19 +126,17 @@ class HyperedgeToVertex(nn.Module):
         self.logit = nn.Parameter(torch.randn(channels) * (config.heads / channels) ** 0.5)
         self.norm = config.mean_hyperedges**-0.5
 
-    def forward(
-        self, own: Tensor, hyperedges: Features, incidence: Incidence, by_hand: bool
-    ) -> Features:
+    def forward(self, own: Tensor, hyperedges: Features, incidence: Incidence) -> Features:
         """Scalars of the atoms (n, c), and hyperedges (h, ...) -> atoms (n, ...)."""
         members = self.mix(hyperedges)
-        together = (square_by_hand if by_hand else square)(members, self.square)
+        together = (square_by_hand if self.by_hand else square)(members, self.square)
         n_atoms, n_channels = own.shape
         hidden = silu(self.query(own)[incidence.hyper_atom] + self.key(members.scalar))
         logit = (hidden * self.logit).view(-1, self.heads, n_channels // self.heads).sum(-1)
         attention = torch.sigmoid(logit).repeat_interleave(n_channels // self.heads, dim=1)  # h, c
         weight = self.norm * incidence.hyperedge  # h
         inputs = (attention, weight, *members, *together)
-        if by_hand:
+        if self.by_hand:
             return Features(*Deliver.apply(self, incidence, n_atoms, *inputs))
         return self.plain(incidence, n_atoms, *inputs)
 

@@ -36,6 +36,7 @@ class Block(nn.Module):
         super().__init__()
         channels = config.channels
         self.first = first
+        self.by_hand = backend == "by_hand"
         self.saturation = config.saturation
         self.gather = VertexToHyperedge(config, first, backend)
         self.scatter = HyperedgeToVertex(config, backend)
@@ -52,14 +53,13 @@ class Block(nn.Module):
             nn.Linear(config.readout_hidden, 1, bias=False),  # it would cancel, see SE3Set
         )
 
-    def forward(
-        self, own: Features, incidence: Incidence, by_hand: bool
-    ) -> tuple[Features, Tensor]:
+    def forward(self, own: Features, incidence: Incidence) -> tuple[Features, Tensor]:
         """New features of the atoms and their part of the energy (n,)."""
-        hyperedges = self.gather(own, incidence, by_hand)
-        gathered = self.scatter(own.scalar, hyperedges, incidence, by_hand)
+        hyperedges = self.gather(own, incidence)
+        gathered = self.scatter(own.scalar, hyperedges, incidence)
         message = saturate(self.mix(gathered), self.saturation)
-        squared = (square_by_hand if by_hand else square)(message, self.second[incidence.species])
+        multiply = square_by_hand if self.by_hand else square
+        squared = multiply(message, self.second[incidence.species])
         change = self.update[0](message).plus(self.update[1](squared))
         if self.first:
             features = change._replace(scalar=own.scalar + change.scalar)
@@ -75,12 +75,8 @@ class LightNetwork(nn.Module):
     Parameters
     ----------
     config : its shape. n_species : number of elements. cutoff : Angstrom, of the edges.
-    backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`.
-
-    Attributes
-    ----------
-    by_hand : take gradients as in :mod:`se3set_ase.nn.light.kernels`: the same numbers, faster and
-        in less memory. Not where gradients of the weights or a trace are wanted.
+    backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`. ``"by_hand"`` takes
+        gradients as in :mod:`se3set_ase.nn.light.kernels`, and is not for traces.
     """
 
     def __init__(
@@ -90,7 +86,6 @@ class LightNetwork(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(n_species, config.channels)
         self.cutoff = cutoff
-        self.by_hand = False
         self.basis = BesselBasis(config.radial_functions, cutoff)
         self.blocks = nn.ModuleList(
             Block(config, n_species, first=index == 0, backend=backend)
@@ -121,6 +116,6 @@ class LightNetwork(nn.Module):
         features = Features(scalar, scalar.new_zeros(n, 3, c), scalar.new_zeros(n, 5, c))
         output = scalar.new_zeros(n)
         for block in self.blocks:
-            features, energy = block(features, incidence, self.by_hand)
+            features, energy = block(features, incidence)
             output = output + energy
         return output

@@ -10,7 +10,6 @@ from e3nn import o3
 from torch import Tensor
 
 from se3set_ase.nn.light.cartesian import (
-    ALL_EDGE_PATHS,
     EDGE_PATHS,
     FIRST_EDGE_PATHS,
     PRODUCT_PATHS,
@@ -35,9 +34,6 @@ N, C = 40, 3
 
 #: (l of the member, l of the output) of each weight of edge_product.
 EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]
-#: The same with all harmonics.
-ALL_EDGE_L = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (1, 1), (2, 1),
-              (0, 2), (1, 2), (2, 2), (1, 2), (2, 2), (2, 2)]  # fmt: skip
 #: (first l, second l, l of the output) of each weight of square.
 PRODUCT_L = [(0, 0, 0), (1, 1, 0), (2, 2, 0), (0, 1, 1), (1, 0, 1), (2, 1, 1), (1, 2, 1),
              (0, 2, 2), (2, 0, 2), (1, 1, 2), (2, 2, 2)]  # fmt: skip
@@ -149,41 +145,6 @@ def test_edge_product_is_that_of_e3nn_with_the_lowest_harmonic(path: int) -> Non
     for degree in range(lowest + 1, l_in + l_out + 1):  # of either parity
         assert outside([ours], [theirs(degree)]) > CONTROL
     assert len(set(EDGE_L)) == EDGE_PATHS == 9
-
-
-@pytest.mark.parametrize("pair", sorted(set(ALL_EDGE_L)))
-def test_all_of_edge_product_spans_the_paths_of_e3nn(pair: tuple[int, int]) -> None:
-    """Every l of the edge that keeps natural parity, no path missing and none twice."""
-    l_in, l_out = pair
-    f, unit = features(), units()
-    ours = [
-        spherical(edge_product(f, Direction.of(unit), only(ALL_EDGE_PATHS, path)))[l_out]
-        for path, ls in enumerate(ALL_EDGE_L)
-        if ls == pair
-    ]
-    degrees = range(abs(l_in - l_out), l_in + l_out + 1, 2)
-    theirs = [
-        by_e3nn(
-            spherical(f)[l_in],
-            o3.spherical_harmonics(degree, unit, normalize=True)[:, None],
-            l_out,
-        )
-        for degree in degrees
-    ]
-    assert len(ours) == len(theirs)
-    assert max(degrees) <= 4
-    assert outside(ours, theirs) < TOLERANCE
-    assert outside(theirs, ours) < TOLERANCE
-    for left_out in range(len(ours)):
-        fewer = ours[:left_out] + ours[left_out + 1 :]
-        assert not fewer or outside(theirs, fewer) > CONTROL
-    if l_in and l_out:  # the product of the other parity is not among them
-        odd = by_e3nn(
-            spherical(f)[l_in],
-            o3.spherical_harmonics(abs(l_in - l_out) + 1, unit, normalize=True)[:, None],
-            l_out,
-        )
-        assert outside([odd], ours) > CONTROL
 
 
 def test_each_weight_of_edge_product_is_seen_in_one_l_alone() -> None:
