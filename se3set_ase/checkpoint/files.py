@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from se3set_ase import __version__
-from se3set_ase.checkpoint.metadata import CheckpointError, DataFile, ModelMetadata, WeightsFile
+from se3set_ase.checkpoint.metadata import (
+    DECIDING,
+    CheckpointError,
+    DataFile,
+    ModelMetadata,
+    WeightsFile,
+)
 from se3set_ase.io.files import sha256_of
 
 if TYPE_CHECKING:
@@ -22,27 +27,6 @@ AGAIN = "Take the model again from where it came from."
 
 # Longest header that the safetensors format allows (100 MB, from its reference reader).
 _MAX_HEADER = 100_000_000
-
-#: What of ``model.json`` decides a number, or whether there is one.
-DECIDING = (
-    "elements",
-    "network",
-    "hypergraph",
-    "atomic_energies",
-    "shifts",
-    "scale",
-    "units",
-    "charges",
-    "multiplicities",
-)
-#: In the header of the weights: hash of these entries, so that each file vouches for the other.
-DESCRIPTION_KEY = "description_sha256"
-
-
-def description_hash(metadata: ModelMetadata) -> str:
-    """Of the entries :data:`DECIDING`."""
-    content = {key: getattr(metadata, key) for key in DECIDING}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def metadata_file(path: Path) -> Path:
@@ -95,10 +79,8 @@ def read_metadata(json_file: Path) -> ModelMetadata:
     return ModelMetadata.from_json(text, where=str(json_file), package_version=__version__)
 
 
-def read_weights(
-    path: Path, expected: WeightsFile, json_file: Path
-) -> tuple[dict[str, torch.Tensor], str | None]:
-    """The tensors, and the hash of the description that they were saved with."""
+def read_weights(path: Path, expected: WeightsFile, json_file: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of the file that ``model.json`` describes."""
     import safetensors
     import safetensors.torch
 
@@ -126,18 +108,16 @@ def read_weights(
             f"It is damaged, of another model, or saving it was interrupted. {AGAIN}"
         )
     try:
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}. {AGAIN}") from error
-    return tensors, header.get("__metadata__", {}).get(DESCRIPTION_KEY)
 
 
-def check_description(metadata: ModelMetadata, vouched: str | None, json_file: Path) -> None:
-    """Raise CheckpointError unless the weights were saved with this description."""
-    if vouched not in (None, description_hash(metadata)):  # None: saved before there was one
+def check_description(metadata: ModelMetadata, json_file: Path) -> None:
+    """Raise CheckpointError if an entry that decides a number was changed after saving."""
+    if metadata.sha256 != metadata.digest:
         raise CheckpointError(
-            f"{json_file} is not what its weights were saved with: expected unchanged entries "
+            f"{json_file} is not as it was saved: expected unchanged entries "
             f"{', '.join(DECIDING)}, got others. {AGAIN}"
         )
 

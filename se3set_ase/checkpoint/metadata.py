@@ -8,6 +8,7 @@ silently wrong potential.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -37,6 +38,19 @@ SCHEMA_VERSION = 1
 
 MODEL_UNITS: Mapping[str, str] = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"}
 """The only units that a checkpoint of schema 1 may be in: ASE's."""
+
+DECIDING = (
+    "elements",
+    "network",
+    "hypergraph",
+    "atomic_energies",
+    "shifts",
+    "scale",
+    "units",
+    "charges",
+    "multiplicities",
+)
+"""Entries of ``model.json`` that decide a number, or whether there is one."""
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=False)
 
@@ -121,6 +135,7 @@ class ModelMetadata:
     scale : Energy that one unit of network output stands for, eV.
     units : Always :data:`MODEL_UNITS`.
     weights : The tensor file.
+    sha256 : :attr:`digest` when the model was saved.
     """
 
     __pydantic_config__ = _STRICT
@@ -148,6 +163,16 @@ class ModelMetadata:
     scale: float = 1.0
     units: dict[str, str] = dataclasses.field(default_factory=lambda: dict(MODEL_UNITS))
     weights: WeightsFile | None = None
+    sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Hash of the entries :data:`DECIDING`: an edited digit is found when the model is loaded.
+
+        The weights have their own hash, in ``weights``.
+        """
+        content = {key: getattr(self, key) for key in DECIDING}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of ``model.json``; raises :class:`CheckpointError` for a number not finite."""

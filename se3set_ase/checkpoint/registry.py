@@ -29,7 +29,7 @@ REGISTRY_FORMAT = "se3set-ase registry"
 REGISTRY_SCHEMA_VERSION = 1
 #: Beside a model that has one, see :mod:`se3set_ase.uncertainty.committee`.
 COMMITTEE_FILE = "committee.json"
-_KEYS = ("folder", "weights_sha256", "metadata_sha256")
+_KEYS = ("folder", "metadata_sha256")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,10 +126,8 @@ def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
                 f"two models are named {metadata.name!r}: {models[metadata.name]['folder']} and "
                 f"{json_file.parent.name}; rename one"
             )
-        assert metadata.weights is not None  # load_checkpoint has checked it
         models[metadata.name] = {
             "folder": json_file.parent.name,
-            "weights_sha256": metadata.weights.sha256,
             "metadata_sha256": sha256_of(json_file),
         }
         if (committee := json_file.parent / COMMITTEE_FILE).exists():
@@ -164,9 +162,7 @@ def _read_registry(path: Path) -> dict[str, dict[str, str]]:
 
 def _checked_folder(root: Path, name: str, entry: dict[str, str]) -> Path:
     folder = root / entry["folder"]
-    metadata = load_metadata(folder)
-    assert metadata.weights is not None  # load_metadata has checked it
-    files = {METADATA_FILE: "metadata_sha256", metadata.weights.file: "weights_sha256"}
+    files = {METADATA_FILE: "metadata_sha256"}  # which has the hash of the weights
     if "committee_sha256" in entry:
         files[COMMITTEE_FILE] = "committee_sha256"
     for file, key in files.items():

@@ -24,11 +24,9 @@ from se3set_ase import __version__
 from se3set_ase.checkpoint.card import render_card
 from se3set_ase.checkpoint.files import (
     AGAIN,
-    DESCRIPTION_KEY,
     METADATA_FILE,
     WEIGHTS_FILE,
     check_description,
-    description_hash,
     listed,
     metadata_file,
     read_metadata,
@@ -94,8 +92,7 @@ def save_checkpoint(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         package_version=__version__,
     )
-    vouched = {"format": "pt", DESCRIPTION_KEY: description_hash(metadata)}
-    content = safetensors.torch.save(tensors, metadata=vouched)
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     metadata = dataclasses.replace(
         metadata,
         weights=WeightsFile(
@@ -106,6 +103,7 @@ def save_checkpoint(
             n_parameters=sum(p.numel() for p in model.parameters()),
         ),
     )
+    metadata = dataclasses.replace(metadata, sha256=metadata.digest)
     text = metadata.to_json()
     # Whatever is written must be readable: better to fail now than when the data are gone.
     ModelMetadata.from_json(text, where=METADATA_FILE, package_version=__version__)
@@ -139,6 +137,7 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     device: str | torch.device = "cpu",
     backend: Backend = "native",
+    hard: bool = False,
 ) -> tuple[SE3Set, ModelMetadata]:
     """Load a model for inference: in evaluation mode, with parameters that need no gradient.
 
@@ -148,6 +147,8 @@ def load_checkpoint(
     dtype : Of weights and arithmetic; ``None`` keeps that of the file.
     device : Where the model goes.
     backend : Takes its sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`.
+    hard : Bonds and reach are decided by thresholds, see
+        :class:`se3set_ase.hypergraph.HypergraphConfig`.
 
     Raises
     ------
@@ -167,10 +168,10 @@ def load_checkpoint(
     metadata = read_metadata(json_file)
     assert metadata.weights is not None  # read_metadata has checked it
     weights_file = json_file.parent / metadata.weights.file
-    tensors, vouched = read_weights(weights_file, metadata.weights, json_file)
-    model = _build_model(metadata, json_file, backend)
+    tensors = read_weights(weights_file, metadata.weights, json_file)
+    model = _build_model(metadata, json_file, backend, hard)
     _check_tensors(model.state_dict(), tensors, weights_file, json_file)
-    check_description(metadata, vouched, json_file)
+    check_description(metadata, json_file)
     # First the precision of the file, then the one asked for: nothing is rounded on the way.
     model.load_state_dict(tensors, assign=True)
     model.requires_grad_(False).eval()
@@ -195,14 +196,15 @@ def _describe(model: SE3Set) -> dict[str, Any]:
     }
 
 
-def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend) -> SE3Set:
+def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend, hard: bool) -> SE3Set:
     """A model of the described shape; its weights are random still."""
     import torch
 
-    from se3set_ase.nn.model import SE3Set, upgraded
+    from se3set_ase.nn.model import SE3Set
 
     config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
-    config["network"] = upgraded(config["network"])
+    if hard:
+        config["hypergraph"] = {**config["hypergraph"], "hard": True}
     try:
         with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
             model = SE3Set.from_config(config, backend=backend)

@@ -88,25 +88,38 @@ def test_models_of_an_installed_package_and_of_strangers(
     assert registry.models_folder() == inside / "models"
 
 
-@pytest.mark.parametrize("file", [WEIGHTS_FILE, METADATA_FILE])
-def test_bundled_files_that_changed(models: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (WEIGHTS_FILE, r"weights.safetensors is not the file that model.json describes"),
+        (
+            METADATA_FILE,
+            r"the bundled model 'acac' is not the one that was released: .*model.json has sha256 "
+            r"[0-9a-f]{64}, expected [0-9a-f]{64}\. Install se3set-ase again",
+        ),
+    ],
+)
+def test_bundled_files_that_changed(models: Path, file: str, text: str) -> None:
     other = models.parent / "other"
     metadata = dataclasses.replace(METADATA, name="acac", description="Another one.")
-    save_checkpoint(other, tiny_model(channels=4), metadata)
+    save_checkpoint(other, tiny_model(seed=8), metadata)
     (models / "acac" / file).write_bytes((other / file).read_bytes())
-    with pytest.raises(
-        CheckpointError,
-        match=rf"the bundled model 'acac' is not the one that was released: .*{file} has sha256 "
-        r"[0-9a-f]{64}, expected [0-9a-f]{64}\. Install se3set-ase again",
-    ):
-        registry.resolve_model("acac")
-    assert registry.resolve_model("ethanol")  # the control
+    with pytest.raises(CheckpointError, match=text):
+        load_checkpoint(registry.resolve_model("acac"))
+    assert load_checkpoint(registry.resolve_model("ethanol"))  # the control
 
 
-def test_bundled_weights_that_are_gone(models: Path) -> None:
-    (models / "acac" / WEIGHTS_FILE).unlink()
-    with pytest.raises(CheckpointError, match=r"bundled model 'acac' lacks weights\.safetensors"):
-        registry.resolve_model("acac")
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (WEIGHTS_FILE, r"names the weights 'weights\.safetensors', but there is no such file"),
+        (METADATA_FILE, r"bundled model 'acac' lacks model\.json"),
+    ],
+)
+def test_bundled_files_that_are_gone(models: Path, file: str, text: str) -> None:
+    (models / "acac" / file).unlink()
+    with pytest.raises(CheckpointError, match=text):
+        load_checkpoint(registry.resolve_model("acac"))
 
 
 @pytest.mark.parametrize(

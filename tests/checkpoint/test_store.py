@@ -399,7 +399,7 @@ def test_entries_that_would_change_an_energy_silently(
     folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(folder, change)
-    refused(folder, "is not what its weights were saved with: expected unchanged entries elements")
+    refused(folder, "is not as it was saved: expected unchanged entries elements")
 
 
 def test_what_is_said_about_a_model_may_be_edited(folder: Path) -> None:
