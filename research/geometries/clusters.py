@@ -23,9 +23,9 @@ from research.geometries.sampling import (
     minimum,
 )
 
-#: Random displacement of each coordinate, in Angstrom. A relaxation is stopped on its way and
-#: shaken, so that no frame is at a minimum.
-NOISE = 0.03
+#: Random displacements of the coordinates of a frame, in Angstrom, drawn between. A relaxation is
+#: stopped on its way and shaken, so that no frame is at a minimum.
+NOISE = (0.005, 0.04)
 #: Steps of a relaxation.
 STEPS = (8, 60)
 #: Placements of a molecule, of which the one with the lowest energy is taken.
@@ -136,9 +136,7 @@ def _drawn(
     if best is None:
         return
     if at_minimum:
-        shaken = best.copy()
-        shaken.positions += NOISE * rng.standard_normal(shaken.positions.shape)
-        yield "relaxed", shaken
+        yield "relaxed", shaken(best, rng)
     for _ in range(2 if number == 0 else 3):
         yield "pulled", pulled(best, sizes, rng)
     if number == 0:
@@ -181,8 +179,13 @@ def pulled(
     moved += rng.uniform(*shifts) * between[i, j] / lengths[i, j]
     found = xtb.plain(atoms)
     found.positions[chosen] = moved
-    found.positions += NOISE * rng.standard_normal(found.positions.shape)
-    return found
+    return shaken(found, rng)
+
+
+def shaken(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """Copy with random displacements."""
+    noise = rng.uniform(*NOISE) * rng.standard_normal((len(atoms), 3))
+    return Atoms(atoms.numbers, atoms.positions + noise)
 
 
 def pushed(atoms: Atoms, sizes: list[int], rng: np.random.Generator) -> Atoms:
@@ -192,8 +195,7 @@ def pushed(atoms: Atoms, sizes: list[int], rng: np.random.Generator) -> Atoms:
     found = xtb.plain(atoms)
     found.positions[rest] = together.positions[: len(rest)]
     found.positions[chosen] = together.positions[len(rest) :]
-    found.positions += NOISE * rng.standard_normal(found.positions.shape)
-    return found
+    return shaken(found, rng)
 
 
 def _one_and_rest(sizes: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -160,8 +160,9 @@ def _bond(molecule: Chem.RWMol, rng: np.random.Generator) -> None:
     if len(free) < 2:
         return
     one, other = (int(i) for i in rng.choice(free, 2, replace=False))
-    bond = molecule.GetBondBetweenAtoms(one, other)
-    if bond is None:
+    neighbours = {atom.GetIdx() for atom in molecule.GetAtomWithIdx(one).GetNeighbors()}
+    if other not in neighbours:
         molecule.AddBond(one, other, Chem.BondType.SINGLE)
-    elif bond.GetBondType() in HIGHER:
-        bond.SetBondType(HIGHER[bond.GetBondType()])
+        return
+    bond = molecule.GetBondBetweenAtoms(one, other)
+    bond.SetBondType(HIGHER.get(bond.GetBondType(), bond.GetBondType()))

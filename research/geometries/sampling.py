@@ -23,6 +23,8 @@ from research.splits import PARTS, part_of
 
 #: No larger force by GFN2-xTB, in eV/Angstrom.
 LARGEST_FORCE = 25.0
+#: No smaller gap between the frontier orbitals by GFN2-xTB, in eV: those are no closed shells.
+SMALLEST_GAP = 0.2
 #: Temperatures of displacements along modes and of hot runs, in K.
 MODES_K = (150.0, 1500.0)
 HOT_K = (500.0, 1800.0)
@@ -189,7 +191,7 @@ def _at(molecule: Chem.Mol, atoms: Atoms) -> Chem.Mol:
 def accepted(
     molecule: Chem.Mol, drawn: Iterator[tuple[str, Atoms]], label: dict[str, object]
 ) -> Iterator[Atoms]:
-    """Frames without clashes, broken bonds or huge forces, with their ``info``.
+    """Frames without clashes, broken bonds, huge forces or an open shell, with their ``info``.
 
     Where protons have moved, ``smiles`` is that of the geometry and ``kind`` says so; the part is
     then the stricter one of both names.
@@ -200,7 +202,10 @@ def accepted(
             continue
         near = sampling in ("relaxed", "modes")
         smiles = identify(molecule, atoms.positions, LONGEST_BOND if near else LONGEST_STRETCHED)
-        if smiles is None or xtb.largest_force(atoms, charge) > LARGEST_FORCE:
+        if smiles is None:
+            continue
+        force, gap = xtb.force_and_gap(atoms, charge)
+        if force > LARGEST_FORCE or gap < SMALLEST_GAP:
             continue
         start = str(label["start"])
         atoms.info = {**label, "smiles": smiles, "sampling": sampling, "charge": charge}

@@ -12,6 +12,8 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 from tblite.ase import TBLite
+from tblite.exceptions import TBLiteRuntimeError
+from tblite.interface import Calculator
 
 #: Softest modes that are displaced along, in eV/Angstrom^2/u: softer ones are torsions and
 #: motions of molecules in a cluster, for which a straight line is a poor path.
@@ -51,12 +53,22 @@ def energy(atoms: Atoms, charge: int) -> float:
         return float("inf")
 
 
-def largest_force(atoms: Atoms, charge: int) -> float:
-    """Largest force on an atom, in eV/Angstrom; infinite if GFN2-xTB does not converge."""
+def force_and_gap(atoms: Atoms, charge: int) -> tuple[float, float]:
+    """Largest force on an atom, in eV/Angstrom, and gap between the frontier orbitals, in eV.
+
+    Infinite and zero if GFN2-xTB does not converge.
+    """
+    method = Calculator("GFN2-xTB", atoms.numbers, atoms.positions / units.Bohr, float(charge))
+    method.set("verbosity", 0)
     try:
-        return float(np.linalg.norm(with_gfn2(atoms, charge).get_forces(), axis=1).max())
-    except CalculationFailed:
-        return float("inf")
+        results = method.singlepoint()
+    except TBLiteRuntimeError:
+        return float("inf"), 0.0
+    gradient = np.asarray(results.get("gradient")) * units.Hartree / units.Bohr
+    levels = np.asarray(results.get("orbital-energies")) * units.Hartree
+    occupied = round(float(np.asarray(results.get("orbital-occupations")).sum()) / 2.0)
+    gap = levels[occupied] - levels[occupied - 1] if 0 < occupied < len(levels) else np.inf
+    return float(np.linalg.norm(gradient, axis=1).max()), float(gap)
 
 
 def normal_modes(atoms: Atoms, charge: int) -> tuple[np.ndarray, np.ndarray]:
