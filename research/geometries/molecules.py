@@ -6,6 +6,8 @@ python -m research.geometries.molecules --seed 0 --draws 4 --output runs/geometr
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,7 +92,9 @@ def old_geometries() -> dict[str, list[Atoms]]:
     """
     found: dict[str, list[Atoms]] = {}
     for part in PARTS:
-        for atoms in iread(ORGANIC / "data" / f"{part}.xyz.gz", format="extxyz"):
+        with gzip.open(ORGANIC / "data" / f"{part}.xyz.gz", "rt") as file:
+            text = io.StringIO(file.read())  # ASE seeks, for which gzip begins again
+        for atoms in iread(text, format="extxyz"):
             kind = atoms.info["kind"]
             if len(atoms) > LARGEST:
                 continue
