@@ -33,7 +33,8 @@ BOND_SCALES = (0.82, 1.6)
 WHOLE_SCALES = (0.93, 1.12)
 #: Random displacement of each coordinate of distorted geometries, in Angstrom.
 NOISE = 0.03
-TORSION = Chem.MolFromSmarts("*~[!#1;!D1]-!@[!#1;!D1]~*")
+#: Of four atoms around a single bond, neither end of which is linear.
+TORSION = Chem.MolFromSmarts("*~[!#1;!D1;!$(*#*);!$(*(=*)=*)]-!@[!#1;!D1;!$(*#*);!$(*(=*)=*)]~*")
 BOND = Chem.MolFromSmarts("*~!@*")
 
 

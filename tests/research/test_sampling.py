@@ -121,3 +121,11 @@ def test_a_proton_transfer_is_named() -> None:
     assert frame.info["smiles"] == "NCC(=O)O"
     broken = Atoms(free.numbers, 1.7 * free.positions)
     assert not list(sampling.accepted(glycine, iter([("relaxed", broken)]), label))
+
+
+@pytest.mark.parametrize(
+    ("smiles", "turns"), [("OO", True), ("CC", True), ("CC#N", False), ("CC=C=C", False)]
+)
+def test_bonds_next_to_linear_atoms_have_no_torsion(smiles: str, turns: bool) -> None:
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert molecule.HasSubstructMatch(sampling.TORSION) == turns
