@@ -69,8 +69,8 @@ def identify(
 
     Returns
     -------
-    None if a bond between heavy atoms was broken or made, if a hydrogen is unbound, or if no
-    closed-shell structure fits.
+    None if a bond between heavy atoms was broken or made, if a hydrogen is unbound or bonded to
+    another one, or if no closed-shell structure fits.
     """
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
     relative = ratios(numbers, positions)
@@ -85,9 +85,10 @@ def identify(
     moves = []
     for hydrogen in map(int, np.flatnonzero(numbers == 1)):
         now = int(relative[hydrogen].argmin())
-        if relative[hydrogen, now] > longest:
-            return None
-        if not bonded[hydrogen, now]:
+        new = not bonded[hydrogen, now]
+        if relative[hydrogen, now] > longest or (new and numbers[now] == 1):
+            return None  # unbound, or a molecule of hydrogen
+        if new:
             moves.append((hydrogen, int(bonded[hydrogen].argmax()), now))
     if not moves:
         return canonical(Chem.MolToSmiles(molecule))

@@ -34,7 +34,9 @@ WHOLE_SCALES = (0.93, 1.12)
 #: Random displacement of each coordinate of distorted geometries, in Angstrom.
 NOISE = 0.03
 #: Of four atoms around a single bond, neither end of which is linear.
-TORSION = Chem.MolFromSmarts("*~[!#1;!D1;!$(*#*);!$(*(=*)=*)]-!@[!#1;!D1;!$(*#*);!$(*(=*)=*)]~*")
+TORSION = Chem.MolFromSmarts(
+    "*~[!#1;!D1;!$([D2]#*);!$([D2](=*)=*)]-!@[!#1;!D1;!$([D2]#*);!$([D2](=*)=*)]~*"
+)
 BOND = Chem.MolFromSmarts("*~!@*")
 
 

@@ -99,3 +99,14 @@ def test_atoms_on_top_of_each_other_clash() -> None:
     water = g2("H2O")
     assert not clash(water.numbers, water.positions)
     assert clash(water.numbers, 0.6 * water.positions)
+
+
+def test_a_new_hydrogen_molecule_is_rejected() -> None:
+    borane, water = embedded("[BH4-]"), embedded("O")
+    both = Chem.CombineMols(borane, water)
+    Chem.SanitizeMol(both)
+    positions = np.concatenate([positions_of(borane), positions_of(water) + np.array([0, 0, 5.0])])
+    assert identify(both, positions) == "O.[BH4-]"
+    between = (positions[0] + positions[5]) / 2
+    positions[1], positions[6] = between, between + np.array([0.74, 0.0, 0.0])
+    assert identify(both, positions) is None

@@ -124,7 +124,7 @@ def test_a_proton_transfer_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("smiles", "turns"), [("OO", True), ("CC", True), ("CC#N", False), ("CC=C=C", False)]
+    ("smiles", "turns"), [("OO", True), ("CC", True), ("CC#N", False), ("CS(C)(=O)=O", True)]
 )
 def test_bonds_next_to_linear_atoms_have_no_torsion(smiles: str, turns: bool) -> None:
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
