@@ -65,7 +65,7 @@ def append(
     """Append the geometries that a file does not have yet, one draw of every entry after another.
 
     The frames of an entry are written at once. Entries without geometries are listed in a file
-    next to it, ``NAME.empty``, and not tried again. A stopped run resumes.
+    next to it, ``NAME.empty``, and not tried again; errors are logged. A stopped run resumes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     empty = path.with_suffix(".empty")
@@ -82,9 +82,12 @@ def append(
             if name in done:
                 continue
             done.add(name)
-            frames = sampler(entry, seed, draw)
+            try:
+                frames = sampler(entry, seed, draw)
+            except (RuntimeError, ValueError):  # one entry costs the others nothing
+                logger.exception("no geometry of %s", name)
+                frames = []
             if not frames:
-                logger.info("no geometry of %s", name)
                 _append_text(empty, f"{name}\n")
                 continue
             text = io.StringIO()

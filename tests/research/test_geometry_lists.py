@@ -130,3 +130,17 @@ def test_old_geometries_stay_in_their_part_or_a_stricter_one() -> None:
             assert sorted(atoms.numbers) == sorted(a.GetAtomicNum() for a in whole.GetAtoms())
     assert min(checked[part] for part in PARTS) > 50
     assert sum("." in smiles for smiles in found) > 200  # pairs have both names
+
+
+def test_one_bad_entry_costs_the_others_nothing(tmp_path, caplog) -> None:
+    def failing(entry: Entry, seed: int, draw: int) -> list[Atoms]:
+        if entry.smiles == "N":
+            raise RuntimeError("no convergence")
+        return sampler(entry, seed, draw)
+
+    path = tmp_path / "some.xyz"
+    entries = [Entry(smiles=smiles, kind="k") for smiles in ("CO", "N", "O")]
+    append(path, entries, failing, seed=0, draws=1, most=10**9)
+    assert {atoms.info["start"] for atoms in read(path, ":")} == {"CO", "O"}
+    assert path.with_suffix(".empty").read_text() == "0 N\n"
+    assert "no geometry of 0 N" in caplog.text
