@@ -6,7 +6,6 @@ import numpy as np
 from ase.data import covalent_radii
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
-from rdkit.Chem.MolStandardize import rdMolStandardize
 
 #: Distances in sums of covalent radii: atoms closer than this are on top of each other,
 TOO_CLOSE = 0.65
@@ -22,6 +21,8 @@ LONGEST_PERCEIVED = 1.25
 LONGEST_STRETCHED = 1.8
 #: The name of extended XYZ for a SMILES that would be read as a logical value.
 WRITTEN = {"F": "[H]F"}
+#: As RDKit perceives sulfoxides and sulfites, which are written with a double bond here.
+SULFOXIDE = Chem.MolFromSmarts("[S+]-[O-]")
 #: A proton on a halogen that has another bond, which only looks bonded there.
 HALONIUM = Chem.MolFromSmarts("[F,Cl,Br,I]([#1])~*")
 
@@ -170,4 +171,9 @@ def _from_connectivity(molecule: Chem.Mol, indices: tuple[int, ...]) -> str | No
     radical = any(atom.GetNumRadicalElectrons() for atom in new.GetAtoms())
     if radical or new.HasSubstructMatch(HALONIUM):
         return None
-    return Chem.MolToSmiles(rdMolStandardize.Normalize(Chem.Mol(new)))
+    for one, other in new.GetSubstructMatches(SULFOXIDE):
+        new.GetBondBetweenAtoms(one, other).SetBondType(Chem.BondType.DOUBLE)
+        for index in (one, other):
+            new.GetAtomWithIdx(index).SetFormalCharge(0)
+    Chem.SanitizeMol(new)
+    return Chem.MolToSmiles(new)

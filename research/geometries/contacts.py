@@ -16,8 +16,8 @@ from research.geometries.ions import size
 from research.geometries.sampling import generator
 from research.geometries.store import Entry, command
 
-#: Atoms of most clusters, of the larger ones, and the share of the latter.
-SMALL, LARGE, LARGE_SHARE = 16, 30, 0.15
+#: Limits to the atoms of most clusters, of the larger ones, and the share of the latter.
+SMALL, LARGE, LARGE_SHARE = (10, 13, 16), 30, 0.12
 #: Number of clusters of each kind.
 PAIRS, TRIMERS, LARGER, HYDRATED, PURE = 320, 80, 40, 60, 45
 #: Arrangements of each water cluster in a draw, and the distance of their seeds.
@@ -74,7 +74,7 @@ def draw(
     Parameters
     ----------
     copies : of each molecule that is drawn.
-    largest : number of atoms; by default mostly `SMALL`, at times `LARGE`.
+    largest : number of atoms; by default mostly one of `SMALL`, at times `LARGE`.
     """
     wanted = len(found) + number
     for _ in range(200 * number):
@@ -82,7 +82,7 @@ def draw(
             return
         chosen = sorted(str(rng.choice(pool)) for pool in pools) * copies
         name = ".".join(chosen)
-        limit = largest or (LARGE if rng.random() < LARGE_SHARE else SMALL)
+        limit = largest or (LARGE if rng.random() < LARGE_SHARE else rng.choice(SMALL))
         if name not in found and size(name) <= limit:
             found[name] = kind
 

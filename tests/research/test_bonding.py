@@ -74,7 +74,13 @@ def test_a_moved_proton_takes_its_charge_along(
 
 @pytest.mark.parametrize(
     ("name", "smiles"),
-    [("CH3CHO", "CC=O"), ("CH3CN", "CC#N"), ("C6H6", "c1ccccc1"), ("CH3NO2", "C[N+](=O)[O-]")],
+    [
+        ("CH3CHO", "CC=O"),
+        ("CH3CN", "CC#N"),
+        ("C6H6", "c1ccccc1"),
+        ("CH3NO2", "C[N+](=O)[O-]"),
+        ("C2H6SO", "CS(C)=O"),
+    ],
 )
 def test_molecules_are_perceived_from_geometry(name: str, smiles: str) -> None:
     atoms = g2(name)
