@@ -36,6 +36,8 @@ CONTACT = (0.75, 1.0)
 WALL = (0.55, 0.8)
 #: and the longest shortest distance of one that is pulled apart, in Angstrom.
 FURTHEST = 6.0
+#: Changes of the shortest distance of a frame near a minimum, in Angstrom.
+NEAR = (-0.3, 0.3)
 #: Largest random rotation of a molecule that is pulled, in radians.
 TURN = 0.5
 #: Clusters of more atoms have no displacements along modes, which cost 3 calls an atom.
@@ -87,11 +89,8 @@ def assembled(parts: list[Atoms], charges: list[int], rng: np.random.Generator) 
     for part, part_charge in zip(parts[1:], charges[1:], strict=True):
         charge += part_charge
         places = [placed(together, part, rng.uniform(*CONTACT), rng) for _ in range(PLACEMENTS)]
-        electrons = int(sum(places[0].numbers)) - charge
-        if electrons % 2:  # no closed shell yet: an ion's partner comes later
-            together = places[0]
-        else:
-            together = min(places, key=lambda atoms: xtb.energy(atoms, charge))
+        energies = [xtb.energy(atoms, charge) for atoms in places]
+        together = places[int(np.argmin(energies))]
     return together
 
 
@@ -142,8 +141,9 @@ def _drawn(
     if number == 0:
         return
     yield "pulled", pushed(best, sizes, rng)
-    yield "relaxed" if at_minimum else "pulled", pulled(best, sizes, rng, (-0.3, 0.3))
-    if len(best) <= MODES_ATOMS:
+    if at_minimum:
+        yield "relaxed", pulled(best, sizes, rng, NEAR)
+    if at_minimum and len(best) <= MODES_ATOMS:
         for atoms in xtb.along_modes(best, charge, MODES_K, 1, rng):
             yield "modes", atoms
     stops = sorted(int(stop) for stop in rng.choice(np.arange(20, 120), 2, replace=False))
