@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
-from se3set_ase.declared import declared_charge_and_spin
+from se3set_ase.system import declared_charge_and_spin
 
 #: By tblite, at its default accuracy.
 TIGHT_BINDING = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
