@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -126,7 +127,7 @@ class BondGraph:
     @cached_property
     def smiles(self) -> str:
         """Canonical SMILES without stereochemistry."""
-        parameters = Chem.RemoveHsParameters()
+        parameters: Any = Chem.RemoveHsParameters()  # its stubs take no values
         parameters.showWarnings = False  # H2 and H- keep their hydrogens
         molecule = Chem.RemoveHs(self.molecule, parameters)
         return Chem.MolToSmiles(molecule, isomericSmiles=False)
@@ -214,6 +215,20 @@ def enumerate_reactions(
         if (product.bonded == graph.bonded).all() or not is_sensible(product, graph):
             continue
         yield product, changes
+
+
+def likelihood(product: BondGraph, reactant: BondGraph) -> float:
+    """Rough weight of a product: less with charges, carbenes, H- or carbanions of its own."""
+    valence = product.orders.sum(axis=1)
+    charges = np.abs(product.charges).sum() - np.abs(reactant.charges).sum()
+    carbenes = [
+        ((g.numbers == 6) & (g.charges == 0) & (g.orders.sum(axis=1) == 2)).sum()
+        for g in (reactant, product)
+    ]
+    hydride = ((product.numbers == 1) & (valence == 0)).sum()
+    saturated = (product.numbers == 6) & (product.charges < 0) & (product.orders.max(axis=1) == 1)
+    penalty = 0.6 * max(charges, 0) + max(carbenes[1] - carbenes[0], 0) + 2 * hydride
+    return float(np.exp(-penalty - 0.5 * saturated.sum()))
 
 
 def _pushes(

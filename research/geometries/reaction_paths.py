@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import CalculationFailed
@@ -111,7 +112,7 @@ def guesses(
             bounds[i, j], bounds[j, i] = length + 0.05, length - 0.05
             lengths[i, j] = length
         DistanceGeometry.DoTriangleSmoothing(bounds)
-        parameters = rdDistGeom.EmbedParameters()
+        parameters: Any = rdDistGeom.EmbedParameters()  # its stubs take no values
         parameters.useRandomCoords = True
         parameters.enforceChirality = False
         parameters.embedFragmentsSeparately = False

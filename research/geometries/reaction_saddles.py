@@ -1,7 +1,7 @@
 """Climbing to a saddle point.
 
-Partitioned rational function optimization (Banerjee, Adams, Simons and Shepard, J. Phys. Chem. 89,
-52 (1985)), with Hessians from finite differences that are updated on the way.
+Eigenvector following (Wales, J. Chem. Phys. 101, 3750 (1994)), with Hessians from finite
+differences that are updated on the way.
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ import numpy as np
 
 from research.geometries.reaction_surface import Surface
 
+#: Least curvature that a step is computed with, in eV/A^2.
+SOFT = 1.0
+#: Steps after which the Hessian is computed again.
+RENEWAL = 8
+#: Force halfway, in eV/A, above which the search is given up.
+HOPELESS = 2.0
+
 
 def find_saddle(
     surface: Surface,
@@ -17,24 +24,32 @@ def find_saddle(
     direction: np.ndarray,
     *,
     highest: float = np.inf,
-    steps: int = 40,
+    least: float = 1.0,
+    steps: int = 30,
     fmax: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Climb along a direction to a saddle point of first order.
+
+    Parameters
+    ----------
+    direction : unit vector, shape (3 atoms,).
+    highest : energy in eV above which the search is given up.
+    least : curvature along the mode is more negative than minus this, in eV/A^2.
+    fmax : largest force on an atom of a saddle point, in eV/A.
 
     Returns
     -------
     positions, mode : in A, and the unit vector of negative curvature, shape (3 atoms,); None where
         no such point is found.
     """
-    positions, radius, hessian, age = positions.copy(), 0.15, None, 0
+    positions, longest, hessian, age = positions.copy(), 0.12, None, 0
     energy, gradient = surface(positions)
     mode = direction
     for count in range(steps):
         forces = np.linalg.norm(gradient, axis=1).max()
-        if energy > highest or (count > steps // 2 and forces > 1):
+        if energy > highest or (count > steps // 2 and forces > HOPELESS):
             return None
-        if hessian is None or age >= 12:
+        if hessian is None or age >= RENEWAL:
             hessian, age = surface.hessian(positions, gradient), 0
         basis = internal_basis(positions)
         values, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
@@ -45,19 +60,19 @@ def find_saddle(
         mode = vectors[:, which]
         if forces < fmax:
             others = np.delete(values, which)
-            if values[which] < -0.03 and others.min() > max(-0.2, values[which] / 2):
+            if values[which] < -least and others.min() > max(-0.2, values[which] / 2):
                 return positions, mode
-            if age:  # perhaps only the update is wrong
-                hessian = None
-                continue
-        step = _climbing_step(values, vectors, gradient.ravel(), which)
-        step *= min(1.0, radius / np.linalg.norm(step))
+            if age == 0:
+                return None
+            hessian = None  # perhaps only the update is wrong
+            continue
+        step = _climbing_step(values, vectors, gradient.ravel(), which, longest)
         trial = positions + step.reshape(positions.shape)
         new_energy, new_gradient = surface(trial)
         predicted = step @ gradient.ravel() + step @ hessian @ step / 2
         wrong = abs(new_energy - energy - predicted) / max(abs(predicted), 0.005)
-        radius *= 1.5 if wrong < 0.25 else 0.5 if wrong > 1 else 1
-        radius = min(max(radius, 0.02), 0.3)
+        longest *= 1.5 if wrong < 0.25 else 0.5 if wrong > 1 else 1
+        longest = min(max(longest, 0.03), 0.2)
         hessian = bofill(hessian, step, (new_gradient - gradient).ravel())
         positions, energy, gradient, age = trial, new_energy, new_gradient, age + 1
     return None
@@ -84,17 +99,14 @@ def bofill(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndar
 
 
 def _climbing_step(
-    values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, which: int
+    values: np.ndarray, vectors: np.ndarray, gradient: np.ndarray, which: int, longest: float
 ) -> np.ndarray:
-    """Step uphill along one eigenvector and downhill along the others."""
-    slopes = vectors.T @ gradient
-    up = values[which] / 2 + np.hypot(values[which] / 2, slopes[which])
-    others = np.delete(np.arange(len(values)), which)
-    matrix = np.zeros((len(others) + 1,) * 2)
-    matrix[:-1, :-1] = np.diag(values[others])
-    matrix[-1, :-1] = matrix[:-1, -1] = slopes[others]
-    shifts = np.full(len(values), np.linalg.eigvalsh(matrix)[0])
-    shifts[which] = up
-    gap = values - shifts
-    gap = np.where(np.abs(gap) < 1e-4, np.copysign(1e-4, gap), gap)
-    return vectors @ (-slopes / gap)
+    """Newton step uphill along one eigenvector and downhill along the others.
+
+    Each component is limited on its own: a long step along a soft mode would otherwise hold up the
+    reaction coordinate.
+    """
+    components = -(vectors.T @ gradient) / np.maximum(np.abs(values), SOFT)
+    components[which] *= -1
+    step = vectors @ np.clip(components, -longest, longest)
+    return step * min(1.0, 2 * longest / np.linalg.norm(step))

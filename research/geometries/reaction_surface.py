@@ -91,7 +91,7 @@ class _Restrained(Calculator):
         for (i, j), length in self.lengths.items():
             vector = self.atoms.positions[i] - self.atoms.positions[j]
             distance = np.linalg.norm(vector)
-            energy += STIFFNESS / 2 * (distance - length) ** 2
+            energy += float(STIFFNESS / 2 * (distance - length) ** 2)
             pull = STIFFNESS * (distance - length) * vector / distance
             gradient[i] += pull
             gradient[j] -= pull

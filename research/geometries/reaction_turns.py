@@ -12,6 +12,8 @@ from research.geometries.reaction_saddles import find_saddle
 from research.geometries.reaction_surface import Surface
 
 INVERSION, ROTATION = "inversion", "internal rotation"
+#: Least curvature along a rotation or an inversion, in eV/A^2.
+SOFTEST = 0.03
 #: Elements and charges whose three neighbours form a pyramid.
 PYRAMIDS = {(6, -1), (7, 0), (8, 1), (15, 0), (16, 1)}
 
@@ -88,7 +90,7 @@ def find_turn(
         return None
     surface = Surface(graph.numbers, graph.charge)
     try:
-        found = find_saddle(surface, guess, direction.ravel() / norm)
+        found = find_saddle(surface, guess, direction.ravel() / norm, least=SOFTEST)
         key = graph.bonded.tobytes()
         result = path_through(surface, *found, {key: graph}, same=True) if found else None
     except (CalculationFailed, np.linalg.LinAlgError):

@@ -27,7 +27,12 @@ import numpy as np
 from ase import Atoms
 from ase.io import iread, write
 
-from research.geometries.reaction_edits import BondGraph, enumerate_reactions, is_sensible
+from research.geometries.reaction_edits import (
+    BondGraph,
+    enumerate_reactions,
+    is_sensible,
+    likelihood,
+)
 from research.geometries.reaction_kinds import kind_of
 from research.geometries.reaction_paths import HIGHEST, find_path, relaxed
 from research.geometries.reaction_paths import Path as ReactionPath
@@ -80,7 +85,7 @@ def search(
     except ValueError:
         return [], Counter()
     # The fewer atoms, the more reactions per hour.
-    likely = rng.random() < np.exp(-max(len(reactant.numbers) - 9, 0) / 4)
+    likely = rng.random() < np.exp(-max(len(reactant.numbers) - 8, 0) / 4)
     if not likely or not 3 <= len(reactant.numbers) <= ATOMS:
         return [], Counter()
     if not is_sensible(reactant, reactant):
@@ -108,9 +113,16 @@ def search(
     if minimum is None:
         return [], Counter()
     found: dict[str, Found] = {}
-    kinds = [str(kind) for kind in rng.permutation(sorted(candidates))[:TRIES]]
+    weights = {
+        kind: np.array([likelihood(product, reactant) for product in products])
+        for kind, products in candidates.items()
+    }
+    # Waiting times with these rates draw kinds without repetition.
+    order = sorted(candidates, key=lambda kind: rng.exponential() / weights[kind].max())
+    kinds = order[:TRIES]
     for kind in kinds:
-        product = candidates[kind][int(rng.integers(len(candidates[kind])))]
+        share = weights[kind] / weights[kind].sum()
+        product = candidates[kind][int(rng.choice(len(share), p=share))]
         result = find_path(reactant, product, rng=rng, graphs=graphs, highest=minimum[0] + HIGHEST)
         if result is None:
             continue

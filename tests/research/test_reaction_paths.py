@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,8 @@ def test_turns_keep_lengths_and_find_their_centres() -> None:
     after = turned(minimum[1], graph, (0, 1), 60.0)
     assert np.abs(after - minimum[1]).max() > 0.5
     i, j = np.nonzero(graph.bonded)
-    lengths = [np.linalg.norm(x[i] - x[j], axis=1) for x in (minimum[1], after)]
-    np.testing.assert_allclose(*lengths, atol=1e-10)
+    before, kept = (np.linalg.norm(x[i] - x[j], axis=1) for x in (minimum[1], after))
+    np.testing.assert_allclose(kept, before, atol=1e-10)
 
 
 def test_guesses_have_the_lengths_they_report() -> None:
@@ -153,12 +154,12 @@ def test_no_saddle_point_above_the_highest_energy() -> None:
 
 def test_run_resumes_and_repeats_nothing(tmp_path: Path) -> None:
     output = tmp_path / "reactions.xyz"
-    options = {"seed": 3, "output": output, "others": [], "processes": 1, "largest": 0.5}
-    run(number=3, **options)
+    more = partial(run, seed=3, output=output, others=[], processes=1, largest=0.5)
+    more(number=3)
     first = output.read_text()
     count = len({frame.info["reaction"] for frame in read(output, ":")})
     assert count >= 3
-    run(number=count + 1, **options)
+    more(number=count + 1)
     assert output.read_text().startswith(first)
     frames = read(output, ":")
     saddles = [frame for frame in frames if frame.info["saddle"]]
@@ -175,7 +176,7 @@ def test_run_resumes_and_repeats_nothing(tmp_path: Path) -> None:
 def test_search_gives_the_same_for_the_same_seed_and_nothing_known() -> None:
     def found(known: frozenset[str]) -> list[str]:
         results = (search(n, seed=3, known=known, full=frozenset())[0] for n in range(4))
-        return [one.smiles for one in sum(results, [])]
+        return [one.smiles for several in results for one in several]
 
     first = found(frozenset())
     assert first
@@ -184,8 +185,8 @@ def test_search_gives_the_same_for_the_same_seed_and_nothing_known() -> None:
 
 
 def test_frames_next_to_the_saddle_point_are_rattled() -> None:
-    results = [search(n, seed=3, known=frozenset(), full=frozenset())[0] for n in range(4)]
-    one = sum(results, [])[0]
+    results = (search(n, seed=3, known=frozenset(), full=frozenset())[0] for n in range(4))
+    one = next(one for several in results for one in several)
     frames = frames_of(one, "R03000000", np.random.default_rng(0))
     surface = Surface(one.reactant.numbers, one.reactant.charge)
     for frame in frames:
