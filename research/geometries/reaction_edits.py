@@ -170,8 +170,8 @@ def is_sensible(graph: BondGraph, reactant: BondGraph) -> bool:
     oxygen = (graph.numbers == 8) & (graph.charges == 0)
     if (np.outer(oxygen, oxygen) & (graph.orders == 2)).any():  # O2 is a triplet
         return False
-    expanded = (graph.numbers == 16) & (valence > 3) & (graph.orders.max(axis=1) == 1)
-    if expanded.any():  # sulfuranes
+    oxides = ((graph.orders == 2) & np.isin(graph.numbers, (7, 8))).any(axis=1)
+    if ((graph.numbers == 16) & (valence > 3) & ~oxides).any():  # sulfuranes
         return False
     carbenes = ((graph.numbers == 6) & (graph.charges == 0) & (valence == 2)).sum()
     cations = np.flatnonzero((graph.numbers == 6) & (graph.charges == 1))

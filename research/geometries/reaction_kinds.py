@@ -15,6 +15,20 @@ SMALL = {
     "S": "H2S", "C#N": "HCN", "CO": "ROH",
 }  # fmt: skip
 
+#: Kinds that are tried more often, or less often, than those that are not named here.
+PREFERENCE = {
+    "SN2": 4, "acyl transfer": 4, "E2": 3, "hydride transfer": 4, "Cope": 6, "Claisen": 6,
+    "Diels-Alder": 6, "retro Diels-Alder": 4, "hetero Diels-Alder": 3, "1,3-dipolar": 3,
+    "retro 1,3-dipolar": 3, "retro hetero Diels-Alder": 3, "ene": 2, "retro-ene": 2,
+    "1,5 H shift": 3,
+    "decarboxylation": 3, "decarbonylation": 3, "ring opening by a nucleophile": 3,
+    "ring closure by a nucleophile": 3, "electrocyclic ring opening": 3,
+    "electrocyclic ring closure": 2, "ring opening with H shift": 2, "exchange": 0.4,
+    "double H shift": 0.3, "double H transfer": 0.4, "H transfer addition": 0.6,
+    "carbene elimination": 0.4, "addition, other": 0.3, "loss of an ion": 0.4,
+    "proton transfer": 0.4, "nucleophilic addition": 0.6, "proton relay": 0.8,
+}  # fmt: skip
+
 
 def kind_of(reactant: BondGraph, product: BondGraph) -> str:
     """Kind of a reaction, such as ``"1,3 H shift"``, ``"Diels-Alder"`` or ``"SN2"``."""
@@ -174,10 +188,8 @@ def _joining(
         return f"H transfer {name}"
     if len(bonds) == 2:
         apart = sorted(int(parts.distances[i, j]) for i in bonds[0] for j in bonds[1])
-        size = {1: 2, 2: 3, 3: 4, 4: 5}
         pieces = [n + 1 for n in apart if n < 1000]
         ring = sum(pieces[:2]) if len(pieces) >= 2 else 0
-        del size
         dipole = (
             np.abs(parts.charges).sum() > 0
             and np.abs(parts.charges).sum() > np.abs(whole.charges).sum()

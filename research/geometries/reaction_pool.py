@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def pool() -> dict[str, tuple[str, ...]]:
     return {name: tuple(entries) for name, entries in lists.items()}
 
 
-def draw_system(rng: np.random.Generator) -> tuple[str, str]:
-    """Family and SMILES of the reactants."""
-    weights = np.array(list(FAMILIES.values()))
-    family = list(FAMILIES)[int(rng.choice(len(FAMILIES), p=weights / weights.sum()))]
+def draw_system(
+    rng: np.random.Generator, families: Sequence[str] = tuple(FAMILIES)
+) -> tuple[str, str]:
+    """Family, one of those given, and SMILES of the reactants."""
+    weights = np.array([FAMILIES[family] for family in families])
+    family = families[int(rng.choice(len(families), p=weights / weights.sum()))]
     if family == "grown":
         return family, grown(rng)
     return family, ".".join(str(rng.choice(pool()[name])) for name in LISTS[family])

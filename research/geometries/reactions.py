@@ -17,7 +17,7 @@ import logging
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -33,10 +33,10 @@ from research.geometries.reaction_edits import (
     is_sensible,
     likelihood,
 )
-from research.geometries.reaction_kinds import kind_of
+from research.geometries.reaction_kinds import PREFERENCE, kind_of
 from research.geometries.reaction_paths import HIGHEST, find_path, relaxed
 from research.geometries.reaction_paths import Path as ReactionPath
-from research.geometries.reaction_pool import draw_system
+from research.geometries.reaction_pool import FAMILIES, draw_system
 from research.geometries.reaction_turns import INVERSION, ROTATION, find_turn, pyramids
 from research.geometries.sampling import SMALLEST_GAP
 from research.geometries.xtb import force_and_gap
@@ -69,7 +69,12 @@ class Found:
 
 
 def search(
-    draw: int, *, seed: int, known: frozenset[str], full: frozenset[str]
+    draw: int,
+    *,
+    seed: int,
+    known: frozenset[str],
+    full: frozenset[str],
+    families: Sequence[str] = tuple(FAMILIES),
 ) -> tuple[list[Found], Counter[str]]:
     """Reactions of one system drawn from the pool, and the kinds of those that were tried.
 
@@ -77,15 +82,17 @@ def search(
     ----------
     known : ``REACTANTS>>PRODUCTS`` that are not wanted again, in either direction.
     full : kinds of reaction that are not wanted any more.
+    families : of the systems that are drawn, names in `reaction_pool.FAMILIES`.
     """
     rng = np.random.default_rng([seed, draw])
-    family, smiles = draw_system(rng)
+    family, smiles = draw_system(rng, families)
     try:
         reactant = BondGraph.from_smiles(smiles)
     except ValueError:
         return [], Counter()
-    # The fewer atoms, the more reactions per hour.
-    likely = rng.random() < np.exp(-max(len(reactant.numbers) - 8, 0) / 4)
+    # The fewer atoms, the more reactions per hour; cycloadditions need many.
+    decay = 12 if family == "Diels-Alder" else 4
+    likely = rng.random() < np.exp(-max(len(reactant.numbers) - 8, 0) / decay)
     if not likely or not 3 <= len(reactant.numbers) <= ATOMS:
         return [], Counter()
     if not is_sensible(reactant, reactant):
@@ -114,7 +121,8 @@ def search(
         return [], Counter()
     found: dict[str, Found] = {}
     weights = {
-        kind: np.array([likelihood(product, reactant) for product in products])
+        kind: PREFERENCE.get(kind, 1.0)
+        * np.array([likelihood(product, reactant) for product in products])
         for kind, products in candidates.items()
     }
     # Waiting times with these rates draw kinds without repetition.
@@ -200,7 +208,14 @@ def append(output: Path, frames: list[Atoms]) -> None:
 
 
 def run(
-    *, seed: int, number: int, output: Path, others: list[Path], processes: int, largest: float
+    *,
+    seed: int,
+    number: int,
+    output: Path,
+    others: list[Path],
+    processes: int,
+    largest: float,
+    families: Sequence[str] = tuple(FAMILIES),
 ) -> None:
     """Add reactions to a file until it has as many as wanted.
 
@@ -208,6 +223,7 @@ def run(
     ----------
     others : files whose reactions are not wanted again.
     largest : share of all reactions that one kind may have.
+    families : of the systems that are drawn, names in `reaction_pool.FAMILIES`.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     known = {frame.info["smiles"] for path in others for frame in _saddles(path)}
@@ -222,7 +238,7 @@ def run(
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         while kinds.total() < number:
             full = frozenset(kind for kind, n in kinds.items() if n >= max(5, largest * number))
-            job = partial(search, seed=seed, known=frozenset(known), full=full)
+            job = partial(search, seed=seed, known=frozenset(known), full=full, families=families)
             for results, tries in pool.imap(job, range(draw, draw + 4 * processes)):
                 tried += tries
                 log.info("tried %s", dict(tries))
@@ -259,6 +275,7 @@ def main() -> None:
     parser.add_argument("--others", type=Path, nargs="*", default=[], help="not wanted again")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--largest", type=float, default=0.08, help="share of one kind")
+    parser.add_argument("--families", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run(**vars(arguments))
