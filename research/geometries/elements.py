@@ -1,0 +1,27 @@
+"""Geometries of molecules with P, Br, I, Si, B and high-valent S.
+
+python -m research.geometries.elements --seed 0 --draws 4 --output runs/geometries/elements.xyz
+"""
+
+from __future__ import annotations
+
+from ase import Atoms
+
+from research.geometries import names
+from research.geometries.sampling import frames_of
+from research.geometries.store import Entry, command
+
+
+def entries(seed: int) -> list[Entry]:
+    """All molecules of the list; the seed changes their geometries only."""
+    del seed
+    return names.read("elements")
+
+
+def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
+    """Geometries of one molecule."""
+    return frames_of(entry.smiles, entry.kind, "elements", seed, draw)
+
+
+if __name__ == "__main__":
+    command(entries, sample)

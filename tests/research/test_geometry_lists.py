@@ -1,0 +1,146 @@
+"""Lists, enumeration and files of geometries."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import read
+from rdkit import Chem
+
+from research.geometries import contacts, elements, enumeration, ions, limits, molecules, names
+from research.geometries.bonding import canonical
+from research.geometries.store import Entry, append, finished
+from research.splits import PARTS, part_of
+
+
+@pytest.mark.parametrize("family", [ions, elements, limits, contacts])
+def test_families_have_many_different_closed_shell_entries(family) -> None:
+    entries = family.entries(0)
+    assert len({entry.smiles for entry in entries}) >= 500
+    for entry in entries:
+        molecule = Chem.MolFromSmiles(entry.smiles)
+        electrons = sum(atom.GetAtomicNum() for atom in Chem.AddHs(molecule).GetAtoms())
+        assert (electrons - Chem.GetFormalCharge(molecule)) % 2 == 0, entry
+        assert abs(Chem.GetFormalCharge(molecule)) <= (1 if family is ions else 0), entry
+
+
+def test_ions_and_elements_are_what_they_say() -> None:
+    def charges(entry: Entry) -> list[int]:
+        return [a.GetFormalCharge() for a in Chem.MolFromSmiles(entry.smiles).GetAtoms()]
+
+    entries = ions.entries(0)
+    assert all(any(charges(entry)) for entry in entries)
+    kinds = Counter(entry.kind for entry in entries)
+    assert min(kinds[kind] for kind in ("ion pair", "proton-bound dimer", "zwitterion")) >= 25
+    inside = Counter(
+        symbol
+        for entry in elements.entries(0)
+        for symbol in {a.GetSymbol() for a in Chem.MolFromSmiles(entry.smiles).GetAtoms()}
+    )
+    assert min(inside[symbol] for symbol in ("P", "Br", "I", "Si", "B", "S")) >= 90
+
+
+def test_the_seed_decides_which_clusters() -> None:
+    one, same, other = ({entry.smiles for entry in contacts.entries(seed)} for seed in (0, 0, 1))
+    assert one == same
+    assert len(one - other) > 300
+
+
+def test_benchmark_dimers_have_no_relaxed_frames() -> None:
+    pair, control = (
+        contacts.sample(Entry(smiles=smiles, kind="hydrogen bond"), 0, 0)
+        for smiles in ("N.O", "O.CNC")
+    )
+    assert {atoms.info["sampling"] for atoms in pair} == {"pulled"}
+    assert "relaxed" in {atoms.info["sampling"] for atoms in control}
+
+
+def test_templates_are_expanded(tmp_path, monkeypatch) -> None:
+    assert names.expanded(["{}C{}", "N"], ["F", "O"]) == ["FCF", "FCO", "OCF", "OCO", "N"]
+    monkeypatch.setattr(names, "FOLDER", tmp_path)
+    for text, message in (
+        ("CCO\n", "expected KIND: SMILES, got 'CCO'"),
+        ("alcohol: C(O\n", r"expected SMILES, got 'C\(O' in 'alcohol: C\(O'"),
+        ("radical: [CH3]\n", r"expected an even number of electrons, got '\[CH3\]'"),
+    ):
+        (tmp_path / "bad.txt").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            names.read("bad")
+    (tmp_path / "good.txt").write_text("# comment\nalcohol: {}O | C CC\nother: OC N\n")
+    assert names.by_kind("good") == {"alcohol": ["CO", "CCO"], "other": ["N"]}
+
+
+def test_enumerated_molecules_are_small_new_and_varied(rng) -> None:
+    found = enumeration.molecules(200, rng, frozenset({"CCO"}))
+    assert len(set(found)) == 200
+    assert "CCO" not in found
+    heavy = [Chem.MolFromSmiles(smiles).GetNumHeavyAtoms() for smiles in found]
+    assert set(heavy) == {3, 4, 5, 6, 7}
+    elements_found = {a.GetSymbol() for s in found for a in Chem.MolFromSmiles(s).GetAtoms()}
+    assert elements_found == {"C", "N", "O", "F", "S", "Cl"}
+    assert all(Chem.GetFormalCharge(Chem.MolFromSmiles(smiles)) == 0 for smiles in found)
+
+
+def test_thinning_prefers_different_kinds(rng) -> None:
+    frames = [Atoms("H", info={"kind": kind}) for kind in [*["a"] * 20, *["b"] * 20, "c", "d"]]
+    chosen = [atoms.info["kind"] for atoms in molecules.thinned(frames, rng)]
+    assert sorted(chosen) == ["a", "b", "c", "d"]
+
+
+def sampler(entry: Entry, seed: int, draw: int) -> list[Atoms]:
+    """Atoms at a distance that the entry and the draw decide; none of methane."""
+    if entry.smiles == "C":
+        return []
+    info = {"start": entry.smiles, "draw": draw, "smiles": entry.smiles, "charge": 0}
+    distance = 1.0 + draw + seed
+    return [Atoms("H2", [[0, 0, 0], [0, 0, distance]], info=dict(info)) for _ in range(3)]
+
+
+def test_a_stopped_run_resumes(tmp_path) -> None:
+    entries = [Entry(smiles=smiles, kind="k") for smiles in ("CO", "C", "[H]F", "[Cl-].O", "N")]
+    whole, parts = tmp_path / "whole.xyz", tmp_path / "parts.xyz"
+    append(whole, entries, sampler, seed=0, draws=2, most=10**9)
+    for most in (3, 9, 10**9):
+        append(parts, entries, sampler, seed=0, draws=2, most=most)
+    assert parts.read_text() == whole.read_text()
+    assert (tmp_path / "parts.empty").read_text() == "0 C\n1 C\n"
+    done, count = finished(whole)
+    assert count == 24
+    assert {name.split()[1] for name in done} == {"CO", "[H]F", "[Cl-].O", "N"}
+    frames = read(whole, ":")
+    assert {atoms.info["smiles"] for atoms in frames} == {"CO", "[H]F", "[Cl-].O", "N"}
+    assert np.mean([atoms.get_distance(0, 1) for atoms in frames]) == pytest.approx(1.5)
+
+
+def test_old_geometries_stay_in_their_part_or_a_stricter_one() -> None:
+    found = molecules.old_geometries()
+    with (molecules.ORGANIC / "molecules.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    part_of_old = {canonical(row["smiles"]): row["part"] for row in rows}
+    checked: Counter[str] = Counter()
+    for smiles, frames in found.items():
+        for atoms in frames:
+            part = atoms.info["part"]
+            assert PARTS.index(part) <= PARTS.index(part_of(smiles))
+            assert PARTS.index(part) <= PARTS.index(part_of_old.get(smiles, "train"))
+            checked[part] += 1
+            whole = Chem.AddHs(Chem.MolFromSmiles(smiles))
+            assert sorted(atoms.numbers) == sorted(a.GetAtomicNum() for a in whole.GetAtoms())
+    assert min(checked[part] for part in PARTS) > 50
+    assert sum("." in smiles for smiles in found) > 200  # pairs have both names
+
+
+def test_one_bad_entry_costs_the_others_nothing(tmp_path, caplog) -> None:
+    def failing(entry: Entry, seed: int, draw: int) -> list[Atoms]:
+        if entry.smiles == "N":
+            raise RuntimeError("no convergence")
+        return sampler(entry, seed, draw)
+
+    path = tmp_path / "some.xyz"
+    entries = [Entry(smiles=smiles, kind="k") for smiles in ("CO", "N", "O")]
+    append(path, entries, failing, seed=0, draws=1, most=10**9)
+    assert {atoms.info["start"] for atoms in read(path, ":")} == {"CO", "O"}
+    assert path.with_suffix(".empty").read_text() == "0 N\n"
+    assert "no geometry of 0 N" in caplog.text
