@@ -37,6 +37,7 @@ from research.geometries.reaction_kinds import PREFERENCE, kind_of
 from research.geometries.reaction_paths import HIGHEST, find_path, relaxed
 from research.geometries.reaction_paths import Path as ReactionPath
 from research.geometries.reaction_pool import FAMILIES, draw_system
+from research.geometries.reaction_surface import bonded_atoms
 from research.geometries.reaction_turns import INVERSION, ROTATION, find_turn, pyramids
 from research.geometries.sampling import SMALLEST_GAP
 from research.geometries.xtb import force_and_gap
@@ -158,7 +159,8 @@ def search_turn(
     inversion = bool(pyramids(graph)) and rng.random() < 0.7
     kind = INVERSION if inversion else ROTATION
     minimum = relaxed(graph, rng) if kind not in full and is_new(graph, graph, known) else None
-    if minimum is None:
+    bonded = bonded_atoms(graph.numbers, minimum[1]) if minimum else None
+    if minimum is None or bonded is None or (bonded != graph.bonded).any():
         return [], Counter()
     path = find_turn(graph, minimum[1], rng=rng, inversion=inversion)
     if path is None:
