@@ -48,7 +48,8 @@ def work_on(path: Path, executor: ProcessPoolExecutor, at_once: int, end: float)
     try:
         while (waiting and time.time() < end) or running:
             while waiting and len(running) < at_once and time.time() < end:
-                running[executor.submit(labelled, frames[waiting[0]])] = waiting.pop(0)
+                index = waiting.pop(0)
+                running[executor.submit(labelled, frames[index])] = index
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 frames[running.pop(future)] = future.result()
                 done += 1

@@ -26,6 +26,9 @@ DESCENTS = 8
 #: without an analysis, eV. Of bonds that are stretched (H2, F2, N2, HF) they become unstable at
 #: 10 to 12 eV with wB97X-3c.
 STABLE_GAP = 13.0
+#: Lowest eigenvalue of the triplet Hessian, Hartree, up to which unrestricted orbitals are tried;
+#: they become equal again where it is positive.
+CURVATURE = 5e-3
 #: Mixing of an occupied and a virtual orbital that an unrestricted iteration begins with.
 ROTATION = 0.5
 #: Below this <S^2> a singlet with orbitals of each spin is a restricted one.
@@ -288,9 +291,9 @@ def _density_of_lower_spins(method: Any) -> np.ndarray | None:
     guess[differences.argmin()] += 1.0
     lowest, rotation = lib.davidson(
         hessian, guess, lambda residual, value, _: residual / (differences.ravel() - value + 1e-6),
-        tol=1e-5, max_cycle=20, verbose=0,
+        tol=CURVATURE / 5.0, max_cycle=20, verbose=0,
     )  # fmt: skip
-    if lowest >= 0.0:
+    if lowest > CURVATURE:
         return None
     amplitudes = ROTATION * rotation.reshape(differences.shape) / np.linalg.norm(rotation)
     densities = []
