@@ -44,21 +44,26 @@ class Surface:
         near : begin with the density of the last call. It is faster, but wherever two electronic
             states are close, the energy then depends on the history: only for displacements.
         """
-        if self._calculator is None:
-            self._calculator = tblite.interface.Calculator(
-                "GFN2-xTB", self.numbers, positions / Bohr, charge=self.charge
-            )
-            self._calculator.set("verbosity", 0)
-            self._calculator.set("max-iter", ITERATIONS)
-        for damping in DAMPING:
-            self._calculator.set("mixer-damping", damping)
+        last, self._results = self._results, None
+        attempts = [(damping, last if near else None) for damping in DAMPING]
+        if last is not None and not near:  # some ions only converge from a density near by
+            attempts.append((DAMPING[0], last))
+        for damping, start in attempts:
             try:
+                if self._calculator is None:
+                    self._calculator = tblite.interface.Calculator(
+                        "GFN2-xTB", self.numbers, positions / Bohr, charge=self.charge
+                    )
+                    self._calculator.set("verbosity", 0)
+                    self._calculator.set("max-iter", ITERATIONS)
+                self._calculator.set("mixer-damping", damping)
                 self._calculator.update(positions / Bohr)
-                results = self._calculator.singlepoint(self._results if near else None)
+                results = self._calculator.singlepoint(start)
                 break
             except RuntimeError as error:
-                if damping == DAMPING[-1]:
-                    raise CalculationFailed(str(error)) from error
+                reason = str(error)
+        else:
+            raise CalculationFailed(reason)
         self._results = results
         return float(results["energy"]) * Hartree, results["gradient"] * (Hartree / Bohr)
 
