@@ -53,12 +53,13 @@ def main() -> None:
 
 def by_part(name: str, frames: Sequence[Atoms], values: Callable[[Atoms], Sequence[str]]) -> str:
     """Table of counts: a row for each value, a column for each part."""
-    counts = Counter((value, atoms.info["part"]) for atoms in frames for value in values(atoms))
-    rows = [
-        [value, *(counts[value, part] for part in reversed(PARTS))]
-        for value in sorted({value for value, _ in counts})
-    ]
-    rows = [[*row, sum(counts[row[0], part] for part in PARTS)] for row in rows]
+    counts = Counter(
+        (value, str(atoms.info["part"])) for atoms in frames for value in values(atoms)
+    )
+    rows = []
+    for value in sorted({value for value, _ in counts}):
+        row = [counts[value, part] for part in reversed(PARTS)]
+        rows.append([value, *row, sum(row)])
     return tabulate(rows, [name, *reversed(PARTS), "all"], tablefmt="github")
 
 
