@@ -10,7 +10,7 @@ reaction between the same atoms.
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
@@ -42,7 +42,7 @@ def part_of(smiles: str) -> str:
     return min((part_of_molecule(one) for one in smiles.split(".")), key=PARTS.index)
 
 
-@lru_cache(maxsize=None)
+@cache
 def part_of_molecule(smiles: str) -> str:
     """Stricter one of the parts by connectivity and by formula."""
     connectivity = Chem.MolToInchiKey(_molecule(smiles)).split("-")[0]

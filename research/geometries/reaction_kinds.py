@@ -24,8 +24,11 @@ PREFERENCE = {
     "decarboxylation": 3, "decarbonylation": 3, "ring opening by a nucleophile": 3,
     "ring closure by a nucleophile": 3, "electrocyclic ring opening": 3,
     "electrocyclic ring closure": 2, "ring opening with H shift": 2, "exchange": 0.4,
-    "double H shift": 0.3, "double H transfer": 0.4, "H transfer addition": 0.6,
-    "carbene elimination": 0.4, "addition, other": 0.3, "loss of an ion": 0.4,
+    "double H shift": 0.2, "double H transfer": 0.4, "H transfer addition": 0.6,
+    "carbene elimination": 0.3, "carbene rearrangement": 0.6,
+    "rearrangement with H shift": 0.3, "rearrangement": 0.4, "ionic, concerted": 0.4,
+    "ring closure with H shift": 0.6, "intramolecular cycloaddition": 0.5,
+    "substitution at a heteroatom": 0.6, "addition, other": 0.3, "loss of an ion": 0.4,
     "proton transfer": 0.4, "nucleophilic addition": 0.6, "proton relay": 0.8,
 }  # fmt: skip
 

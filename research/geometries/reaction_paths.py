@@ -182,7 +182,7 @@ def find_path(
     rng: np.random.Generator,
     graphs: dict[bytes, BondGraph],
     highest: float,
-    attempts: int = 3,
+    attempts: int = 2,
 ) -> tuple[Path, BondGraph, BondGraph] | None:
     """Path of a reaction, or of the one that was found in its place.
 
@@ -190,6 +190,7 @@ def find_path(
     ----------
     graphs : bond graphs that count as ends, by their matrices of bonds, the reactant first.
     highest : energy of GFN2-xTB above which no saddle point is looked for, in eV.
+    attempts : guesses, which are climbed from in the order of their energies.
     """
     surface = Surface(reactant.numbers, reactant.charge)
     bonds = changing_bonds(reactant, product)
@@ -204,7 +205,7 @@ def find_path(
                 starts.append((energy, positions))
     except (ValueError, RuntimeError):
         return None
-    for _, positions in sorted(starts, key=lambda start: start[0])[:2]:
+    for _, positions in sorted(starts, key=lambda start: start[0]):
         try:
             found = find_saddle(surface, positions, tangent(positions, bonds), highest=highest)
             if found:
@@ -215,7 +216,10 @@ def find_path(
 
 
 def relaxed(graph: BondGraph, rng: np.random.Generator) -> tuple[float, np.ndarray] | None:
-    """Energy in eV and positions in A of the molecules as they are; None where they react."""
+    """Energy in eV and positions in A after a relaxation, in which the molecules may react.
+
+    None where RDKit finds no positions, or GFN2-xTB does not converge.
+    """
     molecule = Chem.Mol(graph.molecule)
     if rdDistGeom.EmbedMolecule(molecule, randomSeed=int(rng.integers(2**31))) != 0:
         return None
@@ -227,8 +231,5 @@ def relaxed(graph: BondGraph, rng: np.random.Generator) -> tuple[float, np.ndarr
     try:
         images, energies = descend(surface, positions)
     except CalculationFailed:
-        return None
-    bonds = bonded_atoms(graph.numbers, images[-1])
-    if bonds is None or (bonds != graph.bonded).any():
         return None
     return energies[-1], images[-1]

@@ -19,7 +19,8 @@ FAMILIES = {
     "Diels-Alder": 0.08,
     "dipole": 0.06,
     "carbene": 0.05,
-    "nucleophile": 0.18,
+    "anion": 0.14,
+    "cation": 0.06,
     "hydride": 0.05,
 }
 
@@ -33,7 +34,8 @@ LISTS = {
     "Diels-Alder": ("dienes", "dienophiles"),
     "dipole": ("dipoles", "dipolarophiles"),
     "carbene": ("carbenes", "carbene partners"),
-    "nucleophile": ("electrophiles", "nucleophiles"),
+    "anion": ("electrophiles", "anions"),
+    "cation": ("cations", "lone pairs"),
     "hydride": ("hydride acceptors", "hydrides"),
 }
 

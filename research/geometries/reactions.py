@@ -37,6 +37,7 @@ from research.geometries.reaction_kinds import PREFERENCE, kind_of
 from research.geometries.reaction_paths import HIGHEST, find_path, relaxed
 from research.geometries.reaction_paths import Path as ReactionPath
 from research.geometries.reaction_pool import FAMILIES, draw_system
+from research.geometries.reaction_surface import bonded_atoms
 from research.geometries.reaction_turns import INVERSION, ROTATION, find_turn, pyramids
 from research.geometries.sampling import SMALLEST_GAP
 from research.geometries.xtb import force_and_gap
@@ -116,9 +117,10 @@ def search(
             candidates.setdefault(kind_of(reactant, product), []).append(product)
     for kind in full.intersection(candidates):
         del candidates[kind]
-    minimum = relaxed(reactant, rng) if candidates else None
-    if minimum is None:
+    if not candidates:
         return [], Counter()
+    minimum = relaxed(reactant, rng)
+    highest = minimum[0] + HIGHEST if minimum else np.inf
     found: dict[str, Found] = {}
     weights = {
         kind: PREFERENCE.get(kind, 1.0)
@@ -131,7 +133,7 @@ def search(
     for kind in kinds:
         share = weights[kind] / weights[kind].sum()
         product = candidates[kind][int(rng.choice(len(share), p=share))]
-        result = find_path(reactant, product, rng=rng, graphs=graphs, highest=minimum[0] + HIGHEST)
+        result = find_path(reactant, product, rng=rng, graphs=graphs, highest=highest)
         if result is None:
             continue
         path, first, second = result
@@ -158,7 +160,8 @@ def search_turn(
     inversion = bool(pyramids(graph)) and rng.random() < 0.7
     kind = INVERSION if inversion else ROTATION
     minimum = relaxed(graph, rng) if kind not in full and is_new(graph, graph, known) else None
-    if minimum is None:
+    bonded = bonded_atoms(graph.numbers, minimum[1]) if minimum else None
+    if minimum is None or bonded is None or (bonded != graph.bonded).any():
         return [], Counter()
     path = find_turn(graph, minimum[1], rng=rng, inversion=inversion)
     if path is None:

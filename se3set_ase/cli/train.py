@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.cli.options import TOLD, UNFINISHED, Charge, SpinMultiplicity
+from se3set_ase.cli.options import TOLD, UNFINISHED
 
 __all__ = ["label", "train"]
 
@@ -19,7 +19,9 @@ def label(
     method: Annotated[
         str,
         typer.Option(
-            "--method", "-m", help="wB97X/6-31G(d) (PySCF), GFN2-xTB (tblite) or MODULE:CLASS."
+            "--method",
+            "-m",
+            help="wB97X-3c or FUNCTIONAL/BASIS (PySCF), GFN2-xTB (tblite) or MODULE:CLASS.",
         ),
     ],
     output: Annotated[
@@ -35,12 +37,18 @@ def label(
     frames_per_task: Annotated[
         int, typer.Option(min=1, help="More for a method of milliseconds.")
     ] = 1,
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
+    charge: Annotated[
+        int | None,
+        typer.Option(help="Of every molecule. [default: what each frame declares, or 0]"),
+    ] = None,
+    spin_multiplicity: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of every molecule. [default: what each frame declares, or 1]"),
+    ] = None,
 ) -> None:
-    """Label geometries by quantum chemistry; goes on where an earlier run was stopped.
+    """Label geometries by quantum chemistry; started again, it resumes.
 
-    The exit code is 1 where one has no label.
+    The exit code is 1 if a geometry has no label.
     """
     from se3set_ase.label.labellers import make_labeller
     from se3set_ase.label.run import label as run_labelling

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from se3set_ase.jobs.resumable import Done, reason, same_geometry, work_on
-from se3set_ase.label.labellers import Label, LabelError, Labeller
+from se3set_ase.label.protocol import Label, LabelError, Labeller
 
 #: Positions are written with eight decimals, Angstrom.
 ROUNDING = 1e-7
@@ -85,8 +85,10 @@ class _Labelling:
 
     def _labelled(self, atoms: Atoms, label: Label) -> Atoms:
         new = Atoms(atoms.numbers, atoms.positions)
-        new.info = {"level_of_theory": self.labeller.level_of_theory}
-        new.calc = SinglePointCalculator(new, energy=label.energy, forces=label.forces)
+        new.info = {"level_of_theory": self.labeller.level_of_theory, **label.info}
+        results = {"dipole": label.dipole, "charges": label.charges}
+        results = {name: value for name, value in results.items() if value is not None}
+        new.calc = SinglePointCalculator(new, energy=label.energy, forces=label.forces, **results)
         return new
 
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
@@ -102,7 +104,7 @@ class _Labelling:
 
 def _checked(label: Label, n_atoms: int) -> Label:
     """LabelError for what no model should learn."""
-    energy, forces = label
+    energy, forces = label.energy, label.forces
     if np.shape(forces) != (n_atoms, 3):
         raise LabelError(f"expected forces of shape ({n_atoms}, 3), got {np.shape(forces)}")
     if not (np.isfinite(energy) and np.isfinite(forces).all()):

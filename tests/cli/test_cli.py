@@ -432,7 +432,7 @@ def test_label_then_evaluate(model: Path, here: Path) -> None:
 def test_label_bad_input(here: Path) -> None:
     for arguments, message in (
         (("none.xyz", "-m", "GFN2-xTB"), "no file none.xyz"),
-        (("ethanol.xyz", "-m", "magic"), "expected FUNCTIONAL/BASIS"),
+        (("ethanol.xyz", "-m", "magic"), "expected wB97X-3c, FUNCTIONAL/BASIS"),
         (("ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy"), "--option NAME=VALUE"),
     ):
         assert message in refused("label", *arguments)

@@ -13,7 +13,9 @@ from ase.build import molecule
 from ase.io import read
 from ase.units import Hartree
 
-from se3set_ase.label.labellers import DensityFunctional, LabelError, make_labeller
+from se3set_ase.label.density_functional import DensityFunctional
+from se3set_ase.label.labellers import make_labeller
+from se3set_ase.label.protocol import LabelError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 #: Angstrom; of differences.
@@ -51,7 +53,7 @@ def test_forces_are_the_energys_gradient(method: str) -> None:
 
 def test_energy_of_helium() -> None:
     """Hartree-Fock in STO-3G: -2.807784 Hartree (CCCBDB, NIST)."""
-    helium = DensityFunctional(functional="HF", basis="sto-3g")(Atoms("He"))
+    helium = DensityFunctional(level="HF/sto-3g")(Atoms("He"))
     assert helium.energy / Hartree == pytest.approx(-2.807784, abs=DENSITY_FITTING)
     np.testing.assert_allclose(helium.forces, 0.0, atol=1e-6)
 
@@ -79,7 +81,7 @@ def test_no_convergence_is_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("wB97X", {}, "expected FUNCTIONAL/BASIS, one of GFN1-xTB"),
+        ("wB97X", {}, "expected wB97X-3c, FUNCTIONAL/BASIS, one of GFN1-xTB"),
         ("wB97Y/6-31G(d)", {}, "functional and a basis that PySCF knows"),
         ("wB97X/7-31G(d)", {}, "functional and a basis that PySCF knows"),
         ("wB97X/6-31G(d)", {"grid": 4}, r"options grid_level, .* got \['grid'\]"),

@@ -29,7 +29,9 @@ from ase.io import read, write
 
 from se3set_ase.cli.console import workers
 from se3set_ase.jobs.resumable import WAITING, Here
-from se3set_ase.label.labellers import AnyCalculator, Label, make_labeller
+from se3set_ase.label.any_calculator import AnyCalculator
+from se3set_ase.label.labellers import make_labeller
+from se3set_ase.label.protocol import Label
 from se3set_ase.label.run import label
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
@@ -62,9 +64,8 @@ class Springs:
         if atoms.positions.max() > self.fails_above:
             raise ArithmeticError("too far away")
         forces = -self.constant * atoms.positions
-        return Label(
-            0.5 * self.constant * float((atoms.positions**2).sum()), forces[self.wrong_shape :]
-        )
+        energy = 0.5 * self.constant * float((atoms.positions**2).sum())
+        return Label(energy=energy, forces=forces[self.wrong_shape :])
 
 
 def frames(n: int = 12) -> list[Atoms]:
@@ -258,16 +259,23 @@ def test_results_of_others_cost_no_label(tmp_path: Path, name: str) -> None:
     assert run(made, output, Springs()).n_kept == 4
 
 
-@pytest.mark.parametrize("declared", [{"charge": 1}, {"spin_multiplicity": 3}])
-def test_declared_charge_and_spin_are_not_passed_over(
+@pytest.mark.parametrize("declared", [{"charge": 2}, {"spin_multiplicity": 3}])
+def test_declared_charge_and_spin_are_used_or_refused(
     tmp_path: Path, declared: dict[str, int]
 ) -> None:
     made = [molecule("H2O"), molecule("H2O")]
     made[1].info |= declared
-    for method in ("GFN2-xTB", "HF/STO-3G", "tblite.ase:TBLite"):
-        done = run(made, tmp_path / f"{method[:2]}.xyz", make_labeller(method))
+    for method in ("GFN2-xTB", "PBE/STO-3G"):
+        output = tmp_path / f"{method[:2]}.xyz"
+        assert run(made, output, make_labeller(method)).failures == {}
+        neutral, other = (atoms.get_potential_energy() for atoms in read(output, ":"))
+        assert other > neutral + 1.0
+        refusing = make_labeller(method, charge=0, spin_multiplicity=1)
+        done = run(made, tmp_path / f"{method[:2]}-refused.xyz", refusing)
         assert done.n_done == 1
         assert "which was asked for, got" in done.failures[1]
+    done = run(made, tmp_path / "any.xyz", make_labeller("tblite.ase:TBLite"))
+    assert "which was asked for, got" in done.failures[1]  # its arguments say neutral
 
 
 def test_periodic_frames_are_refused(tmp_path: Path) -> None:

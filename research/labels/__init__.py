@@ -1,0 +1,1 @@
+"""Labels by wB97X-3c: which geometries get one, leaks from test sets, shards of the data set."""
