@@ -43,9 +43,8 @@ def main() -> None:
         raise SystemExit("no test reaction has its saddle point and both minima labelled yet")
     errors = [row[f"gfn2_xtb_from_{e}"] - row[f"wb97x_3c_from_{e}"] for row in rows for e in ENDS]
     print(f"{len(rows)} reactions, {len(errors)} barriers, both directions, kcal/mol")
-    print(
-        f"GFN2-xTB: mean absolute deviation {np.abs(errors).mean():.2f}, mean {np.mean(errors):.2f}"
-    )
+    mad, mean = np.abs(errors).mean(), np.mean(errors)
+    print(f"GFN2-xTB: mean absolute deviation {mad:.2f}, mean deviation {mean:+.2f}")
     with arguments.output.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
