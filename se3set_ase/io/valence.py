@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ase import Atoms
+from ase.neighborlist import natural_cutoffs, neighbor_list
 
 #: Charges that are tried, likeliest first.
 CHARGES = (-1, 1, -2, 2, -3, 3)
 #: Larger molecules are not looked at, and resonance structures beyond this number neither.
 LARGEST, STRUCTURES = 200, 2000
+#: Times the sum of covalent radii.
+OVERLAP = 0.5
 
 
 def charge_that_fits(atoms: Atoms) -> int | None:
@@ -21,9 +24,14 @@ def charge_that_fits(atoms: Atoms) -> int | None:
     The charge, e.g. -2 for malonate; None where a neutral molecule fits, or where no charge does,
     as in transition states.
     """
-    if not 0 < len(atoms) <= LARGEST or _fits(atoms, 0):
+    if not 0 < len(atoms) <= LARGEST or _overlapping(atoms) or _fits(atoms, 0):
         return None
     return next((charge for charge in CHARGES if _fits(atoms, charge)), None)
+
+
+def _overlapping(atoms: Atoms) -> bool:
+    """Whether atoms are too near for any bond: such a geometry is no evidence of anything."""
+    return len(neighbor_list("i", atoms, natural_cutoffs(atoms, mult=OVERLAP))) > 0
 
 
 def _fits(atoms: Atoms, charge: int) -> bool:
