@@ -1,19 +1,19 @@
-"""Errors of the bundled models on the published benchmarks that they were made for.
+"""Errors of the bundled models on the published benchmarks that they were trained for.
 
-    python benchmarks/accuracy.py --data ../shared/data --prepare   # splits, in eV, into runs/data
-    python benchmarks/accuracy.py --data ../shared/data             # all models
-    python benchmarks/accuracy.py --data ../shared/data acac
+    python -m research.benchmarks.accuracy --data FOLDER --prepare    # splits, in runs/data
+    python -m research.benchmarks.accuracy --data FOLDER              # all models
+    python -m research.benchmarks.accuracy --data FOLDER acac
 
-The folder of data has `acac`, `ethanol` and `3bpa` of the BOTNet datasets
-(https://github.com/davkovacs/BOTNet-datasets) and `rmd17` (https://doi.org/10.6084/m9.figshare.12672038)
-as extended XYZ. Writes accuracy.csv: root mean square and mean absolute errors, and along paths the
-largest difference of energies relative to the lowest one.
+FOLDER holds `acac`, `ethanol` and `3bpa` of the BOTNet datasets
+(https://github.com/davkovacs/BOTNet-datasets) and `rmd17`
+(https://doi.org/10.6084/m9.figshare.12672038) as extended XYZ. Splits are converted to eV. Writes
+accuracy.csv: root mean square and mean absolute errors; for scans also the largest error of
+energies relative to the lowest reference energy.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
-from machine import about, write_rows
 
+from research.benchmarks.machine import about
+from research.paths import DOCS, RUNS
+from research.tables import read_rows, write_rows
 from se3set_ase.checkpoint import list_models
 from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
 
-ROOT = Path(__file__).parents[1]
-PREPARED = ROOT / "runs" / "data"
+PREPARED = RUNS / "data"
 #: The split of 3BPA, and the frames of aspirin that are trained on.
 SEED = 0
 
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prepare", action="store_true")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if arguments.prepare:
         prepare(arguments.data)
@@ -82,7 +83,7 @@ def main() -> None:
                 {"model": name, "test": test.name, **measure(potential, test, arguments.data)}
             )
             print(rows[-1], flush=True)
-    kept = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    kept = read_rows(path)
     measured = {row["model"] for row in rows}
     write_rows(
         path,

@@ -1,16 +1,16 @@
-"""25 drugs that no training saw: relaxed by three optimisers, run hot, and at constant energy.
+"""Relaxes 25 drugs that no training used with three optimisers, then runs MD of each.
 
     pip install '.[label]'
-    python benchmarks/drugs.py --processes 2           # hours
-    python benchmarks/drugs.py runs/organic/model      # another model
-    python benchmarks/drugs.py --dft                   # adds minima of the five smallest: an hour
+    python -m research.benchmarks.drugs --processes 2         # hours
+    python -m research.benchmarks.drugs runs/organic/model    # another model
+    python -m research.benchmarks.drugs --dft                 # also DFT minima of five: an hour
 
-Each molecule (models/organic/drugs.smi) is embedded by RDKit and relaxed by MMFF94, the lowest of
-ten; that is what the optimisers of ASE begin with, on the model's surface and, beside it, on that
-of GFN2-xTB. Runs are compiled, float32. Minima are compared with those that GFN2-xTB and
-wB97X/6-31G(d) reach from the model's own, by the root mean square distance of all atoms after
-superposition; the latter begins with the model's Hessian, which saves it most of its steps.
-Writes drugs.csv; a run that was stopped goes on.
+RDKit embeds each molecule (research/organic/drugs.smi) and relaxes it with MMFF94; the lowest of
+ten conformers is the start for ASE's optimisers, once on the surface of the model and once on that
+of GFN2-xTB. MD at 300 K and 500 K and at constant energy is compiled, in float32. Minima are
+compared with those that GFN2-xTB and wB97X/6-31G(d) reach from the minimum of the model, by the
+root mean square distance of all atoms after superposition; wB97X/6-31G(d) starts with the Hessian
+of the model, which saves most of its steps. Writes drugs.csv; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,22 +29,24 @@ from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
-from machine import about, read_rows, weights_of, write_rows
-from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from research.benchmarks.machine import about, weights_of
+from research.paths import DOCS, ORGANIC, RUNS
+from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
-from se3set_ase.label.labellers import Labeller, make_labeller
+from se3set_ase.label.labellers import make_labeller
+from se3set_ase.label.protocol import Labeller
 from se3set_ase.simulate import DynamicsResult, md, relax
 
-ROOT = Path(__file__).parents[1]
-DRUGS = ROOT / "models" / "organic" / "drugs.smi"
+DRUGS = ORGANIC / "drugs.smi"
 OPTIMIZERS = ("BFGS", "LBFGS", "FIRE2")
 FMAX, STEPS = 0.01, 250
 #: Name, kelvin, steps, step (fs), ensemble.
-RUNS = (
+DYNAMICS: tuple[tuple[str, float, int, float, Literal["langevin", "nve"]], ...] = (
     ("50 ps at 300 K", 300.0, 50_000, 1.0, "langevin"),
     ("10 ps at 500 K", 500.0, 10_000, 1.0, "langevin"),
     ("nve", 600.0, 20_000, 0.5, "nve"),  # half of it goes into the bonds
@@ -58,7 +61,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--dft", action="store_true")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "drugs.csv")
+    parser.add_argument("--output", type=Path, default=DOCS / "drugs.csv")
     arguments = parser.parse_args()
     drugs = dict(line.split()[::-1] for line in DRUGS.read_text().splitlines())
     rows: dict[str, dict[str, object]] = {r["drug"]: dict(r) for r in read_rows(arguments.output)}
@@ -110,7 +113,7 @@ def measure(smiles: str, model: str) -> dict[str, object]:
         row[f"GFN2-xTB_{optimizer}_converged"] = found.converged
         row[f"GFN2-xTB_{optimizer}_steps"] = found.n_steps
     row["rmsd_to_gfn2_A"] = moved_by(minimum, TBLite(method="GFN2-xTB", verbosity=0))
-    for name, kelvin, steps, timestep, ensemble in RUNS:
+    for name, kelvin, steps, timestep, ensemble in DYNAMICS:
         atoms = minimum.copy()
         atoms.calc = SE3SetCalculator(model, device="cpu", dtype="float32", compile=True)
         atoms.get_forces()
@@ -137,7 +140,7 @@ def dft_minimum(smiles: str, model: str) -> dict[str, object]:
     atoms = embedded(smiles)
     atoms.calc = SE3SetCalculator(model, device="cpu")
     relax(atoms, fmax=FMAX, steps=STEPS, optimizer="LBFGS")
-    on_the_way = ROOT / "runs" / "drugs" / f"{atoms.get_chemical_formula()}.traj"
+    on_the_way = RUNS / "drugs" / f"{atoms.get_chemical_formula()}.traj"
     on_the_way.parent.mkdir(parents=True, exist_ok=True)
     hessian = atoms.calc.get_hessian(atoms)
     labeller = Labelled(make_labeller(DFT_LEVEL))
@@ -147,10 +150,11 @@ def dft_minimum(smiles: str, model: str) -> dict[str, object]:
 
 def embedded(smiles: str) -> Atoms:
     """The lowest by MMFF94 of ten conformers."""
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMultipleConfs(molecule, 10, randomSeed=1)
-    energies = [energy for _, energy in AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)]
+    rdDistGeom.EmbedMultipleConfs(molecule, 10, randomSeed=1)
+    relaxed = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)
+    energies = [energy for _, energy in relaxed]
     ids = [conformer.GetId() for conformer in molecule.GetConformers()]
     lowest = molecule.GetConformer(ids[int(np.argmin(energies))])
     return Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()], lowest.GetPositions())
@@ -171,8 +175,9 @@ def moved_by(
     if trajectory is not None and trajectory.exists() and trajectory.stat().st_size:
         atoms.positions = read(trajectory).positions
     atoms.calc = calc
-    options = {"optimizer": "BFGS", "hessian": hessian, "trajectory": trajectory}
-    found = relax(atoms, fmax=fmax, steps=500, **options)
+    found = relax(
+        atoms, fmax=fmax, steps=500, optimizer="BFGS", hessian=hessian, trajectory=trajectory
+    )
     if not found.converged:
         return float("nan")
     minimize_rotation_and_translation(minimum, atoms)

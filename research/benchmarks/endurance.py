@@ -1,12 +1,12 @@
-"""A long run: memory and time per step must not grow.
+"""A long MD run: neither memory nor the time per step may grow.
 
-    python benchmarks/endurance.py                  # a million steps: an hour or two on one core
-    python benchmarks/endurance.py --steps 200000
+    python -m research.benchmarks.endurance    # a million steps: one to two hours on one core
+    python -m research.benchmarks.endurance --steps 200000
 
-Langevin dynamics of acetylacetone at 300 K by ASE, compiled, float32, steps of 0.5 fs, with the log
-of refragmentation. Writes a row for every block of steps to endurance.csv as it goes, and tells how
-memory and time per step grew over the second half of the run, by least squares. The log keeps the
-last 100,000 events, some 30 MB; it is filled before the run, as this alone would look like a leak.
+Langevin dynamics of acetylacetone at 300 K with ASE, compiled, float32, steps of 0.5 fs, with the
+log of refragmentation. Writes a row for each block of steps to endurance.csv, and prints how memory
+and time per step grew over the second half of the run, by least squares. The log keeps the last
+100,000 events, about 30 MB; it is filled before the run, because filling it would look like a leak.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ import time
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ase import units
 from ase.io import read
 from ase.md.langevin import Langevin
-from machine import about, resident_kB, write_rows
 from tqdm import trange
 
+from research.benchmarks.machine import about, resident_kB
+from research.paths import DOCS, EXAMPLES
+from research.tables import write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.events import EventLog
-
-ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
     """Run, tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="acac")
-    parser.add_argument("--molecule", type=Path, default=ROOT / "examples" / "acetylacetone.xyz")
+    parser.add_argument("--molecule", type=Path, default=EXAMPLES / "acetylacetone.xyz")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--block", type=int, default=5_000)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "endurance.csv")
+    parser.add_argument("--output", type=Path, default=DOCS / "endurance.csv")
     arguments = parser.parse_args()
     if arguments.output.exists():
         parser.error(f"expected no {arguments.output} yet: move it away")
@@ -51,7 +52,7 @@ def main() -> None:
     )
     dynamics.run(1_000)  # what is loaded and listed once is not what is measured
     fill(atoms.calc.event_log)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for block in trange(arguments.steps // arguments.block, unit="block", disable=None):
         wall, processor = time.perf_counter(), time.process_time()
         dynamics.run(arguments.block)

@@ -1,12 +1,12 @@
-"""Energy conservation with refragmentation: NVE, smooth beside hard membership.
+"""Energy conservation in NVE dynamics, with smooth and with hard membership.
 
-    python benchmarks/energy_conservation.py                     # everything: hours on one core
-    python benchmarks/energy_conservation.py acac --dtype float64
-    python benchmarks/energy_conservation.py acac --compile      # the smooth runs by compiled code
-    python benchmarks/energy_conservation.py --draw              # only the table and the figure
+    python -m research.benchmarks.energy_conservation    # everything: hours on one core
+    python -m research.benchmarks.energy_conservation acac --dtype float64
+    python -m research.benchmarks.energy_conservation acac --compile    # compiles the smooth runs
+    python -m research.benchmarks.energy_conservation --draw            # only table and figure
 
-Each run leaves its row and its energies in docs/energy_conservation/; the table of all rows and the
-figure are made of what lies there, so that runs may be done one by one, or side by side.
+Each run writes its row and its energies to docs/energy_conservation/; the table and the figure are
+made from the files in that folder, so runs may be done one by one or in parallel.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ import argparse
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from ase.io import read
-from machine import about, read_rows, write_rows
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from research.benchmarks.machine import about
+from research.paths import DIMER_PEPTIDE, DOCS, EXAMPLES, ROOT
+from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import DynamicsResult, md, relax
 
-ROOT = Path(__file__).parents[1]
-GFN2 = ROOT / "benchmarks" / "gfn2"
+Membership = Literal["smooth", "hard"]
+Dtype = Literal["float64", "float32"]
 COLOURS = {"smooth": "#0072B2", "hard": "#D55E00"}
 KINDS = ("reach", "fragments", "bond")
-STROKES = {
+STROKES: dict[str, dict[str, Any]] = {
     "reach": {"color": "#999999"},
     "fragments": {"color": "#009E73", "lw": 2.5},
     "bond": {"color": "#CC79A7", "linestyle": "--"},
@@ -52,15 +55,17 @@ class System:
 
 
 SYSTEMS = {
-    "acac": System("acetylacetone, model acac", "acac", ROOT / "examples" / "acetylacetone.xyz"),
+    "acac": System("acetylacetone, model acac", "acac", EXAMPLES / "acetylacetone.xyz"),
     "ethanol-dimer": System(
-        "ethanol dimer, benchmarks/gfn2",
-        str(GFN2 / "model"),
-        GFN2 / "ethanol-dimer.xyz",
+        "ethanol dimer, research/benchmarks/gfn2",
+        str(DIMER_PEPTIDE / "model"),
+        DIMER_PEPTIDE / "ethanol-dimer.xyz",
         start_K=300.0,
     ),
     "ac-ala3-nhme": System(
-        "Ac-Ala3-NHMe, benchmarks/gfn2", str(GFN2 / "model"), GFN2 / "ac-ala3-nhme.xyz"
+        "Ac-Ala3-NHMe, research/benchmarks/gfn2",
+        str(DIMER_PEPTIDE / "model"),
+        DIMER_PEPTIDE / "ac-ala3-nhme.xyz",
     ),
 }
 
@@ -74,7 +79,7 @@ def main() -> None:
     parser.add_argument("--picoseconds", type=float, default=50.0)
     parser.add_argument("--hard-picoseconds", type=float, default=1.0)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "energy_conservation")
+    parser.add_argument("--output", type=Path, default=DOCS / "energy_conservation")
     parser.add_argument("--draw", action="store_true", help="no runs")
     arguments = parser.parse_args()
     if unknown := set(arguments.systems) - set(SYSTEMS):
@@ -98,7 +103,9 @@ def main() -> None:
         draw(arguments.output, arguments.output.with_suffix(".png"))
 
 
-def run(system: System, refragment: str, dtype: str, compiled: bool, steps: int) -> DynamicsResult:
+def run(
+    system: System, refragment: Membership, dtype: Dtype, compiled: bool, steps: int
+) -> DynamicsResult:
     """Relax, then NVE from a Boltzmann distribution, 0.5 fs."""
     atoms = read(system.file)
     atoms.calc = SE3SetCalculator(system.model, dtype="float64")

@@ -1,22 +1,22 @@
-"""What the hypergraph costs: per step of dynamics, for chemistry never seen, and as N grows.
+"""Cost of the hypergraph: per MD step, for new chemistry, and with growing N.
 
-    python benchmarks/engine.py --output docs        # a quarter of an hour on one core
+    python -m research.benchmarks.engine    # a quarter of an hour on one core
 
-Writes engine.csv; times are those of the processor. The network that is timed is the default one
-with random weights, float32, one thread. The steps are those of Langevin dynamics at 300 K, 0.5 fs,
-made with the model of benchmarks/gfn2: each frame is given to both.
+Writes engine.csv; times are processor times. The network is the default one with random weights,
+float32, one thread. MD steps are those of Langevin dynamics at 300 K, 0.5 fs, run with the model in
+research/benchmarks/gfn2; each frame is then given to the timed calculator.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +26,27 @@ from ase.build import molecule
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
-from machine import about, resident_kB, write_rows
-from systems import graphene_flake, peptide_helix, water_cluster
 
+from research.benchmarks.machine import about, resident_kB
+from research.benchmarks.systems import graphene_flake, peptide_helix, water_cluster
+from research.paths import DIMER_PEPTIDE, DOCS, ROOT
+from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
 from se3set_ase.events import EventLog
 from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergraph
+from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 
-GFN2 = Path(__file__).parent / "gfn2" / "model"
 #: Atoms and steps.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
 MEASUREMENTS = ("step", "unseen", "growth")
 GROWTH: dict[str, list[Callable[[], Atoms]]] = {
-    "peptide helix": [lambda n=n: peptide_helix(n) for n in (9, 29, 99, 199)],
-    "water cluster": [lambda n=n: water_cluster(n) for n in (34, 100, 334, 667)],
-    "graphene flake": [lambda n=n: graphene_flake(n) for n in (7, 12, 22, 32)],
+    "peptide helix": [partial(peptide_helix, n) for n in (9, 29, 99, 199)],
+    "water cluster": [partial(water_cluster, n) for n in (34, 100, 334, 667)],
+    "graphene flake": [partial(graphene_flake, n) for n in (7, 12, 22, 32)],
 }
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     """Run, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measurements", nargs="*", default=MEASUREMENTS, metavar="MEASUREMENT")
-    parser.add_argument("--output", type=Path, default=Path("docs"))
+    parser.add_argument("--output", type=Path, default=DOCS)
     parser.add_argument("--one", nargs=2, metavar=("SYSTEM", "INDEX"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -61,11 +63,7 @@ def main() -> None:
         print(json.dumps(one_call(GROWTH[system][int(index)]())))
         return
     path = arguments.output / "engine.csv"
-    kept = [
-        row
-        for row in (csv.DictReader(path.read_text().splitlines()) if path.exists() else ())
-        if row["measurement"] not in arguments.measurements
-    ]
+    kept = [row for row in read_rows(path) if row["measurement"] not in arguments.measurements]
     rows: list[dict[str, object]] = []
     if "step" in arguments.measurements:
         rows += [per_step(n, steps) for n, steps in STEPS.items()]
@@ -73,8 +71,8 @@ def main() -> None:
         rows.append(unseen_chemistry())
     if "growth" in arguments.measurements:
         rows += growth()
-    rows = [*kept, *({**row, **about()} for row in rows)]
-    write_rows(path, sorted(rows, key=lambda row: MEASUREMENTS.index(str(row["measurement"]))))
+    table: list[Mapping[str, object]] = [*kept, *({**row, **about()} for row in rows)]
+    write_rows(path, sorted(table, key=lambda row: MEASUREMENTS.index(str(row["measurement"]))))
 
 
 def growth() -> list[dict[str, object]]:
@@ -84,8 +82,15 @@ def growth() -> list[dict[str, object]]:
         calls = []
         for index in range(len(sizes)):
             # Each in a process of its own: the peak of memory is that of a process.
-            command = [sys.executable, __file__, "--one", system, str(index)]
-            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            command = [
+                sys.executable,
+                "-m",
+                "research.benchmarks.engine",
+                "--one",
+                system,
+                str(index),
+            ]
+            result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
             calls.append(json.loads(result.stdout))
             rows.append(tell({"measurement": "growth", "system": system, **calls[-1]}))
         exponents = {
@@ -116,8 +121,8 @@ def per_step(n_atoms: int, steps: int) -> dict[str, object]:
             start = time.process_time()
             calc.get_forces(moved)
             spent["step"] += time.process_time() - start
-            rebuilt += calc.hypergraph.structure is not last
-            last = calc.hypergraph.structure
+            rebuilt += structure_of(calc) is not last
+            last = structure_of(calc)
     n = len(frames)
     return tell(
         {
@@ -131,6 +136,12 @@ def per_step(n_atoms: int, steps: int) -> dict[str, object]:
             "events": len(calc.events),
         }
     )
+
+
+def structure_of(calc: SE3SetCalculator) -> Hypergraph:
+    """Structure of the last call; the same object as long as nothing was listed again."""
+    assert calc.hypergraph is not None
+    return calc.hypergraph.structure
 
 
 def timed(owner: type, name: str, spent: dict[str, float]) -> None:
@@ -153,7 +164,7 @@ def timed(owner: type, name: str, spent: dict[str, float]) -> None:
 def heated(atoms: Atoms, steps: int) -> list[Atoms]:
     """Geometries one step of 0.5 fs apart, at 300 K."""
     moving = atoms.copy()
-    moving.calc = SE3SetCalculator(GFN2, device="cpu", dtype="float32")
+    moving.calc = SE3SetCalculator(DIMER_PEPTIDE / "model", device="cpu", dtype="float32")
     FIRE(moving, logfile=None).run(fmax=0.5, steps=30)
     thermalize_momenta(moving, temperature_K=300, rng=np.random.default_rng(1))
     dynamics = Langevin(
@@ -207,10 +218,12 @@ def one_call(atoms: Atoms) -> dict[str, float]:
             calc.get_forces(moved)
             times.append(time.process_time() - start)
             memory.append(resident_kB("VmHWM") - before)
+    hypergraph = calc.hypergraph
+    assert hypergraph is not None
     return {
         "atoms": len(atoms),
-        "fragments": len(calc.hypergraph.fragments),
-        "edges": calc.hypergraph.n_edges,
+        "fragments": len(hypergraph.fragments),
+        "edges": hypergraph.n_edges,
         "call_ms": 1e3 * min(times),
         "memory_MB": max(memory) / 1024,  # beyond what the process had before the call
     }

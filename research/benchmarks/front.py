@@ -1,21 +1,21 @@
 """Accuracy and cost of variants of the network, all trained under one protocol.
 
     pip install ".[train]"
-    python benchmarks/front.py --data ../shared/data/acac                  # two hours on one core
-    python benchmarks/front.py --data ../shared/data/acac "32 channels" "3 blocks"
-    python benchmarks/front.py --time                                      # minutes, idle machine
+    python -m research.benchmarks.front --data FOLDER    # two hours on one core
+    python -m research.benchmarks.front --data FOLDER "32 channels" "3 blocks"
+    python -m research.benchmarks.front --time           # minutes, on an idle machine
 
-Each is trained on acetylacetone at 300 K (450 geometries and 50 for validation, of the BOTNet
-datasets) for the same number of epochs, and tested at 300 and 600 K. A variant is one change of
-BASE, the default until these measurements: since then it is "3 radial functions". ``--time`` times
-a force call of each that has been trained, in turn: eagerly, on 3-BPA and on a peptide of 102
-atoms, float32, one thread. Writes front.csv and front.png; rows of other variants are kept.
+Each variant is trained on acetylacetone at 300 K (FOLDER is dataset_acac of the BOTNet datasets;
+450 geometries and 50 for validation) for the same number of epochs, and tested at 300 and 600 K. A
+variant is one change of BASE, the default before these measurements; the default now is
+"3 radial functions". ``--time`` times a force call of each trained variant in turn: eager, on 3-BPA
+and on a peptide of 102 atoms, float32, one thread. Writes front.csv and front.png; rows of other
+variants are kept.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable
@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from machine import about, read_rows, write_rows
 from matplotlib.figure import Figure
-from speed import molecules
 
+from research.benchmarks.machine import about
+from research.benchmarks.speed import molecules
+from research.paths import DOCS, MODELS, RUNS
+from research.tables import read_rows, write_rows
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import SE3Set, network_config, outputs, preset_values
@@ -37,7 +39,6 @@ from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config
 from se3set_ase.train.run import train
 
-ROOT = Path(__file__).parents[1]
 #: Each variant is timed so often; the fastest counts.
 ROUNDS = 3
 #: All atoms bonded to each other: one fragment, and each atom has one hyperedge, its neighbourhood.
@@ -89,8 +90,8 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="what has been trained; no training")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "front")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--runs", type=Path, default=RUNS / "front")
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if unknown := set(arguments.variants) - set(VARIANTS):
         parser.error(f"expected variants out of {list(VARIANTS)}, got {sorted(unknown)}")
@@ -99,9 +100,9 @@ def main() -> None:
     torch.set_num_threads(1)
     path = arguments.output / "front.csv"
     for name in [] if arguments.time else arguments.variants or VARIANTS:
-        row = {"variant": name, **measure(name, arguments), **about()}
-        print(row, flush=True)
-        write_rows(path, [old for old in read_rows(path) if old["variant"] != name] + [row])
+        new = {"variant": name, **measure(name, arguments), **about()}
+        print(new, flush=True)
+        write_rows(path, [old for old in read_rows(path) if old["variant"] != name] + [new])
     if arguments.time:
         rows = read_rows(path)
         if not rows:
@@ -115,7 +116,7 @@ def main() -> None:
             fastest = np.min(times[row["variant"]], axis=0)
             for n_atoms, ms in zip(calls[row["variant"]], fastest, strict=True):
                 row[f"ms_{n_atoms}_atoms"] = str(round(float(ms), 1))
-        write_rows(path, sorted(rows, key=lambda row: list(VARIANTS).index(row["variant"])))
+        write_rows(path, sorted(rows, key=lambda row: list(VARIANTS).index(str(row["variant"]))))
         print(markdown(rows))
         draw(rows, arguments.output / "front.png")
 
@@ -146,7 +147,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
         "output": str(arguments.runs.resolve()),
     }
     if "initial" in changes:
-        config["initial"] = str(ROOT / "models" / "gfn2")
+        config["initial"] = str(MODELS / "gfn2")
         config["training"]["learning_rate"] = 2.0e-3
     else:
         config["network"] = {"preset": "light", **BASE, **changes.get("network", {})}
@@ -156,7 +157,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     file.write_text(yaml.safe_dump(config))
     model = train(load_config(file))
     potential = Potential(model, device="cpu", dtype="float32")
-    log = list(csv.DictReader((model.parent / "log.csv").read_text().splitlines()))
+    log = read_rows(model.parent / "log.csv")
     tests = {t.data.file: t for t in potential.metadata.measured}
     row: dict[str, object] = {
         "parameters": sum(p.numel() for p in potential.model.parameters()),

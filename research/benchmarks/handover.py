@@ -1,12 +1,12 @@
-"""How many steps a dearer method takes to its minimum, from the model's and with its Hessian.
+"""Steps of a more expensive method to its minimum, from that of the model and with its Hessian.
 
     pip install '.[label]'
-    python benchmarks/handover.py              # GFN2-xTB, 25 drugs: minutes
-    python benchmarks/handover.py --dft        # adds wB97X/6-31G(d), the five smallest: hours
+    python -m research.benchmarks.handover          # GFN2-xTB, 25 drugs: minutes
+    python -m research.benchmarks.handover --dft    # also wB97X/6-31G(d), the five smallest: hours
 
-By BFGS until no force is longer than 0.02 eV/Angstrom: from the geometry by MMFF94 (GFN2-xTB
-alone), from the minimum of the model, and from there with the model's Hessian to begin with.
-Writes handover.csv, nothing where 500 steps are not enough; a run that was stopped goes on.
+BFGS runs until no force is longer than 0.02 eV/Angstrom: from the MMFF94 geometry (GFN2-xTB only),
+from the minimum of the model, and from there with the Hessian of the model. Writes handover.csv,
+with an empty cell where 500 steps are not enough; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from drugs import DFT, DFT_LEVEL, DRUGS, FMAX, ROOT, Labelled, embedded
-from machine import about, read_rows, weights_of, write_rows
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from research.benchmarks.drugs import DFT, DFT_LEVEL, DRUGS, FMAX, Labelled, embedded
+from research.benchmarks.machine import about, weights_of
+from research.paths import DOCS
+from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.simulate import relax
@@ -37,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--dft", action="store_true")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "handover.csv")
+    parser.add_argument("--output", type=Path, default=DOCS / "handover.csv")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     weights = weights_of(arguments.model)
@@ -55,7 +57,7 @@ def main() -> None:
         row = {"method": method, "drug": name, "atoms": len(start), **found, "weights": weights}
         rows.append({**row, **about()})
         write_rows(arguments.output, rows)
-    for method in dict.fromkeys(row["method"] for row in rows):
+    for method in dict.fromkeys(str(row["method"]) for row in rows):
         for way in WAYS:
             taken = [int(str(row[way])) for row in rows if row["method"] == method and row[way]]
             if taken:

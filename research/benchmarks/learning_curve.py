@@ -1,16 +1,16 @@
-"""How the error of `organic` falls with the number of labels by density functional theory.
+"""Error of `organic` against the number of labels by density functional theory.
 
     pip install '.[label,train]'
-    python models/organic/atoms.py                         # isolated atoms
-    python benchmarks/learning_curve.py                    # two hours on one core
-    python benchmarks/learning_curve.py --labels 500 1500
+    python -m research.organic.atoms                # isolated atoms
+    python -m research.benchmarks.learning_curve    # two hours on one core
+    python -m research.benchmarks.learning_curve --labels 500 1500
 
-Each point is models/organic/train.yaml on so many of its labels, at random, with as many steps,
-measured as benchmarks/organic.py does on molecules that no training saw. The point at no labels is
-`organic-gfn2` itself, that at all of them `organic`. Labels that are too large to be trained on
-count (some 1 %); those of the validation part, which choose among the weights on the way, do not.
-Writes learning_curve.csv and .png; a run that was stopped goes on, unless the labels or the
-training have changed since.
+Each point is research/configs/organic.yaml with that many of its labels, chosen at random, for the
+same number of steps. Errors are those of research.benchmarks.organic, on molecules that no training
+used. No labels means `organic-gfn2`; all labels mean `organic`. Labels too large to be trained on
+count (about 1 %); those of the validation part, which select the best weights, do not.
+Writes learning_curve.csv and .png; an interrupted run resumes, unless the labels or the training
+have changed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from machine import about, read_rows, weights_of, write_rows
 from matplotlib.figure import Figure
-from organic import DATA, column, frames_of
 
+from research.benchmarks.machine import about, weights_of
+from research.benchmarks.organic_errors import DATA, column, frames_of
+from research.paths import CONFIGS, DOCS
+from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.io.files import sha256_of
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "models" / "organic" / "train.yaml"
+CONFIG = CONFIGS / "organic.yaml"
 #: Of the labels: what is trained on, and what it is measured with.
 FILES = ("train", "validation", "test", "conformers", "torsions", "dimers")
 SHOWN = {
@@ -43,7 +44,7 @@ def main() -> None:
     """Train, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--labels", type=int, nargs="+", default=[0, 300, 1000])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     path = arguments.output / "learning_curve.csv"
     rows: dict[int, dict[str, object]] = {int(r["labels"]): dict(r) for r in read_rows(path)}

@@ -1,8 +1,9 @@
-"""Other potentials, built at their published sizes with random weights, and timed.
+"""Times other potentials, built at their published sizes with random weights.
 
-Run by speed.py with the Python of an environment that has the peer; knows nothing of this package.
+speed.py runs this file with the Python of an environment that has the potential; it imports nothing
+of this repository.
 
-    python peers.py NAME molecules.xyz      # JSON, a line for each molecule
+    python peers.py NAME molecules.xyz    # prints JSON, a line for each molecule
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def measure(make: Callable[[], Any], file: str) -> None:
         import torch
 
         torch.set_num_threads(1)
-        version = torch.__version__
+        version = str(torch.__version__)
     except ImportError:
         version = ""
     rng = np.random.default_rng(0)

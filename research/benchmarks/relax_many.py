@@ -1,10 +1,10 @@
 """Many molecules relaxed together and one by one: times, steps and minima.
 
-    python benchmarks/relax_many.py                 # minutes on one core
-    python benchmarks/relax_many.py --molecules 50
+    python -m research.benchmarks.relax_many    # minutes on one core
+    python -m research.benchmarks.relax_many --molecules 50
 
-The molecules are ethanol, dimethyl ether, acetone, acetamide and acetylacetone, shaken by 0.05
-Angstrom, relaxed by LBFGS with the model `gfn2`; both ways eagerly and compiled, float64. Writes
+The molecules are ethanol, dimethyl ether, acetone, acetamide and acetylacetone, rattled by 0.05
+Angstrom and relaxed by LBFGS with the model `gfn2`; both ways eager and compiled, float64. Writes
 relax_many.csv.
 """
 
@@ -20,11 +20,12 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read
 from ase.optimize import LBFGS
-from machine import about, write_rows
 
+from research.benchmarks.machine import about
+from research.paths import DOCS, EXAMPLES
+from research.tables import write_rows
 from se3set_ase import Potential, SE3SetCalculator, relax_many
 
-ROOT = Path(__file__).parents[1]
 MODEL, FMAX, SHAKE = "gfn2", 0.05, 0.05
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     """Each way in turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--molecules", type=int, default=200)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     frames = molecules(arguments.molecules)
     energies: dict[str, np.ndarray] = {}
@@ -67,7 +68,7 @@ def molecules(number: int) -> list[Atoms]:
         molecule("CH3OCH3"),
         molecule("CH3COCH3"),
         molecule("CH3CONH2"),
-        read(ROOT / "examples" / "acetylacetone.xyz"),
+        read(EXAMPLES / "acetylacetone.xyz"),
     ]
     frames = []
     for seed in range(number):

@@ -1,32 +1,31 @@
-"""How smooth the energy is through every kind of refragmentation, beside hard membership.
+"""Smoothness of the energy through every kind of refragmentation, with a hard control.
 
-    python benchmarks/smoothness.py                   # ten minutes on one core
-    python benchmarks/smoothness.py "ring opening"    # one path; the other rows are kept
+    python -m research.benchmarks.smoothness                   # ten minutes on one core
+    python -m research.benchmarks.smoothness "ring opening"    # one path; other rows are kept
 
 The scans are those of tests/paths.py. At each event: the largest third difference of the energy
-and second difference of a force component in steps of 1e-4 Angstrom, float64. Writes
-smoothness.csv.
+and second difference of a force component in steps of 1e-4 Angstrom, float64. The control is hard
+membership. Writes smoothness.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from machine import about, write_rows
 
+from research.benchmarks.machine import about
+from research.paths import DOCS
+from research.tables import read_rows, write_rows
 from se3set_ase.checkpoint import load_checkpoint, resolve_model
 from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from paths import CROWDED, FAR, PATHS
-from scans import Surface, roughness
+from tests.paths import CROWDED, FAR, PATHS
+from tests.scans import Surface, roughness
 
 STEP = 1e-4  # Angstrom
 ALL = {**PATHS, **FAR, **CROWDED}
@@ -36,7 +35,7 @@ def main() -> None:
     """Run, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(ALL), metavar="PATH")
-    parser.add_argument("--output", type=Path, default=Path("docs"))
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(ALL):
         parser.error(f"expected paths out of {', '.join(ALL)}, got {', '.join(unknown)}")
@@ -51,15 +50,18 @@ def main() -> None:
     ).double()
     acac, _ = load_checkpoint(resolve_model("acac"), dtype=torch.float64)
     path = arguments.output / "smoothness.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    rows = [row for row in rows if row["path"] not in arguments.names]
+    rows: list[Mapping[str, object]] = [
+        row for row in read_rows(path) if row["path"] not in arguments.names
+    ]
     models = {"random weights": untrained, "acac": acac}
     for label, model in models.items():
         for name in arguments.names:
             if set(ALL[name]()[0].numbers.tolist()) <= set(model.elements):
                 rows.append(scan(name, ALL[name], label, model))
     order = [(label, name) for label in models for name in ALL]
-    write_rows(path, sorted(rows, key=lambda row: order.index((row["model"], row["path"]))))
+    write_rows(
+        path, sorted(rows, key=lambda row: order.index((str(row["model"]), str(row["path"]))))
+    )
 
 
 def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # type: ignore[no-untyped-def]

@@ -1,20 +1,19 @@
-"""Time of one ASE call for energy and forces, ours beside others', in one run on one core.
+"""Time of one ASE call for energy and forces, ours and others', in one run on one core.
 
-    python benchmarks/speed.py --environments ~/peers --install    # each peer in a venv of its own
-    python benchmarks/speed.py --environments ~/peers              # again, without installing
-    python benchmarks/speed.py --draw                              # the table and figure alone
+    python -m research.benchmarks.speed --environments FOLDER --install    # makes the environments
+    python -m research.benchmarks.speed --environments FOLDER    # again, without installing
+    python -m research.benchmarks.speed --draw                   # only the table and figure
 
-The machine has to be idle: compare ratios within one run, not milliseconds of two. As machines that
-others use too change their speed within minutes, all are measured in turn, twice. Networks have
-random weights and their published sizes; float32 where there is a choice. GFN2-xTB, at most 302
-atoms, and the published SE3Set network, at most 102, are left out where a call takes half a minute.
-Writes speed.csv and speed.png.
+FOLDER gets a virtual environment for each other potential. The machine has to be idle: compare
+ratios within one run, not milliseconds of two runs. Shared machines change their speed within
+minutes, so all are measured in turn, twice. Networks have random weights and their published sizes;
+float32 where there is a choice. GFN2-xTB beyond 302 atoms and the published SE3Set network beyond
+102 are left out, where a call takes half a minute. Writes speed.csv and speed.png.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -26,14 +25,16 @@ from pathlib import Path
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
-from machine import about, write_rows
 from matplotlib.figure import Figure
-from peers import PEERS, measure
 from rdkit import Chem
-from rdkit.Chem import AllChem
-from systems import peptide_helix
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-ROOT = Path(__file__).parents[1]
+from research.benchmarks.machine import about
+from research.benchmarks.peers import PEERS, measure
+from research.benchmarks.systems import peptide_helix
+from research.paths import DIMER_PEPTIDE, DOCS, ROOT
+from research.tables import read_rows, write_rows
+
 OURS = {
     "SE3Set, default": {"preset": "light", "compile": False},
     "SE3Set, default, compiled": {"preset": "light", "compile": True},
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=2, help="all in turn; the fastest time of each counts"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     parser.add_argument("--draw", action="store_true", help="no runs")
     parser.add_argument("--ours", nargs=2, metavar=("NAME", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -65,7 +66,10 @@ def main() -> None:
     path = arguments.output / "speed.csv"
     if not arguments.draw:
         fastest: dict[tuple[str, object], dict[str, object]] = {}
-        commands = {name: [sys.executable, __file__, "--ours", name] for name in OURS}
+        commands = {
+            name: [sys.executable, "-m", "research.benchmarks.speed", "--ours", name]
+            for name in OURS
+        }
         for name in arguments.peers if arguments.environments else ():
             python = environment(arguments.environments, name, arguments)
             if python is not None:
@@ -78,8 +82,7 @@ def main() -> None:
                 if float(str(row["ms"])) < float(str(best["ms"])):
                     fastest[name, row["atoms"]] = new
         write_rows(path, list(fastest.values()))
-    with path.open() as file:
-        table = list(csv.DictReader(file))
+    table = read_rows(path)
     print(markdown(table))
     draw(table, arguments.output / "speed.png")
 
@@ -89,11 +92,11 @@ def molecules() -> list[Atoms]:
     rings = []
     for smiles in ("CC(=O)Oc1ccccc1C(=O)O", "Nc1ncccc1OCc1ccccc1"):
         embedded = Chem.AddHs(Chem.MolFromSmiles(smiles))
-        AllChem.EmbedMolecule(embedded, randomSeed=7)
-        AllChem.MMFFOptimizeMolecule(embedded)
+        rdDistGeom.EmbedMolecule(embedded, randomSeed=7)
+        rdForceFieldHelpers.MMFFOptimizeMolecule(embedded)
         numbers = [atom.GetAtomicNum() for atom in embedded.GetAtoms()]
         rings.append(Atoms(numbers, embedded.GetConformer().GetPositions()))
-    short = read(ROOT / "benchmarks" / "gfn2" / "ac-ala3-nhme.xyz")
+    short = read(DIMER_PEPTIDE / "ac-ala3-nhme.xyz")
     return [molecule("CH3CH2OH"), *rings, short, *(peptide_helix(n) for n in (9, 29, 99))]
 
 
@@ -129,6 +132,7 @@ def timed(name: str, command: Sequence[str]) -> list[dict[str, object]]:
             capture_output=True,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=ROOT,
             check=False,
         )
     rows = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]

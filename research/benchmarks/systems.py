@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import graphene, molecule
 from rdkit import Chem
-from rdkit.Chem import AllChem, rdMolTransforms
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 from scipy.spatial.transform import Rotation
 
 
@@ -18,8 +18,8 @@ def peptide_helix(n_residues: int) -> Atoms:
     """
     n_given = 4
     peptide = Chem.AddHs(Chem.MolFromSmiles("CC(=O)" + n_given * "N[C@@H](C)C(=O)" + "NC"))
-    AllChem.EmbedMolecule(peptide, randomSeed=1)
-    AllChem.MMFFOptimizeMolecule(peptide)
+    rdDistGeom.EmbedMolecule(peptide, randomSeed=1)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(peptide)
     given = peptide.GetConformer()
     # Heavy atoms: C C O of the acetyl, N CA CB C O of each residue, N C; then their hydrogens.
     for k in range(n_given):

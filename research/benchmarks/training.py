@@ -1,7 +1,7 @@
-"""How fast the default network trains: geometries per second, eager and compiled, on one core.
+"""Training speed of the default network: geometries per second, eager and compiled, one core.
 
     pip install ".[train]"
-    python benchmarks/training.py --data ../shared/data        # a few minutes, compilation included
+    python -m research.benchmarks.training --data FOLDER    # a few minutes with compilation
 
 Acetylacetone (15 atoms) and 3-BPA (27 atoms) of the BOTNet datasets, batches of 5, float32: the
 second and third epoch are timed. The machine has to be idle. Writes training.csv.
@@ -10,17 +10,17 @@ second and third epoch are timed. The machine has to be idle. Writes training.cs
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 
 import torch
-from machine import about, write_rows
 
+from research.benchmarks.machine import about
+from research.paths import DOCS
+from research.tables import read_rows, write_rows
 from se3set_ase.train.config import load_config
 from se3set_ase.train.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
 SYSTEMS = {
     "acac": ("acac/train_300K.xyz", "acac/isolated_atoms.xyz"),
     "3bpa": ("3bpa/train_300K.xyz", "3bpa/iso_atoms.xyz"),
@@ -32,7 +32,7 @@ def main() -> None:
     """Train a little, tell, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the BOTNet datasets")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, object]] = []
@@ -52,8 +52,7 @@ def geometries_per_s(train: Path, isolated: Path, compiled: bool) -> dict[str, o
         file.write_text(CONFIG.format(*values))
         trainer = Trainer(load_config(file), progress=False)
         trainer.run()
-        with (trainer.folder / "log.csv").open() as log:
-            seconds = [float(row["seconds"]) for row in csv.DictReader(log)]
+        seconds = [float(row["seconds"]) for row in read_rows(trainer.folder / "log.csv")]
     n_frames = len(trainer.batches) * 5 * (EPOCHS - 1)
     return {
         "atoms": len(trainer.train_frames[0].numbers),

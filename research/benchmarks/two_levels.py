@@ -1,16 +1,16 @@
-"""Labels of two levels of theory: one after the other, both at once, or the dear ones alone.
+"""Labels of two levels of theory: one after the other, both at once, or the expensive alone.
 
     pip install '.[label,train]'
-    python benchmarks/two_levels.py            # an hour and a half on one core
+    python -m research.benchmarks.two_levels    # an hour and a half on one core
 
 Many geometries have labels by GFN2-xTB, few by wB97X/6-31G(d). ``one after the other``: trained on
-the many, then all weights on the few, as `organic` is. ``both at once``: one network that takes a
-level's elements as kinds of their own (embeddings, weights of products and shifts for each level,
-all else shared), and sees both in the same proportion. ``alone``: the few, from random weights.
-All see as many geometries in batches of as many, and are validated as often; the second part of the
-first way takes smaller steps, as `organic` does: larger ones forget what was learnt. Measured as
-benchmarks/organic.py does. After arXiv:2506.14963, which has more.
-Writes two_levels.csv; a run that was stopped goes on.
+the many, then all weights on the few, as `organic` is. ``both at once``: one network in which the
+elements of each level are separate kinds of atoms (embeddings, weights of products and shifts for
+each level, all else shared), trained on both in the same proportion. ``alone``: the few, from
+random weights. All are trained on as many geometries in batches of the same size, and validated as
+often; the second part of the first way takes smaller steps, as `organic` does, because larger ones
+forget what was learnt. Errors are those of research.benchmarks.organic. After arXiv:2506.14963,
+which compares more ways. Writes two_levels.csv; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from ase.io import iread, write
-from machine import about, write_rows
-from organic import DATA, column
 
+from research.benchmarks.machine import about
+from research.benchmarks.organic_errors import DATA, column
+from research.paths import CONFIGS, DOCS
+from research.tables import write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
+from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import Repulsion
-from se3set_ase.train import trainer
+from se3set_ase.train.build import build_model
 from se3set_ase.train.config import DataConfig, RunConfig, load_config
-from se3set_ase.train.data import Frame, read_atomic_energies, split
-from se3set_ase.train.normalisation import normalise
+from se3set_ase.train.data import Frame, TrainingData, read_training_data
+from se3set_ase.train.normalisation import Normalisation, normalise
 from se3set_ase.train.run import train
+from se3set_ase.train.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
-ORGANIC = ROOT / "models" / "organic" / "train.yaml"
-GFN2 = ROOT / "models" / "organic-gfn2" / "train.yaml"
+ORGANIC = CONFIGS / "organic.yaml"
+GFN2 = CONFIGS / "organic-gfn2.yaml"
 #: Geometries by GFN2-xTB, at random.
 MANY = 15_000
 #: Of as many geometries each: of all, and of those that are of the dear level.
@@ -58,7 +60,7 @@ NETWORK = {"preset": "light"}
 def main() -> None:
     """Train each, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=DOCS)
     output = parser.parse_args().output
     rows = []
     for way in (one_after_the_other, both_at_once, alone):
@@ -106,45 +108,56 @@ def many() -> DataConfig:
 
 
 def both_at_once() -> Path:
-    """The other level's atoms are made other elements, which are cut off in the end."""
-    cheap = many()
-
-    def split_both(data: Any, hypergraph: Any, seed: int) -> tuple[list[Frame], list[Frame]]:
-        dear, validation = split(data, hypergraph, seed)
-        others = [relabelled(frame) for frame in split(cheap, hypergraph, seed)[0]]
-        repeats = round(len(others) * DEAR_EPOCHS / (EPOCHS - DEAR_EPOCHS) / len(dear))
-        return dear * repeats + others, validation
-
-    def atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
-        assert cheap.isolated_atoms is not None
-        others = read_atomic_energies(cheap.isolated_atoms)
-        return {**read_atomic_energies(path), **{z + OTHER: e for z, e in others.items()}}
-
-    def build(*arguments: Any) -> SE3Set:
-        model = make(*arguments)
-        elements = [z % OTHER for z in model.elements]
-        radii = COVALENT_RADII[elements].tolist()
-        model.repulsion = Repulsion(elements, radii, cutoff=model.hypergraph.reach)
-        return model
-
-    make = trainer.build_model
+    """Both levels in one training."""
     config = run(ORGANIC, "both", EPOCHS, initial=None, network=NETWORK)
-    with (
-        patch.object(trainer, "split", split_both),
-        patch.object(trainer, "read_atomic_energies", atomic_energies),
-        patch.object(trainer, "build_model", build),
-    ):
-        fitted = trainer.Trainer(config)
-        model = fitted.run()
-    dear = [frame for frame in fitted.train_frames if frame.numbers.max() < OTHER]
-    atomic = dict(zip(model.elements, model.atomic_energies, strict=True))
-    own = make(config, model.hypergraph, normalise(dear, atomic), model)
-    own.set_shifts([model.shifts[model.elements.index(z)] for z in own.elements])
-    level = config.data.level_of_theory
-    save_checkpoint(
-        fitted.folder / "model", own, ModelMetadata(name=config.name, level_of_theory=level)
+    return train_both(config, many(), share=DEAR_EPOCHS / (EPOCHS - DEAR_EPOCHS))
+
+
+def train_both(config: RunConfig, cheap: DataConfig, *, share: float) -> Path:
+    """Train one network on two levels; the atoms of the other level are elements of their own.
+
+    Those elements are removed from the model in the end.
+
+    Parameters
+    ----------
+    config : of the level that the model is for. cheap : the other level.
+    share : frames of the first level, repeated, for each frame of the other one.
+    """
+    hypergraph = HypergraphConfig.from_dict(config.hypergraph)
+    own = read_training_data(config.data, hypergraph, config.seed)
+    other = read_training_data(cheap, hypergraph, config.seed)
+    assert own.atomic_energies is not None
+    assert other.atomic_energies is not None
+    repeats = round(len(other.train) * share / len(own.train))
+    others = {z + OTHER: energy for z, energy in other.atomic_energies.items()}
+    data = TrainingData(
+        train=[*repeats * list(own.train), *map(relabelled, other.train)],
+        validation=own.validation,
+        atomic_energies={**own.atomic_energies, **others},
     )
-    return fitted.folder / "model"
+    trainer = Trainer(config, data=data, build=build_both)
+    model = trainer.run()
+    atomic = dict(zip(model.elements, model.atomic_energies, strict=True))
+    alone = build_model(config, model.hypergraph, normalise(own.train, atomic), model)
+    alone.set_shifts([model.shifts[model.elements.index(z)] for z in alone.elements])
+    level = config.data.level_of_theory
+    metadata = ModelMetadata(name=config.name, level_of_theory=level)
+    save_checkpoint(trainer.folder / "model", alone, metadata)
+    return trainer.folder / "model"
+
+
+def build_both(
+    config: RunConfig,
+    hypergraph: HypergraphConfig,
+    normalisation: Normalisation,
+    initial: SE3Set | None,
+) -> SE3Set:
+    """A model in which atoms of both levels repel each other as the elements that they are."""
+    model = build_model(config, hypergraph, normalisation, initial)
+    elements = [z % OTHER for z in model.elements]
+    radii = COVALENT_RADII[elements].tolist()
+    model.repulsion = Repulsion(elements, radii, cutoff=model.hypergraph.reach)
+    return model
 
 
 def relabelled(frame: Frame) -> Frame:

@@ -1,9 +1,9 @@
-"""The frames that models are pre-trained on: dynamics of six systems with GFN2-xTB.
+"""Frames that models are pre-trained on: dynamics of six systems with GFN2-xTB.
 
     pip install tblite
-    python models/gfn2/frames.py --processes 2      # half an hour; writes frames.xyz, for `gfn2`
-    python models/gfn2/frames.py --system acetylacetone --frames 3000 --rotamers 3000 \
-        --output models/acac/frames.xyz             # of one system, for a model of its own
+    python -m research.gfn2.frames --processes 2    # half an hour; the frames of `gfn2`
+    python -m research.gfn2.frames --system acetylacetone --frames 3000 --rotamers 3000 \\
+        --output runs/frames/acac/frames.xyz        # one system, for its own model
 
 Langevin dynamics in steps of 1 fs at several temperatures, a frame each 8 fs, and short runs from
 random rotamers; the seeds are fixed.
@@ -25,12 +25,14 @@ from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.optimize import LBFGS
 from rdkit import Chem
-from rdkit.Chem import AllChem, rdMolTransforms
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from research.organic.motion import TORSION
+from research.paths import ROOT, RUNS
+
 PEPTIDE = "CC(=O)NC(C)C(=O)NC(C)C(=O)NC(C)C(=O)NC"
-ROOT = Path(__file__).parents[2]
 EQUILIBRATION, STRIDE = 200, 8  # steps of 1 fs
 #: Unpaired electrons of an isolated atom.
 UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2}
@@ -68,8 +70,6 @@ SYSTEMS = (
     System("Ac-Ala3-NHMe", PEPTIDE, PEPTIDE, (300, 500), 600, 300),
     System("ethanol dimer", "ethanol dimer", "", (200, 400), 600, 0),
 )
-#: Around a single bond between heavy atoms, not of a ring.
-TORSION = Chem.MolFromSmarts("*~[!#1]-!@[!#1]~*")
 #: Of the short runs that start from rotamers.
 ROTAMERS_K, SHORT = 400.0, 2  # strides
 
@@ -77,7 +77,7 @@ ROTAMERS_K, SHORT = 400.0, 2  # strides
 def main() -> None:
     """Run and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("frames.xyz"))
+    parser.add_argument("--output", type=Path, default=RUNS / "frames" / "gfn2" / "frames.xyz")
     parser.add_argument("--system", choices=[system.name for system in SYSTEMS])
     parser.add_argument("--frames", type=int, help="at each temperature")
     parser.add_argument("--rotamers", type=int, help="frames from random rotamers")
@@ -102,8 +102,9 @@ def main() -> None:
         jobs = [pool.submit(run, *each) for each in runs]
         jobs += [pool.submit(run_rotamers, *each) for each in scrambled]
         done = [job.result() for job in tqdm(jobs, disable=None)]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write(arguments.output.with_name("isolated_atoms.xyz"), isolated_atoms(), format="extxyz")
-    half = arguments.output.with_suffix(".part")  # the file itself is there only when it is whole
+    half = arguments.output.with_suffix(".part")  # frames.xyz exists only when complete
     write(half, [frame for frames in done for frame in frames], format="extxyz")
     half.replace(arguments.output)
 
@@ -133,8 +134,8 @@ def run_rotamers(system: System, seed: int) -> list[Atoms]:
     while len(frames) < system.rotamers:
         start = embedded(system.smiles)
         conformer = start.GetConformer()
-        for torsion in start.GetSubstructMatches(TORSION):
-            rdMolTransforms.SetDihedralDeg(conformer, *torsion, rng.uniform(0.0, 360.0))
+        for i, j, k, l in start.GetSubstructMatches(TORSION):  # noqa: E741
+            rdMolTransforms.SetDihedralDeg(conformer, i, j, k, l, rng.uniform(0.0, 360.0))
         atoms = Atoms([a.GetAtomicNum() for a in start.GetAtoms()], conformer.GetPositions())
         distances = atoms.get_all_distances()
         if distances[np.triu_indices(len(atoms), 1)].min() < 0.85:  # Angstrom
@@ -198,8 +199,8 @@ def geometry(start: str) -> Atoms:
 def embedded(smiles: str) -> Chem.Mol:
     """With hydrogens and a geometry by MMFF."""
     found = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(found, randomSeed=7)
-    AllChem.MMFFOptimizeMolecule(found)
+    rdDistGeom.EmbedMolecule(found, randomSeed=7)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(found)
     return found
 
 

@@ -1,15 +1,16 @@
-"""What the disagreement of a committee is worth: factors, and what is familiar.
+"""Calibrates the uncertainty of a committee, and lists the environments its training had.
 
-    python models/organic/calibrate.py models/organic member-1 member-2 \\
-        --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
-        --saw models/organic/data/train.xyz.gz
+    python -m research.organic.calibrate models/organic member-1 member-2 \\
+        --labels research/organic/data/validation.xyz.gz \\
+        --tests research/organic/data/test.xyz.gz --saw research/organic/data/train.xyz.gz
 
-The members lie in the folder of the model. On labelled geometries of molecules that were neither
-trained on nor are tests, factors and floors are those by which the errors are likeliest. Familiar
-is an uncertainty that 99 % of these geometries, hot and torn ones among them, stay below; seen are
-the bonded neighbourhoods in the SMILES of the training geometries, not what is left of torn ones: a
-lone atom is nothing that the model knows well. The plot, and what is told, are of the tests, which
-decided nothing. Writes committee.json and calibration.png into the folder.
+The members are folders in the folder of the model. Factors and floors have the maximum likelihood
+for the errors on labelled geometries of molecules that are neither trained on nor tests. An
+uncertainty is familiar if it is below that of 99 % of these geometries, hot and dissociated ones
+included. Known environments are the bonded neighbours in the SMILES of the training geometries, not
+those in dissociated geometries: the models do not know isolated atoms well. The plot and the
+printed shares are of the tests, which influence nothing. Writes committee.json and calibration.png
+to the folder of the model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from rdkit import Chem
 from scipy.optimize import minimize
 from tqdm import tqdm
@@ -122,7 +124,7 @@ def joined(doubts: Sequence[Doubt]) -> np.ndarray:
     return np.concatenate([forces for _, forces in doubts])
 
 
-def rms(values: object) -> float:
+def rms(values: ArrayLike) -> float:
     """Root mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 

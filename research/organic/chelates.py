@@ -1,20 +1,19 @@
-"""Molecules with a hydrogen bond inside, whose proton moves over: enols, enaminones, and others.
+"""Molecules with an internal hydrogen bond whose proton can move: enols, enaminones, others.
 
     pip install '.[label]'
-    python models/organic/chelates.py --processes 2 --output runs/geometries
+    python -m research.organic.chelates --processes 2 --output runs/geometries
 
-Of the molecules of molecules.py hardly any is of this kind, and bonds that form and break are what
-the hypergraph is for. Each is a donor and an acceptor at the ends of three conjugated carbons, of a
-chain or with two of them in an aromatic ring, with random substituents; none is taken that a hash
-puts into another part, itself or with its proton at the other end. Geometries are the closed ring,
-the same with the proton moved over, both relaxed by GFN2-xTB; others with the proton on its way,
-displaced at random; and open ones, relaxed, some at random angles of a bond that turns. Adds a
-fifth round to molecules.csv and writes chelates-train.xyz, which ``se3set-ase label`` takes.
+The rounds of research.organic.molecules have hardly any. Each is a donor and an acceptor at the
+ends of three conjugated carbons, of a chain or with two of them in an aromatic ring, with random
+substituents; a molecule that belongs to another part, with its proton at either end, is left out.
+Geometries are the closed ring and the same with the proton moved over, both relaxed by GFN2-xTB;
+others with the proton in between, displaced at random; and open ones, relaxed, some at random
+angles of a rotatable bond. Adds a fifth round to molecules.csv and writes chelates-train.xyz, which
+``se3set-ase label`` takes.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,11 +23,12 @@ import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.io import write
-from molecules import HERE, key, part
-from rdkit import Chem, RDLogger
-from structures import apart, embedded, generator
+from rdkit import Chem, rdBase
 from tqdm import tqdm
-from turning import at_angles, conformers_of, options, relaxed
+
+from research.organic.geometry import apart, embedded, generator
+from research.organic.molecules import key, part, read_molecules, write_molecules
+from research.organic.turning import at_angles, conformers_of, options, relaxed
 
 ROUND = 5
 #: Of a chain: donor, three substituents, acceptor; an atom of its own in each place.
@@ -51,10 +51,10 @@ BOUND = 1.02
 def main() -> None:
     """Choose, add to the table, make, write."""
     arguments = options(__doc__)
-    RDLogger.DisableLog("rdApp.*")
-    path = HERE / "molecules.csv"
-    with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if int(row["round"]) != ROUND]
+    rdBase.DisableLog("rdApp.*")
+    rows: list[dict[str, object]] = [
+        {**row} for row in read_molecules() if int(row["round"]) != ROUND
+    ]
     known = {key(Chem.MolFromSmiles(row["smiles"])) for row in rows}
     names = [*chosen(CHAIN, CHAINS, known), *chosen(RING, RINGS, known)]
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -64,10 +64,7 @@ def main() -> None:
         if frames:
             columns = {"kind": "chelate", "part": "train", "round": ROUND}
             rows.append({"smiles": flat(name), "atoms": len(frames[0]), **columns})
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_molecules(rows)
     frames = list(itertools.chain.from_iterable(found))
     shuffled = [frames[k] for k in generator("order").permutation(len(frames))]
     write(arguments.output / "chelates-train.xyz", shuffled, format="extxyz")
@@ -114,7 +111,7 @@ def flat(smiles: str) -> str:
 
 def geometries(smiles: str) -> list[Atoms]:
     """Of one molecule, atoms as in its flat SMILES; none where it cannot be made."""
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     rng = generator(f"{smiles} chelate")
     molecule = embedded(smiles, rng, EMBEDDINGS)
     if molecule is None:
@@ -136,7 +133,8 @@ def geometries(smiles: str) -> list[Atoms]:
     starts += [("torsion", atoms) for atoms in islice(at_angles(molecule, closed, rng), ANGLES)]
     frames = [*rings, *relaxed(starts)]
     if len(rings) == 2:
-        frames += [frame for frame in on_its_way(*rings, rng) if apart(frame)]
+        one, other = rings
+        frames += [frame for frame in on_its_way(one, other, rng) if apart(frame)]
     for frame in frames:
         frame.info["smiles"] = flat(smiles)
     return frames

@@ -1,16 +1,17 @@
-"""Which geometries are worth a label that costs: at random first, then where a committee disagrees.
+"""Chooses the geometries to label: first at random, then where a committee disagrees.
 
     cd runs/geometries
-    python ../../models/organic/choose.py gfn2-train.xyz --number 1200 --largest 120 \\
+    python -m research.organic.choose gfn2-train.xyz --number 1200 --largest 120 \\
         --output chosen-train-1.xyz
-    python ../../models/organic/choose.py gfn2-train.xyz --number 2000 --largest 100 \\
+    python -m research.organic.choose gfn2-train.xyz --number 2000 --largest 100 \\
         --committee ../organic-1/model ../organic-2/model --without chosen-train-*.xyz \\
         --output chosen-train-4.xyz
 
-Without a committee every molecule gets its turn before one gets its second, those chosen before
-counted, the kinds of geometry at random. With one, a geometry is worth the largest uncertainty of a
-force in it, divided by what its label costs, and no molecule gets more than its share. Large
-molecules cost most and are left out beyond ``--largest``: data/README.md has all calls.
+Without a committee every molecule gets one geometry before any gets a second; those chosen before
+count, and kinds of geometry are drawn at random. With one, geometries are ranked by their largest
+uncertainty of a force, divided by the cost of a label, and no molecule gets more than its share.
+Molecules beyond ``--largest`` are left out, because they cost most. research/organic/data/README.md
+has all calls.
 """
 
 from __future__ import annotations
@@ -82,11 +83,11 @@ def in_turn(
 ) -> list[Atoms]:
     """One geometry of each molecule, then a second one, ..."""
     turns = Counter(atoms.info["smiles"] for atoms in before)
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for index in rng.permutation(len(frames)):
         smiles = frames[index].info["smiles"]
         turns[smiles] += 1
-        ranked.append((turns[smiles], len(ranked), index))
+        ranked.append((turns[smiles], len(ranked), int(index)))
     return [frames[index] for *_, index in sorted(ranked)[:number]]
 
 

@@ -1,20 +1,20 @@
-"""Adds labels by density functional theory to those in models/organic/data.
+"""Adds labels by density functional theory to those in research/organic/data.
 
-    python models/organic/dataset.py --labels runs/geometries
-    python models/organic/dataset.py --monomers ../shared/data/des-monomers/wb97x.xyz.gz \\
-        --bpa runs/data/3bpa_train.xyz                  # of others, at the same level; done once
+    python -m research.organic.dataset --labels runs/geometries
+    python -m research.organic.dataset --monomers FOLDER/des-monomers/wb97x.xyz.gz \\
+        --bpa runs/data/3bpa_train.xyz    # published ones of the same level; done once
 
-Of runs/geometries it takes wb97x-PART*.xyz, conformers, torsions, dimers, drugs and torn bonds.
-Monomers are of SPICE's geometries; of 3-BPA, for training alone, a few of those that models/3bpa is
-trained on (BOTNet's). Refuses labels of another level or other settings than those there
-(labels.json), a frame of a molecule that is of another part, and a part that lacks an element. A
-geometry that is there already stays as it is. Digits beyond the noise of the labels are dropped.
+From runs/geometries it takes wb97x-PART*.xyz, conformers, torsions, dimers, drugs and dissociated
+bonds (torn). Monomers have geometries of SPICE; of 3-BPA, for training only, it takes a few of the
+geometries that models/3bpa is trained on (BOTNet). It raises for labels of another level or with
+other settings than those of labels.json, for a frame of a molecule that belongs to another part,
+and for a part that lacks an element. Known geometries stay as they are. Digits beyond the noise of
+the labels are dropped.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import gzip
 import json
 from collections import Counter
@@ -28,11 +28,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from rdkit import Chem
 
+from research.organic.molecules import read_molecules
+from research.paths import ORGANIC
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.files import write_atomically
 
-HERE = Path(__file__).parent
-DATA = HERE / "data"
+DATA = ORGANIC / "data"
 LEVEL = "wB97X/6-31G(d)"
 PARTS = ("train", "validation", "test")
 REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
@@ -54,8 +55,7 @@ def main() -> None:
     parser.add_argument("--monomers", type=Path)
     parser.add_argument("--bpa", type=Path)
     arguments = parser.parse_args()
-    with (HERE / "molecules.csv").open() as file:
-        part_of = {row["smiles"]: row["part"] for row in csv.DictReader(file)}
+    part_of = {row["smiles"]: row["part"] for row in read_molecules()}
     sets = {name: list(there(name)) for name in (*PARTS, *REFERENCES)}
     if arguments.labels:
         for name, found in sets.items():

@@ -1,27 +1,23 @@
-"""The other members of the committee of `organic`: each trained on a half of its labels.
+"""Trains the other members of the committee of `organic`, each on half of its labels.
 
-    python models/organic/members.py 1 2
-    python models/organic/calibrate.py models/organic member-1 member-2 \\
-        --labels models/organic/data/validation.xyz.gz --tests models/organic/data/test.xyz.gz \\
-        --saw models/organic/data/train.xyz.gz
-    python -m se3set_ase.checkpoint.registry
+    python -m research.organic.members 1 2
 
-Models that saw the same labels in another order hardly disagree, and are wrong alike; each number
-draws another half. Those beside `organic` drew from the 2,954 labels of before chelates.py. Runs go
-to runs/organic-NUMBER, the models to member-NUMBER.
+Then run research.organic.calibrate and ``python -m se3set_ase.checkpoint.registry``. Models trained
+on the same labels in another order hardly disagree and make the same errors, so each number draws
+another half. The bundled members drew from the 2,954 labels before research.organic.chelates. Runs
+go to runs/organic-NUMBER, the models to models/organic/member-NUMBER.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from pathlib import Path
 
+from research.paths import CONFIGS, MODELS
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
-HERE = Path(__file__).parent
 #: A third of its own: what they must differ in is what they saw.
 EPOCHS = 40
 
@@ -31,9 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="+", type=int)
     for number in parser.parse_args().numbers:
-        folder = HERE / f"member-{number}"
+        folder = MODELS / "organic" / f"member-{number}"
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(train(member(load_config(HERE / "train.yaml"), number)), folder)
+        shutil.copytree(train(member(load_config(CONFIGS / "organic.yaml"), number)), folder)
 
 
 def member(config: RunConfig, number: int) -> RunConfig:

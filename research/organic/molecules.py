@@ -1,30 +1,33 @@
-"""The molecules that `organic` is trained and tested on: which there are, and which part is which.
+"""Molecules that `organic` is trained and tested on, and the part that each belongs to.
 
-    python models/organic/molecules.py --monomers ../shared/data/des-monomers/conformers.xyz.gz
+    python -m research.organic.molecules --monomers FOLDER/des-monomers/conformers.xyz.gz
 
 Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules that
-RDKit assembles from the fragments of both (BRICS rules): of at most 40 atoms, and small ones of at
-most 18, which quantum chemistry is cheap for. The drugs of drugs.smi are for tests alone. The part
-is decided by a hash of the molecule, so it stays when molecules are added: a second round added
-more to train on. Writes molecules.csv.
+RDKit assembles from fragments of both (BRICS rules): of at most 40 atoms, and small ones of at most
+18, which are cheap for quantum chemistry. The drugs of drugs.smi are for tests only. A hash of the
+molecule decides the part, so it stays the same when molecules are added; a second round added more
+to train on. Writes molecules.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import gzip
 import hashlib
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, Descriptors
 
-HERE = Path(__file__).parent
+from research.paths import ORGANIC
+from research.tables import read_rows, write_rows
+
+#: Columns: smiles, kind, part, atoms (hydrogens included), round.
+TABLE = ORGANIC / "molecules.csv"
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
 #: Of each round: most atoms of what is assembled, and how many of that.
 ASSEMBLED: tuple[dict[int, int], ...] = ({40: 1500, 18: 800}, {28: 2400})
@@ -37,14 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--monomers", type=Path, required=True)
     arguments = parser.parse_args()
-    RDLogger.DisableLog("rdApp.*")
-    drugs = {key(m): m for m in read_smiles(HERE / "drugs.smi")}
+    rdBase.DisableLog("rdApp.*")
+    drugs = {key(m): m for m in read_smiles(ORGANIC / "drugs.smi")}
     rows = {k: (m, "drug", "drugs", 1) for k, m in drugs.items()}
     with gzip.open(arguments.monomers, "rt") as file:
         monomers = dict.fromkeys(re.findall(r'\bname="?([^"\s]+)', file.read()))
     kinds = {
         "monomer": [Chem.MolFromSmiles(smiles) for smiles in monomers],
-        "known": list(read_smiles(HERE / "seeds.smi")),
+        "known": list(read_smiles(ORGANIC / "seeds.smi")),
     }
     parents = [*kinds["monomer"], *kinds["known"]]
     for round_, sizes in enumerate(ASSEMBLED, start=1):
@@ -56,12 +59,28 @@ def main() -> None:
                 where = part(key(molecule))
                 if round_ == 1 or where == "train":
                     rows.setdefault(key(molecule), (molecule, kind, where, round_))
-    with (HERE / "molecules.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["smiles", "kind", "part", "atoms", "round"])
-        for molecule, *columns, round_ in rows.values():
-            smiles = Chem.MolToSmiles(molecule)
-            writer.writerow([smiles, *columns, n_atoms(molecule), round_])
+    write_molecules(
+        [
+            {
+                "smiles": Chem.MolToSmiles(molecule),
+                "kind": kind,
+                "part": where,
+                "atoms": n_atoms(molecule),
+                "round": round_,
+            }
+            for molecule, kind, where, round_ in rows.values()
+        ]
+    )
+
+
+def read_molecules() -> list[dict[str, str]]:
+    """Rows of the table."""
+    return read_rows(TABLE)
+
+
+def write_molecules(rows: Sequence[Mapping[str, object]]) -> None:
+    """Replace the table."""
+    write_rows(TABLE, rows, line_end="\n")
 
 
 def read_smiles(file: Path) -> Iterator[Chem.Mol]:

@@ -1,28 +1,29 @@
-"""Pieces of the molecules to train on: small ones, that show what else only large ones have.
+"""Small fragments of the training molecules with environments that only large ones have.
 
-    python models/organic/pieces.py
+    python -m research.organic.pieces
 
-What a force errs by depends on whether the atom's surroundings were seen, and a label costs as much
-as the molecule is large to the power of 2.5. So around each heavy atom of a molecule a piece is
-cut: all that is two bonds away, rings whole, hydrogen where single bonds were cut. Taken is, one
-after the other, the piece with most surroundings (two bonds) that no small molecule or piece before
-has, in the number of the molecules that have them, for its cost. Adds a third round to
-molecules.csv; pieces that a hash puts into another part are not taken.
+Force errors depend on whether the environment of the atom was trained on, and a label costs the
+size of the molecule to the power of 2.5. So a fragment is cut out around each heavy atom: all
+within two bonds, whole rings, hydrogen in place of cut single bonds. Fragments are chosen one by
+one: the next has most environments (two bonds) that no small molecule or chosen fragment has,
+weighted by the number of molecules that have them, for its cost. Adds a third round to
+molecules.csv; fragments that belong to another part are left out.
 """
 
 from __future__ import annotations
 
-import csv
+import argparse
 import heapq
 from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
-from choose import COST_EXPONENT, functions
-from molecules import HERE, key, n_atoms, part, suitable
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from tqdm import tqdm
+
+from research.organic.choose import COST_EXPONENT, functions
+from research.organic.molecules import key, n_atoms, part, read_molecules, suitable, write_molecules
 
 ROUND = 3
 #: Bonds from the middle of a piece, and of surroundings.
@@ -37,13 +38,12 @@ OVERHEAD = 0.1
 
 def main() -> None:
     """Cut, choose, add."""
-    RDLogger.DisableLog("rdApp.*")
-    path = HERE / "molecules.csv"
-    with path.open() as file:
-        every = list(csv.DictReader(file))
-    rows = [row for row in every if int(row["round"]) < ROUND]
-    known = {key(Chem.MolFromSmiles(row["smiles"])) for row in rows}
-    molecules = [Chem.MolFromSmiles(row["smiles"]) for row in rows if row["part"] == "train"]
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    rdBase.DisableLog("rdApp.*")
+    every = read_molecules()
+    before = [row for row in every if int(row["round"]) < ROUND]
+    known = {key(Chem.MolFromSmiles(row["smiles"])) for row in before}
+    molecules = [Chem.MolFromSmiles(row["smiles"]) for row in before if row["part"] == "train"]
     there = {m: names_in(m) for m in tqdm(molecules, "surroundings", disable=None)}
     often = Counter(name for names in there.values() for name in names)
     for molecule, names in there.items():
@@ -58,14 +58,12 @@ def main() -> None:
         piece for name, piece in found.items() if name not in known and part(name) == "train"
     ]
     chosen = list(greedy(candidates, often))
+    rows: list[dict[str, object]] = [{**row} for row in before]
     for piece in chosen:
         columns = {"kind": "piece", "part": "train", "atoms": n_atoms(piece), "round": ROUND}
         rows.append({"smiles": Chem.MolToSmiles(piece), **columns})
-    rows += [row for row in every if int(row["round"]) > ROUND]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    rows += [{**row} for row in every if int(row["round"]) > ROUND]
+    write_molecules(rows)
     seen = set().union(*map(names_in, chosen)) & often.keys()
     print(
         f"{len(chosen)} of {len(candidates)} pieces, with {len(seen)} of the {len(often)} "

@@ -1,13 +1,13 @@
-"""Pairs of small molecules, relaxed by GFN2-xTB, then pulled apart or pushed together, for labels.
+"""Dimer scans: pairs of small molecules relaxed by GFN2-xTB, then moved apart or together.
 
     pip install '.[label]'
-    python models/organic/pulled.py --processes 2 --output runs/geometries
+    python -m research.organic.pulled --processes 2 --output runs/geometries
 
-Where the well of a pair is shallow, as of hydrocarbons, its place hangs on a few meV; the pairs of
-structures.py are random ones, or at their minima, and few of them are of hydrocarbons. Of the
-pairs here half are. None is one of the dimers that are kept for the tests, nor are they of other
-molecules than those to train on. Each pair's random numbers are drawn with its name as the seed.
-Writes pulled-train.xyz, whose frames carry the SMILES of the first half, kind and shift (Angstrom).
+Shallow minima, as of pairs of hydrocarbons, depend on a few meV; pairs of
+research.organic.structures are random ones or at their minima, and few of them are hydrocarbons.
+Here half of the pairs are. No pair is one of the test dimers or has a molecule that is not trained
+on. The name of a pair is the seed of its random numbers. Writes pulled-train.xyz, whose frames
+carry the SMILES of the first molecule, kind and shift (Angstrom).
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.io import write
 from ase.optimize import BFGS
-from rdkit import Chem, RDLogger
-from structures import apart, as_atoms, embedded, generator, kept_apart, pair
+from rdkit import Chem, rdBase
 from tblite.ase import TBLite
 from tqdm import tqdm
-from turning import options, to_train_on
+
+from research.organic.geometry import apart, as_atoms, embedded, generator
+from research.organic.pairs import kept_apart, pair
+from research.organic.turning import options, to_train_on
 
 #: Atoms of both together; pairs of hydrocarbons, and as many others.
 ATOMS, PAIRS = 16, 40
@@ -62,12 +64,12 @@ def chosen_pairs(smiles: list[str]) -> list[str]:
 
 def pulled(name: str) -> list[Atoms]:
     """The geometries of a pair."""
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     rng = generator(f"{name} pulled")
-    halves = [embedded(smiles, rng, 1) for smiles in name.split(".")]
-    if None in halves:
+    first, second = (embedded(smiles, rng, 1) for smiles in name.split("."))
+    if first is None or second is None:
         return []
-    one, other = (as_atoms(half, 0) for half in halves)
+    one, other = as_atoms(first, 0), as_atoms(second, 0)
     minima: list[tuple[float, Atoms]] = []
     for _ in range(STARTS):
         atoms = pair(one, other, rng)

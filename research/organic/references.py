@@ -1,19 +1,18 @@
-"""Geometries that `organic` is held against: conformers, torsions and dimers, before their labels.
+"""Geometries that `organic` is tested on: conformers, torsions, dimers and drugs, unlabelled.
 
-    python models/organic/references.py --output runs/geometries
+    python -m research.organic.references --output runs/geometries
     se3set-ase label runs/geometries/conformers.xyz -m "wB97X/6-31G(d)" ...
 
-Conformers are of held-out molecules that turn, torsions of held-out bonds, all relaxed by GFN2-xTB
-(a torsion with its angle held); a dimer is relaxed likewise, then its halves are pulled apart
-and pushed together along the line between their nearest atoms, and set far from each other. Of each
-drug there is one geometry at 300 K, by the MMFF94 force field. Writes conformers.xyz, torsions.xyz,
-dimers.xyz and drugs.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
+Conformers are of held-out molecules with rotatable bonds, torsions of such bonds, all relaxed by
+GFN2-xTB (a torsion at a fixed angle). A dimer is relaxed too, then its molecules are moved apart
+and together along the line between their nearest atoms, and far from each other. Each drug has one
+geometry at 300 K from the MMFF94 force field. Writes conformers.xyz, torsions.xyz, dimers.xyz and
+drugs.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +23,16 @@ from ase.constraints import FixInternals
 from ase.io import write
 from ase.optimize import BFGS
 from rdkit import Chem
-from rdkit.Chem import AllChem, rdMolAlign
-from structures import DIMERS, MMFF94, as_atoms, generator, langevin
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolAlign
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-HERE = Path(__file__).parent
+from research.organic.geometry import as_atoms, generator, side
+from research.organic.molecules import read_molecules
+from research.organic.motion import MMFF94, langevin
+from research.organic.pairs import DIMERS
+from research.paths import ORGANIC
+
 #: Single bonds between atoms that have something to turn; amides among them.
 TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")
 #: Of conformers: molecules, of each at most so many, tried from so many embeddings.
@@ -54,8 +57,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
-    with (HERE / "molecules.csv").open() as file:
-        rows = [r for r in csv.DictReader(file) if r["part"] == "test"]
+    rows = [row for row in read_molecules() if row["part"] == "test"]
     # In an order that has nothing to do with the molecules.
     rows.sort(key=lambda r: hashlib.sha256(r["smiles"].encode()).hexdigest())
     turning = [
@@ -69,7 +71,7 @@ def main() -> None:
     save(output / "conformers.xyz", several, MOLECULES)
     save(output / "torsions.xyz", map(torsion, turning), TORSIONS)
     save(output / "dimers.xyz", map(dimer, DIMERS), len(DIMERS))
-    drugs = [line.split()[0] for line in (HERE / "drugs.smi").read_text().splitlines()]
+    drugs = [line.split()[0] for line in (ORGANIC / "drugs.smi").read_text().splitlines()]
     save(output / "drugs.xyz", map(drug, drugs), len(drugs))
 
 
@@ -97,8 +99,10 @@ def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
 def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
     """Relaxed by MMFF94, the parts of a dimer as one."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMultipleConfs(molecule, number, randomSeed=1)  # 0 makes them all the same
-    AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000, ignoreInterfragInteractions=False)
+    rdDistGeom.EmbedMultipleConfs(molecule, number, randomSeed=1)  # 0 makes them all the same
+    rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
+        molecule, maxIters=2000, ignoreInterfragInteractions=False
+    )
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     return molecule, [Atoms(numbers, c.GetPositions()) for c in molecule.GetConformers()]
 
@@ -148,17 +152,6 @@ def torsion(smiles: str) -> list[Atoms]:
         atoms.info = {"smiles": smiles, "kind": "torsion", "angle": angle}
         frames.append(atoms)
     return frames
-
-
-def side(molecule: Chem.Mol, one: int, other: int) -> list[int]:
-    """Atoms on the side of ``other`` of the bond between two."""
-    found, todo = {one, other}, [other]
-    while todo:
-        for neighbour in molecule.GetAtomWithIdx(todo.pop()).GetNeighbors():
-            if neighbour.GetIdx() not in found:
-                found.add(neighbour.GetIdx())
-                todo.append(neighbour.GetIdx())
-    return sorted(found - {one})
 
 
 def dimer(smiles: str) -> list[Atoms]:

@@ -1,20 +1,19 @@
-"""Molecules of a few atoms, what one tries first: H2, N2, HCl, ozone, strained rings, sulfur's.
+"""Molecules of a few atoms that users try first: H2, N2, HCl, ozone, strained rings, sulfides.
 
     pip install '.[label]'
-    python models/organic/smallest.py --output runs/geometries
+    python -m research.organic.smallest --output runs/geometries
 
-Force fields know few of them and each is a chemistry of its own, so they come by name
-(smallest.smi), all of them to train on but those that another part has; their labels cost next to
-nothing. Each is relaxed by GFN2-xTB; geometries are displacements along its normal modes at random
-temperatures, and the molecule swollen or shrunk. Single bonds are torn, too, up to where nothing is
-left of them, for labels that are unrestricted (``--option unrestricted=true``). Adds a fourth round
-to molecules.csv and writes smallest-train.xyz and torn-train.xyz, which ``se3set-ase label`` takes.
+Force fields cover few of them and each is a chemistry of its own, so they are listed by name
+(smallest.smi). All are trained on except those of another part; their labels cost next to nothing.
+Each is relaxed by GFN2-xTB; geometries are displacements along normal modes at random temperatures,
+and uniform expansions and compressions. Single bonds are dissociated too, for unrestricted labels
+(``--option unrestricted=true``). Adds a fourth round to molecules.csv and writes smallest-train.xyz
+and torn-train.xyz, which ``se3set-ase label`` takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +22,15 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.io import write
 from ase.optimize import BFGS
-from molecules import HERE, key, n_atoms, read_smiles
-from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem
-from references import side
-from structures import apart, displaced, generator
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom
 from tblite.ase import TBLite
 from tqdm import tqdm
+
+from research.organic.geometry import apart, generator, side
+from research.organic.molecules import key, n_atoms, read_molecules, read_smiles, write_molecules
+from research.organic.motion import displaced
+from research.paths import ORGANIC
 
 ROUND = 4
 #: Geometries of each molecule along modes, at temperatures (K) between, and swollen, by between.
@@ -49,23 +50,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     arguments = parser.parse_args()
-    RDLogger.DisableLog("rdApp.*")
-    path = HERE / "molecules.csv"
-    with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if int(row["round"]) != ROUND]
-    part_of = {key(Chem.MolFromSmiles(row["smiles"])): row["part"] for row in rows}
+    rdBase.DisableLog("rdApp.*")
+    before = [row for row in read_molecules() if int(row["round"]) != ROUND]
+    part_of = {key(Chem.MolFromSmiles(row["smiles"])): row["part"] for row in before}
+    rows: list[dict[str, object]] = [{**row} for row in before]
     frames, pulled = [], []
-    for molecule in tqdm(list(read_smiles(HERE / "smallest.smi")), "molecules", disable=None):
+    for molecule in tqdm(list(read_smiles(ORGANIC / "smallest.smi")), "molecules", disable=None):
         found = list(geometries(molecule)) if part_of.get(key(molecule), "train") == "train" else []
         if found and key(molecule) not in part_of:
             columns = {"kind": "smallest", "part": "train", "atoms": n_atoms(molecule)}
             rows.append({"smiles": name_of(molecule), **columns, "round": ROUND})
         frames += found
         pulled += list(torn(molecule)) if found else []
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_molecules(rows)
     for name, those in (("smallest", frames), ("torn", pulled)):
         write(arguments.output / f"{name}-train.xyz", those, format="extxyz")
         print(f"{name}: {len(those)} of {len({a.info['smiles'] for a in those})} molecules")
@@ -126,7 +123,7 @@ def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
 def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:
     """At a minimum of GFN2-xTB with the bonds that it should have, or None."""
     whole = Chem.AddHs(molecule)
-    if AllChem.EmbedMolecule(whole, randomSeed=seed) != 0:
+    if rdDistGeom.EmbedMolecule(whole, randomSeed=seed) != 0:
         return None
     numbers = [atom.GetAtomicNum() for atom in whole.GetAtoms()]
     atoms = Atoms(numbers, whole.GetConformer().GetPositions())

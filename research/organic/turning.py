@@ -1,19 +1,18 @@
-"""Conformers and turned bonds of molecules to train on, relaxed by GFN2-xTB, for labels.
+"""Conformers and torsions of training molecules, relaxed by GFN2-xTB, to label.
 
     pip install '.[label]'
-    python models/organic/turning.py --processes 2 --output runs/geometries
+    python -m research.organic.turning --processes 2 --output runs/geometries
 
-What one compares most are energies of the relaxed: conformers, and profiles of torsions. The rounds
-of structures.py have geometries that are displaced, hot or torn, and few of one molecule. Here each
-molecule that turns, of at most so many atoms, has different conformers, and geometries with one of
-its bonds turned by random angles that are held while the rest relaxes. Every number is drawn with
-the seed of its molecule. Writes turning-train.xyz, whose frames carry SMILES and kind.
+Relaxed energies are what users compare most: of conformers, and along torsions. The geometries of
+research.organic.structures are displaced, hot or dissociated, and few are of one molecule. Here
+each molecule with a rotatable bond has different conformers, and geometries with one of its bonds
+at random angles that are fixed while the rest relaxes. The name of a molecule is the seed of its
+random numbers. Writes turning-train.xyz, whose frames carry SMILES and kind.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -25,11 +24,13 @@ from ase.calculators.calculator import CalculationFailed
 from ase.constraints import FixInternals
 from ase.io import write
 from ase.optimize import BFGS
-from rdkit import Chem, RDLogger
-from references import LARGEST, TURNING, different, side
-from structures import HERE, apart, as_atoms, embedded, generator
+from rdkit import Chem, rdBase
 from tblite.ase import TBLite
 from tqdm import tqdm
+
+from research.organic.geometry import apart, as_atoms, embedded, generator, side
+from research.organic.molecules import read_molecules
+from research.organic.references import LARGEST, TURNING, different
 
 #: Of molecules.csv: what came later has geometries of its own.
 ROUNDS = 4
@@ -62,15 +63,14 @@ def options(doc: str) -> argparse.Namespace:
 
 def to_train_on(largest: int) -> list[str]:
     """SMILES of the molecules of at most so many atoms, of the first rounds."""
-    with (HERE / "molecules.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == "train"]
+    rows = [row for row in read_molecules() if row["part"] == "train"]
     old = [row for row in rows if int(row["round"]) <= ROUNDS]
     return [row["smiles"] for row in old if int(row["atoms"]) <= largest]
 
 
 def turning(smiles: str) -> list[Atoms]:
     """Conformers and turned geometries of one molecule."""
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     rng = generator(f"{smiles} turning")
     molecule = embedded(smiles, rng, EMBEDDINGS)
     if molecule is None:

@@ -1,15 +1,11 @@
-"""What the disagreement of a committee is worth, models/organic/calibrate.py."""
+"""What the disagreement of a committee is worth, research.organic.calibrate."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import calibrate
+from research.organic import calibrate
 
 #: Of factor and floor, from so many errors.
 FITTED, ERRORS = 0.1, 40_000

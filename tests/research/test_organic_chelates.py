@@ -1,18 +1,14 @@
-"""Molecules whose proton moves from one end to the other, models/organic/chelates.py."""
+"""Molecules whose proton moves from one end to the other, research.organic.chelates."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rdkit import Chem
 from tblite.ase import TBLite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import chelates
-from molecules import key, part
+from research.organic import chelates
+from research.organic.molecules import key, part
 
 ENOL = "CC/C(O)=C/C=O"
 #: Angstrom: a bond of hydrogen to oxygen, and a hydrogen bond.

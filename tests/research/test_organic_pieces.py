@@ -1,16 +1,13 @@
-"""Pieces of molecules, models/organic/pieces.py: chosen where a label shows most that is new."""
+"""Pieces of molecules, research.organic.pieces: chosen where a label shows most that is new."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from rdkit import Chem
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import pieces
+from research.organic import pieces
 
 MOLECULES = [
     "CCOC(=O)c1ccc(N)cc1",

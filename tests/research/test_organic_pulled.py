@@ -1,18 +1,14 @@
-"""Pairs of molecules pulled apart and pushed together, models/organic/pulled.py."""
+"""Pairs of molecules pulled apart and pushed together, research.organic.pulled."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from tblite.ase import TBLite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import pulled
-from structures import kept_apart
+from research.organic import pulled
+from research.organic.pairs import kept_apart
 
 SMILES = ["C", "CC", "C=C", "C#C", "CCC", "C=CC", "O", "CO", "N", "CF", "CCl", "CC=O", "C1CC1"]
 

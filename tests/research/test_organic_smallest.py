@@ -1,30 +1,25 @@
-"""Molecules of a few atoms, models/organic/smallest.py: which these are, and their geometries."""
+"""Molecules of a few atoms, research.organic.smallest: which these are, and their geometries."""
 
 from __future__ import annotations
-
-import csv
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rdkit import Chem
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import smallest
-from molecules import HERE, key, read_smiles
+from research.organic import smallest
+from research.organic.molecules import key, read_molecules, read_smiles
+from research.paths import ORGANIC
 
 #: Angstrom, from lengths of experiment (r_e): of GFN2-xTB's minima; of a mean of displacements.
 OF_MINIMUM, OF_MEAN = 0.01, 0.02
 
 
 def test_each_is_of_one_part() -> None:
-    with (HERE / "molecules.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_molecules()
     keys = [key(Chem.MolFromSmiles(row["smiles"])) for row in rows]
     assert len(set(keys)) == len(keys)
     known = dict(zip(keys, rows, strict=True))
-    listed = [known[key(molecule)] for molecule in read_smiles(HERE / "smallest.smi")]
+    listed = [known[key(molecule)] for molecule in read_smiles(ORGANIC / "smallest.smi")]
     assert {row["part"] for row in listed if int(row["round"]) == smallest.ROUND} == {"train"}
     # The control: some of the list had their part before there was one.
     assert {int(row["round"]) for row in listed} > {smallest.ROUND}

@@ -1,18 +1,15 @@
-"""Relaxed geometries of molecules that turn, models/organic/turning.py."""
+"""Relaxed geometries of molecules that turn, research.organic.turning."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from tblite.ase import TBLite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "organic"))
-import turning
-from references import TURNING
-from structures import KCAL, embedded, generator
+from research.organic import turning
+from research.organic.geometry import embedded, generator
+from research.organic.motion import KCAL
+from research.organic.references import TURNING
 
 BUTANE = "CCCC"
 #: kcal/mol by which a geometry of butane at an angle may lie above its minimum (the cis barrier
