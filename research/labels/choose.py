@@ -17,8 +17,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from research.labels.leaks import TRUTH, Leaks, truth_geometries
+from research.labels.leaks import Leaks, truth_geometries
 from research.labels.shards import SHARDS, read_all, rounded, shard_files, write_shard
+from research.truth.reactions import TRUTH
 from se3set_ase.io.extended_xyz import frames_of_file
 
 #: Functions of vDZP: of hydrogen, of anything else up to krypton and of heavier elements.
