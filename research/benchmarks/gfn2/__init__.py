@@ -1,0 +1,1 @@
+"""Geometries of an ethanol dimer and of Ac-Ala3-NHMe."""
