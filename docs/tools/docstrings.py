@@ -1,8 +1,8 @@
 """An extension of griffe that converts the docstrings of this package to numpydoc.
 
 The package writes ``name : description`` on one line, since types are in the signature; numpydoc
-would take the text after the colon for the type. References in Sphinx notation become links if these
-pages contain the target, and code otherwise.
+would take the text after the colon for the type. References in Sphinx notation become links if
+these pages contain the target, and code otherwise.
 """
 
 from __future__ import annotations
