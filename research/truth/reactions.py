@@ -57,22 +57,45 @@ def load(path: Path = TRUTH) -> tuple[list[Reaction], dict[str, Atoms]]:
             "see research/truth/reactions.py"
         )
     sets = json.loads(gzip.decompress(path.read_bytes()))
-    reactions = [
-        Reaction(
-            set=name,
-            category=content["category"],
-            species={f"{name}/{s}": c for s, c in reaction["species"].items()},
-            energy=reaction["energy"],
-        )
-        for name, content in sets.items()
-        for reaction in content["reactions"]
-    ]
     species = {
         f"{name}/{s}": Atoms(one["symbols"], one["positions"], info={"charge": one["charge"]})
         for name, content in sets.items()
         for s, one in content["species"].items()
     }
+    reactions = [
+        Reaction(
+            set=name,
+            category=content["category"],
+            species=balanced({f"{name}/{s}": c for s, c in reaction["species"].items()}, species),
+            energy=reaction["energy"],
+        )
+        for name, content in sets.items()
+        for reaction in content["reactions"]
+    ]
     return reactions, species
+
+
+def balanced(coefficients: Mapping[str, float], species: Mapping[str, Atoms]) -> dict[str, float]:
+    """Coefficients that conserve the atoms.
+
+    The file lists the monomer of a dimer of equal molecules once; it is counted twice here.
+
+    Raises
+    ------
+    ValueError : a reaction that does not conserve atoms otherwise.
+    """
+
+    def surplus(trial: Mapping[str, float]) -> np.ndarray:
+        counts = [
+            c * np.bincount(species[name].numbers, minlength=119) for name, c in trial.items()
+        ]
+        return np.sum(counts, axis=0)
+
+    doubled = [{**coefficients, name: 2 * c} for name, c in coefficients.items()]
+    for trial in (dict(coefficients), *doubled):
+        if not surplus(trial).any():
+            return trial
+    raise ValueError(f"expected a reaction that conserves atoms, got {dict(coefficients)}")
 
 
 def is_neutral_organic(atoms: Atoms) -> bool:

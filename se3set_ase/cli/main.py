@@ -33,8 +33,10 @@ from se3set_ase.cli.options import (
     Compile,
     Device,
     Dtype,
+    Isolated,
     Overwrite,
     Precision,
+    Record,
     SpinMultiplicity,
     Structure,
 )
@@ -136,6 +138,7 @@ def evaluate(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the errors of a model on labelled frames.  Ctrl-C prints those so far."""
@@ -151,7 +154,7 @@ def evaluate(
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
             potential,
-            read_frames(file),
+            read_frames(file, charge=charge, isolated=isolated),
             charge=charge,
             spin_multiplicity=spin_multiplicity,
             batch_size=batch_size,
@@ -220,6 +223,8 @@ def fragments(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Use the cutoffs of this model.")
     ] = None,
+    record: Record = None,
+    isolated: Isolated = False,
 ) -> None:
     """Print the fragments and hyperedges of a molecule."""
     from se3set_ase.checkpoint.registry import resolve_model
@@ -227,7 +232,7 @@ def fragments(
     from se3set_ase.cli.report import describe_fragments
     from se3set_ase.hypergraph.config import HypergraphConfig
 
-    atoms = read_molecule(file)
+    atoms = read_molecule(file, record=record, isolated=isolated)
     config = HypergraphConfig()
     if model is not None:
         config = HypergraphConfig.from_dict(load_metadata(resolve_model(model)).hypergraph)

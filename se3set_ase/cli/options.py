@@ -55,6 +55,14 @@ SpinMultiplicity = Annotated[
     int, typer.Option(min=1, help="Spin multiplicity: unpaired electrons + 1.")
 ]
 Structure = Annotated[Path, typer.Argument(help="Any file that ASE reads; the last frame is used.")]
+Record = Annotated[
+    int | None,
+    typer.Option(help="Number of the structure in the file, from 0; the last one by default."),
+]
+Isolated = Annotated[
+    bool,
+    typer.Option("--isolated", help="Remove the periodic cell; molecules split by it are joined."),
+]
 Compile = Annotated[
     bool,
     typer.Option(

@@ -28,10 +28,12 @@ from se3set_ase.cli.options import (
     Dtype,
     Ensemble,
     Events,
+    Isolated,
     Membership,
     Model,
     Overwrite,
     Precision,
+    Record,
     SpinMultiplicity,
     Structure,
     Velocities,
@@ -76,6 +78,7 @@ def relax(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax one molecule, or all molecules of a file.
@@ -85,7 +88,7 @@ def relax(
     exit code is 1 if a molecule did not converge.
     """
     check_readable(file)
-    frames = list(read_frames(file))
+    frames = list(read_frames(file, charge=charge, isolated=isolated))
     output = output or Path(f"{file.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
         trajectory = trajectory or Path(f"{file.stem}-relax.traj")
@@ -239,6 +242,8 @@ def md(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    record: Record = None,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Run molecular dynamics.  Ctrl-C ends the run and keeps all results."""
@@ -246,7 +251,7 @@ def md(
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
-    atoms = read_molecule(file)
+    atoms = read_molecule(file, record=record, charge=charge, isolated=isolated)
     trajectory = trajectory or Path(f"{file.stem}-md.traj")
     plot = plot or Path(f"{file.stem}-md.png")
     table = table or Path(f"{file.stem}-md.csv")

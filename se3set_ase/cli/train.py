@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.cli.options import MAX_FAILURES_PRINTED, UNFINISHED
+from se3set_ase.cli.options import MAX_FAILURES_PRINTED, UNFINISHED, Isolated
 
 __all__ = ["label", "train"]
 
@@ -50,6 +50,7 @@ def label(
             min=1, help="Spin multiplicity of all.  [default: declared by each frame, or 1]"
         ),
     ] = None,
+    isolated: Isolated = False,
 ) -> None:
     """Label geometries with energies and forces from quantum chemistry.
 
@@ -65,7 +66,7 @@ def label(
         spin_multiplicity=spin_multiplicity,
         options=dict(map(_name_and_value, option or [])),
     )
-    frames = list(read_frames(file))
+    frames = list(read_frames(file, charge=charge or 0, isolated=isolated))
     output = output or Path(f"{file.stem}-labelled.xyz")
     try:
         with (

@@ -183,13 +183,9 @@ def _answers(
                 try:
                     answers = future.result()
                 except Exception as error:
-                    if (
-                        type(error).__name__ != "KilledWorker"
-                    ):  # the executor has lost all its processes
+                    if type(error).__name__ != "KilledWorker":  # no process is left
                         raise
-                    answers = [
-                        (i, reason(error)) for i in task
-                    ]  # the task killed several processes
+                    answers = [(i, reason(error)) for i in task]  # it killed its processes
                 yield from answers
     finally:
         for future in running:
@@ -312,7 +308,7 @@ def _write_record(
 
 def fingerprint(atoms: Atoms) -> str:
     """A hash of elements, positions, declared charge and spin, and constraints."""
-    declared = [atoms.info.get(key) for key in (*itertools.chain(*NAMES.values()), "spin")]
+    declared = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
     digest = hashlib.sha256(repr((declared, [c.todict() for c in atoms.constraints])).encode())

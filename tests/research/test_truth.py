@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ase.build import molecule
 
-from research.truth.reactions import KCAL, TRUTH, Reaction, SetErrors, errors, load, score
+from research.truth.reactions import (
+    KCAL,
+    TRUTH,
+    Reaction,
+    SetErrors,
+    balanced,
+    errors,
+    load,
+    score,
+)
 from se3set_ase.label import make_labeller
 
 
@@ -20,6 +30,15 @@ def test_errors_by_set() -> None:
     (found,) = errors(reactions, energies)
     assert (found.set, found.n, found.mean_abs_energy) == ("one", 2, 15.0)
     assert found.mad == pytest.approx(3.0)
+
+
+def test_monomers_of_equal_molecules_count_twice() -> None:
+    water, dimer = molecule("H2O"), molecule("H2O") + molecule("H2O")
+    species = {"w": water, "d": dimer, "m": molecule("CH4")}
+    assert balanced({"d": 1.0, "w": -1.0}, species) == {"d": 1.0, "w": -2.0}
+    assert balanced({"d": 1.0, "w": -2.0}, species) == {"d": 1.0, "w": -2.0}
+    with pytest.raises(ValueError, match="conserves atoms"):
+        balanced({"d": 1.0, "m": -1.0}, species)
 
 
 def test_score_weighs_sets_by_their_energies() -> None:
