@@ -54,7 +54,7 @@ wheel-test: $(WHEEL_VENV)/.tested  ## build a wheel and test it without a compil
 
 clean:  ## remove build products and outputs, but not the virtual environments
 	rm -rf build dist site demo-output .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find se3set_ase tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	find se3set_ase research tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean  ## also remove the virtual environments
 	rm -rf $(VENV) $(WHEEL_VENV)

@@ -83,7 +83,7 @@ def _warn_of_similar_keys(atoms: Atoms) -> None:
         meant = NOT_READ.get(name) or next((o for o, names in NAMES.items() if name in names), None)
         if meant and key not in NAMES[meant]:
             warnings.warn(
-                f"atoms.info[{key!r}] is not read; {meant} is what declares it", stacklevel=4
+                f"atoms.info[{key!r}] is not read; {meant} is what declares it", stacklevel=2
             )
 
 

@@ -55,6 +55,8 @@ def test_families_kinds_and_molecules_take_turns() -> None:
     reactions = [a for a in chosen if a.info["family"] == "b"]
     assert [a.info["saddle"] for a in reactions[:2]] == [True, True]
     assert {a.info["reaction"] for a in reactions[:2]} == {"R0", "R1"}
+    heavy = spread(candidates(), [], 8, np.random.default_rng(0), {"a": 3.0})
+    assert Counter(a.info["family"] for a in heavy) == {"a": 6, "b": 2}
     more = spread(candidates(), chosen, 2, np.random.default_rng(0))
     assert Counter(a.info["family"] for a in more) == {"a": 1, "b": 1}
 
