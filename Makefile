@@ -11,6 +11,10 @@ TORCH_PIP_ARGS ?=
 # One process per core, each with one thread: faster for many small molecules than the reverse.
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
+# For `make model-NAME`: the folder of the published data, and processes of the steps before.
+DATA ?=
+PROCESSES ?= 2
+
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2>/dev/null)
@@ -20,7 +24,7 @@ SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2
 .PHONY: help demo docs test test-slow lint format mypy pytest wheel-test install clean clean-all
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(VENV)/.installed  ## relax acetylacetone and run MD; writes demo-output/
 	$(BIN)/python examples/demo.py
@@ -44,6 +48,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 format: $(VENV)/.dev  ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+model-%: $(VENV)/.dev  ## make model-acac DATA=FOLDER: train a bundled model again, into runs/
+	$(BIN)/python -m research.reproduce $* $(if $(DATA),--data $(DATA)) --processes $(PROCESSES)
 
 install: $(VENV)/.installed  ## the package, editable, in $(VENV)
 

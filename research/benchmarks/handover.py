@@ -29,13 +29,13 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.simulate import relax
 
-#: Ends when no force of the dearer method is longer, eV/Angstrom.
+#: Convergence of the more expensive method: longest force, eV/Angstrom.
 ENOUGH = 0.02
 WAYS = ("from MMFF94", "from the model", "with its Hessian")
 
 
 def main() -> None:
-    """Each drug, by each method."""
+    """Measure each drug with each method, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--dft", action="store_true")
@@ -61,12 +61,12 @@ def main() -> None:
         for way in WAYS:
             taken = [int(str(row[way])) for row in rows if row["method"] == method and row[way]]
             if taken:
-                told = f"{np.median(taken):.0f} steps (median), {max(taken)} at most"
-                print(f"{method}, {way}: {told}, {len(taken)} drugs")
+                summary = f"{np.median(taken):.0f} steps (median), {max(taken)} at most"
+                print(f"{method}, {way}: {summary}, {len(taken)} drugs")
 
 
 def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, object]:
-    """Of each way, those that it takes."""
+    """Number of steps of each way, or None if it does not converge."""
     minimum = start.copy()
     minimum.calc = model
     relax(minimum, fmax=FMAX)
@@ -83,7 +83,7 @@ def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, objec
 
 
 def calculator(method: str) -> Calculator:
-    """Of the dearer method."""
+    """Calculator of the more expensive method."""
     if method == "GFN2-xTB":
         return TBLite(method=method, verbosity=0)
     return Labelled(make_labeller(method))

@@ -47,7 +47,7 @@ ELEMENTS = (1, 6, 7, 8, 9, 16, 17)
 
 
 def main() -> None:
-    """Run, tell, write."""
+    """Time all potentials, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--environments", type=Path, help="a folder for the peers' environments")
     parser.add_argument("--install", action="store_true", help="make those that are missing")
@@ -101,7 +101,7 @@ def molecules() -> list[Atoms]:
 
 
 def environment(folder: Path, name: str, arguments: argparse.Namespace) -> Path | None:
-    """The Python of a peer's environment, or None if there is none."""
+    """Python of the environment of another potential, or None."""
     packages = PEERS[name].packages
     home = folder / packages[0]
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -122,7 +122,7 @@ def environment(folder: Path, name: str, arguments: argparse.Namespace) -> Path 
 
 
 def timed(name: str, command: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each molecule, measured in a process of its own, on one core."""
+    """Rows for all molecules, measured in a separate process on one core."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "molecules.xyz"
         largest = LARGEST.get(name, 10**6)
@@ -142,7 +142,7 @@ def timed(name: str, command: Sequence[str]) -> list[dict[str, object]]:
 
 
 def calculator(name: str) -> object:
-    """One of ours, with random weights."""
+    """Calculator of this package with random weights."""
     import torch
 
     from se3set_ase import SE3SetCalculator
@@ -169,7 +169,7 @@ def calculator(name: str) -> object:
 
 
 def markdown(table: Sequence[dict[str, str]]) -> str:
-    """Milliseconds by potential and number of atoms."""
+    """Table of times (ms) by potential and number of atoms."""
     sizes = sorted({int(row["atoms"]) for row in table})
     lines = [
         "| ms per call, atoms | " + " | ".join(map(str, sizes)) + " |",
@@ -183,7 +183,7 @@ def markdown(table: Sequence[dict[str, str]]) -> str:
 
 
 def draw(table: Sequence[dict[str, str]], path: Path) -> None:
-    """Time over size, ours thick."""
+    """Draw time over size; thick lines are this package."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     colours = iter(COLOURS)

@@ -36,7 +36,7 @@ VALIDATION, TEST = 4, 6
 
 
 def main() -> None:
-    """Collect, part, write."""
+    """Collect the molecules, assign parts, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--monomers", type=Path, required=True)
     arguments = parser.parse_args()
@@ -84,18 +84,18 @@ def write_molecules(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_smiles(file: Path) -> Iterator[Chem.Mol]:
-    """One molecule a line, its name behind it."""
+    """Molecules of a file with one SMILES and name per line."""
     for line in file.read_text().splitlines():
         yield Chem.MolFromSmiles(line.split()[0])
 
 
 def key(molecule: Chem.Mol) -> str:
-    """The same for each tautomer that InChI knows, and whatever the SMILES: the first block."""
+    """First block of the InChIKey, which tautomers known to InChI share."""
     return Chem.MolToInchiKey(molecule).split("-")[0]
 
 
 def part(name: str) -> str:
-    """By a hash: train, validation or test."""
+    """Part by a hash: train, validation or test."""
     percent = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
     if percent < TEST:
         return "test"
@@ -103,12 +103,12 @@ def part(name: str) -> str:
 
 
 def n_atoms(molecule: Chem.Mol) -> int:
-    """Hydrogens counted."""
+    """Number of atoms with hydrogens."""
     return Chem.AddHs(molecule).GetNumAtoms()
 
 
 def suitable(molecule: Chem.Mol, largest: int) -> bool:
-    """Neutral, closed shell, of our elements, not too large."""
+    """Whether it is neutral, closed shell, of :data:`ELEMENTS` and not too large."""
     return (
         {atom.GetSymbol() for atom in Chem.AddHs(molecule).GetAtoms()} <= ELEMENTS
         and n_atoms(molecule) <= largest
@@ -118,7 +118,7 @@ def suitable(molecule: Chem.Mol, largest: int) -> bool:
 
 
 def assembled(parents: list[Chem.Mol], largest: int, number: int, seed: int) -> Iterator[Chem.Mol]:
-    """New molecules: of a few random fragments each time, the first that they give."""
+    """New molecules, each the first suitable one of a few random fragments."""
     smiles = sorted({f for parent in parents for f in BRICS.BRICSDecompose(parent)})
     fragments = [Chem.MolFromSmiles(f) for f in smiles if "*" in f]
     fragments = [f for f in fragments if n_atoms(f) < largest]

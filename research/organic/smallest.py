@@ -46,7 +46,7 @@ TEARING = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
 
 
 def main() -> None:
-    """Add to the table, make, write."""
+    """Add molecules to the table and write their geometries."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     arguments = parser.parse_args()
@@ -69,13 +69,13 @@ def main() -> None:
 
 
 def name_of(molecule: Chem.Mol) -> str:
-    """Its SMILES; hydrogen fluoride's, F, is read from extended XYZ as the logical value."""
+    """SMILES; that of hydrogen fluoride is not F, which extended XYZ reads as false."""
     smiles = Chem.MolToSmiles(molecule)
     return "[H]F" if smiles == "F" else smiles
 
 
 def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
-    """Of one molecule; none where it falls apart or into another."""
+    """Geometries of one molecule; none if it dissociates or rearranges."""
     smiles = name_of(molecule)
     rng = generator(f"{smiles} smallest")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
@@ -98,7 +98,7 @@ def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
 
 
 def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
-    """With one single bond outside rings longer, all of the rest as it was, shaken a little."""
+    """Geometries with one single bond outside rings stretched, slightly rattled."""
     smiles = name_of(molecule)
     rng = generator(f"{smiles} torn")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
@@ -121,7 +121,7 @@ def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
 
 
 def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:
-    """At a minimum of GFN2-xTB with the bonds that it should have, or None."""
+    """Minimum of GFN2-xTB with the bonds of the molecule, or None."""
     whole = Chem.AddHs(molecule)
     if rdDistGeom.EmbedMolecule(whole, randomSeed=seed) != 0:
         return None

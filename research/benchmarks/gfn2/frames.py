@@ -28,7 +28,7 @@ TEMPERATURE_K = 500.0
 
 
 def main() -> None:
-    """Run and write."""
+    """Run the dynamics and write the frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RUNS / "frames" / "dimer-peptide")
     parser.add_argument("--frames", type=int, default=300, help="of each system")
@@ -62,7 +62,7 @@ def relaxed(atoms: Atoms) -> Atoms:
 
 
 def run(atoms: Atoms, n_frames: int, seed: int) -> list[Atoms]:
-    """Langevin dynamics from a relaxed geometry; the first 100 fs are left out."""
+    """Frames of Langevin dynamics from a relaxed geometry, after the first 100 fs."""
     on = partial(md, atoms, temperature_K=TEMPERATURE_K, timestep=1.0, velocities="keep")
     # Half of the kinetic energy of a relaxed molecule goes into the potential.
     md(atoms, temperature_K=2 * TEMPERATURE_K, steps=0, seed=seed)
