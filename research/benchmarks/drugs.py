@@ -35,6 +35,7 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.benchmarks.machine import about, weights_of
+from research.organic.molecules import read_names
 from research.paths import DOCS, ORGANIC, RUNS
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--dft", action="store_true")
     parser.add_argument("--output", type=Path, default=DOCS / "drugs.csv")
     arguments = parser.parse_args()
-    drugs = dict(line.split()[::-1] for line in DRUGS.read_text().splitlines())
+    drugs = read_names(DRUGS)
     rows: dict[str, dict[str, object]] = {r["drug"]: dict(r) for r in read_rows(arguments.output)}
     if {row["weights"] for row in rows.values()} - {weights_of(arguments.model)}:
         parser.error(f"expected {arguments.output} to be of this model; give another name")

@@ -29,19 +29,18 @@ from ase.optimize import FIRE
 
 from research.benchmarks.machine import about, resident_kB
 from research.benchmarks.systems import graphene_flake, peptide_helix, water_cluster
+from research.benchmarks.untrained import save_untrained
 from research.paths import DIMER_PEPTIDE, DOCS, ROOT
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
 from se3set_ase.events import EventLog
 from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergraph
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 
 #: Atoms and steps.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
+ELEMENTS = (1, 6, 7, 8)
 MEASUREMENTS = ("step", "unseen", "growth")
 GROWTH: dict[str, list[Callable[[], Atoms]]] = {
     "peptide helix": [partial(peptide_helix, n) for n in (9, 29, 99, 199)],
@@ -236,20 +235,7 @@ def slope(sizes: list[float], values: list[float]) -> float:
 
 def untrained(folder: str) -> SE3SetCalculator:
     """Calculator of the default network with random weights."""
-    path = Path(folder) / "untrained"
-    if not path.exists():
-        torch.manual_seed(0)
-        model = SE3Set(
-            elements=(1, 6, 7, 8),
-            hypergraph=HypergraphConfig(),
-            network=LightConfig(),
-            atomic_energies=(0.0,) * 4,
-        )
-        metadata = ModelMetadata(
-            name="untrained", level_of_theory="none", description="Random weights.",
-            limits=("Knows no chemistry.",), training_data=(), measured=(), training={},
-        )  # fmt: skip
-        save_checkpoint(path, model, metadata)
+    path = save_untrained(Path(folder) / "untrained", ELEMENTS)
     return SE3SetCalculator(path, device="cpu", dtype="float32")
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from research.benchmarks.drugs import DFT, DFT_LEVEL, DRUGS, FMAX, Labelled, embedded
 from research.benchmarks.machine import about, weights_of
+from research.organic.molecules import read_names
 from research.paths import DOCS
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
@@ -46,8 +47,10 @@ def main() -> None:
     rows: list[dict[str, object]] = [dict(row) for row in read_rows(arguments.output)]
     if {row["weights"] for row in rows} - {weights}:
         parser.error(f"expected {arguments.output} to be of this model; give another name")
-    drugs = [line.split() for line in DRUGS.read_text().splitlines()]
-    starts = sorted(((name, embedded(smiles)) for smiles, name in drugs), key=lambda it: len(it[1]))
+    drugs = read_names(DRUGS)
+    starts = sorted(
+        ((name, embedded(smiles)) for name, smiles in drugs.items()), key=lambda it: len(it[1])
+    )
     todo = [("GFN2-xTB", *start) for start in starts]
     if arguments.dft:
         todo += [(DFT_LEVEL, *start) for start in starts[:DFT]]

@@ -24,11 +24,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.optimize import LBFGS
-from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
+from rdkit.Chem import rdMolTransforms
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from research.organic.geometry import as_atoms, embedded_once
 from research.organic.motion import TORSION
 from research.paths import ROOT, RUNS
 
@@ -132,11 +132,11 @@ def run_rotamers(system: System, seed: int) -> list[Atoms]:
     rng = np.random.default_rng(seed)
     frames: list[Atoms] = []
     while len(frames) < system.rotamers:
-        start = embedded(system.smiles)
+        start = embedded_once(system.smiles)
         conformer = start.GetConformer()
         for i, j, k, l in start.GetSubstructMatches(TORSION):  # noqa: E741
             rdMolTransforms.SetDihedralDeg(conformer, i, j, k, l, rng.uniform(0.0, 360.0))
-        atoms = Atoms([a.GetAtomicNum() for a in start.GetAtoms()], conformer.GetPositions())
+        atoms = as_atoms(start, 0)
         distances = atoms.get_all_distances()
         if distances[np.triu_indices(len(atoms), 1)].min() < 0.85:  # Angstrom
             continue
@@ -191,17 +191,7 @@ def geometry(start: str) -> Atoms:
         return ethanol_dimer()
     if start.endswith(".xyz"):
         return read(ROOT / start)
-    found = embedded(start)
-    numbers = [atom.GetAtomicNum() for atom in found.GetAtoms()]
-    return Atoms(numbers, found.GetConformer().GetPositions())
-
-
-def embedded(smiles: str) -> Chem.Mol:
-    """Molecule with hydrogens and an MMFF94 geometry."""
-    found = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    rdDistGeom.EmbedMolecule(found, randomSeed=7)
-    rdForceFieldHelpers.MMFFOptimizeMolecule(found)
-    return found
+    return as_atoms(embedded_once(start), 0)
 
 
 def ethanol_dimer() -> Atoms:

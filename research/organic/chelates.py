@@ -27,8 +27,9 @@ from rdkit import Chem, rdBase
 from tqdm import tqdm
 
 from research.organic.geometry import apart, embedded, generator
-from research.organic.molecules import key, part, read_molecules, write_molecules
+from research.organic.molecules import key, read_molecules, write_molecules
 from research.organic.turning import at_angles, conformers_of, options, relaxed
+from research.splits import part_by_hash
 
 ROUND = 5
 #: Of a chain: donor, three substituents, acceptor; an atom of its own in each place.
@@ -79,7 +80,7 @@ def chosen(form: str, number: int, known: set[str]) -> list[str]:
     for k in rng.permutation(len(every)):
         molecule = Chem.MolFromSmiles(form.format(*every[k]))
         keys = {key(molecule), key(moved(molecule))}
-        if not keys & (known | names.keys()) and {part(name) for name in keys} == {"train"}:
+        if not keys & (known | names.keys()) and {part_by_hash(name) for name in keys} == {"train"}:
             names[key(molecule)] = Chem.MolToSmiles(molecule)
         if len(names) == number:
             break

@@ -28,14 +28,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from rdkit import Chem
 
-from research.organic.molecules import read_molecules
+from research.organic.molecules import PARTS, read_molecules
 from research.paths import ORGANIC
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.files import write_atomically
 
 DATA = ORGANIC / "data"
 LEVEL = "wB97X/6-31G(d)"
-PARTS = ("train", "validation", "test")
 REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
 #: Files with molecules of the test part only.
 OF_TESTS = ("conformers", "torsions")

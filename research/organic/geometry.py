@@ -31,6 +31,14 @@ def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol
     return molecule
 
 
+def embedded_once(smiles: str) -> Chem.Mol:
+    """Molecule with one conformer relaxed by MMFF94, always the same."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(molecule, randomSeed=7)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(molecule)
+    return molecule
+
+
 def as_atoms(molecule: Chem.Mol, conformer: int) -> Atoms:
     """One conformer as ASE atoms."""
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, Descriptors
 
 from research.paths import ORGANIC
+from research.splits import part_by_hash
 from research.tables import read_rows, write_rows
 
 #: Columns: smiles, kind, part, atoms (hydrogens included), round.
@@ -31,8 +31,7 @@ TABLE = ORGANIC / "molecules.csv"
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
 #: Of each round: most atoms of what is assembled, and how many of that.
 ASSEMBLED: tuple[dict[int, int], ...] = ({40: 1500, 18: 800}, {28: 2400})
-#: Percent of the molecules.
-VALIDATION, TEST = 4, 6
+PARTS = ("train", "validation", "test")
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
             kinds[f"assembled, up to {largest} atoms"] = found
         for kind, molecules in kinds.items():
             for molecule in molecules:
-                where = part(key(molecule))
+                where = part_by_hash(key(molecule))
                 if round_ == 1 or where == "train":
                     rows.setdefault(key(molecule), (molecule, kind, where, round_))
     write_molecules(
@@ -89,17 +88,14 @@ def read_smiles(file: Path) -> Iterator[Chem.Mol]:
         yield Chem.MolFromSmiles(line.split()[0])
 
 
+def read_names(file: Path) -> dict[str, str]:
+    """SMILES by name, of a file with one SMILES and name per line."""
+    return {name: smiles for smiles, name in map(str.split, file.read_text().splitlines())}
+
+
 def key(molecule: Chem.Mol) -> str:
     """First block of the InChIKey, which tautomers known to InChI share."""
     return Chem.MolToInchiKey(molecule).split("-")[0]
-
-
-def part(name: str) -> str:
-    """Part by a hash: train, validation or test."""
-    percent = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
-    if percent < TEST:
-        return "test"
-    return "validation" if percent < TEST + VALIDATION else "train"
 
 
 def n_atoms(molecule: Chem.Mol) -> int:

@@ -23,7 +23,8 @@ from rdkit import Chem, rdBase
 from tqdm import tqdm
 
 from research.organic.choose import COST_EXPONENT, functions
-from research.organic.molecules import key, n_atoms, part, read_molecules, suitable, write_molecules
+from research.organic.molecules import key, n_atoms, read_molecules, suitable, write_molecules
+from research.splits import part_by_hash
 
 ROUND = 3
 #: Radius of a fragment and of an environment, in bonds.
@@ -55,7 +56,9 @@ def main() -> None:
         for piece in pieces(molecule):
             found.setdefault(key(piece), piece)
     candidates = [
-        piece for name, piece in found.items() if name not in known and part(name) == "train"
+        piece
+        for name, piece in found.items()
+        if name not in known and part_by_hash(name) == "train"
     ]
     chosen = list(greedy(candidates, often))
     rows: list[dict[str, object]] = [{**row} for row in before]

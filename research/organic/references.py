@@ -28,7 +28,7 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.organic.geometry import as_atoms, generator, side
-from research.organic.molecules import read_molecules
+from research.organic.molecules import read_molecules, read_names
 from research.organic.motion import MMFF94, langevin
 from research.organic.pairs import DIMERS
 from research.paths import ORGANIC
@@ -71,7 +71,7 @@ def main() -> None:
     save(output / "conformers.xyz", several, MOLECULES)
     save(output / "torsions.xyz", map(torsion, turning), TORSIONS)
     save(output / "dimers.xyz", map(dimer, DIMERS), len(DIMERS))
-    drugs = [line.split()[0] for line in (ORGANIC / "drugs.smi").read_text().splitlines()]
+    drugs = read_names(ORGANIC / "drugs.smi").values()
     save(output / "drugs.xyz", map(drug, drugs), len(drugs))
 
 

@@ -27,7 +27,7 @@ from rdkit.Chem import rdDistGeom
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from research.organic.geometry import apart, generator, side
+from research.organic.geometry import apart, as_atoms, generator, side
 from research.organic.molecules import key, n_atoms, read_molecules, read_smiles, write_molecules
 from research.organic.motion import displaced
 from research.paths import ORGANIC
@@ -125,8 +125,7 @@ def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:
     whole = Chem.AddHs(molecule)
     if rdDistGeom.EmbedMolecule(whole, randomSeed=seed) != 0:
         return None
-    numbers = [atom.GetAtomicNum() for atom in whole.GetAtoms()]
-    atoms = Atoms(numbers, whole.GetConformer().GetPositions())
+    atoms = as_atoms(whole, 0)
     # So that no symmetry keeps it from its minimum.
     atoms.positions += 0.02 * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)

@@ -35,12 +35,11 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.organic.geometry import apart, as_atoms, embedded, generator
-from research.organic.molecules import read_molecules
+from research.organic.molecules import PARTS, read_molecules
 from research.organic.motion import MMFF94, along_modes, hot, stretched, turned
 from research.organic.pairs import kept_apart, pair, write_relaxing
 from se3set_ase.io.extended_xyz import frames_of_file
 
-PARTS = ("train", "validation", "test")
 CONFORMERS = 4
 #: Pairs for each molecule: with any other one, and with a small one of at most so many atoms.
 PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
