@@ -40,9 +40,9 @@ SWOLLEN, SCALES = 4, (0.88, 1.5)
 BONDED = 1.3
 #: Each single bond of a molecule of at most so many atoms, at so many lengths between (times its
 #: own, and Angstrom).
-TORN_ATOMS, TORN, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
+STRETCHED_ATOMS, STRETCHES, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
 #: The triple bond of N2 too; those of others end in atoms with states of their own.
-TEARING = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
+BREAKABLE = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
             columns = {"kind": "smallest", "part": "train", "atoms": n_atoms(molecule)}
             rows.append({"smiles": name_of(molecule), **columns, "round": ROUND})
         frames += found
-        pulled += list(torn(molecule)) if found else []
+        pulled += list(dissociated(molecule)) if found else []
     write_molecules(rows)
     for name, those in (("smallest", frames), ("torn", pulled)):
         write(arguments.output / f"{name}-train.xyz", those, format="extxyz")
@@ -97,21 +97,21 @@ def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
             yield moved
 
 
-def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
+def dissociated(molecule: Chem.Mol) -> Iterator[Atoms]:
     """Geometries with one single bond outside rings stretched, slightly rattled."""
     smiles = name_of(molecule)
     rng = generator(f"{smiles} torn")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
     whole = Chem.AddHs(molecule)
-    if atoms is None or len(atoms) > TORN_ATOMS:
+    if atoms is None or len(atoms) > STRETCHED_ATOMS:
         return
     equal = list(Chem.CanonicalRankAtoms(whole, breakTies=False))
-    bonds = [bond for pattern in TEARING for bond in whole.GetSubstructMatches(pattern)]
+    bonds = [bond for pattern in BREAKABLE for bond in whole.GetSubstructMatches(pattern)]
     different = {tuple(sorted((equal[i], equal[j]))): (i, j) for i, j in bonds}
     for one, other in different.values():
         moved_along = side(whole, one, other)
         length = atoms.get_distance(one, other)
-        for wanted in rng.uniform(SHORTEST * length, LONGEST, TORN):
+        for wanted in rng.uniform(SHORTEST * length, LONGEST, STRETCHES):
             moved = Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "torn"})
             along = atoms.get_distance(one, other, vector=True) / length
             moved.positions[moved_along] += (wanted - length) * along
