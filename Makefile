@@ -14,6 +14,10 @@ TORCH_PIP_ARGS ?=
 # One process per core with one thread each is fastest for many small molecules.
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
+# For `make model-NAME`: folder of the published data; processes that make and label geometries.
+DATA ?=
+PROCESSES ?= 2
+
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2>/dev/null)
@@ -23,7 +27,7 @@ SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2
 .PHONY: help demo docs test test-slow lint format mypy pytest wheel-test install clean clean-all
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(VENV)/.installed  ## relax acetylacetone and run MD; writes demo-output/
 	$(BIN)/python examples/demo.py
@@ -47,6 +51,9 @@ lint: $(VENV)/.dev  ## run ruff and mypy
 format: $(VENV)/.dev  ## format the sources
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+model-%: $(VENV)/.dev  ## train a bundled model again, in runs/: make model-acac DATA=FOLDER
+	$(BIN)/python -m research.reproduce $* $(if $(DATA),--data $(DATA)) --processes $(PROCESSES)
 
 install: $(VENV)/.installed  ## install the package, editable, into $(VENV)
 

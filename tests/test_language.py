@@ -33,12 +33,15 @@ ALLOWED = (
     "tests/test_language.py",  # the patterns above
     "docs/tutorials/printed/",  # output of other programs too
 )
-ALLOWED_WORDS = {("docs/tools/tables.py", "surroundings")}  # a name in a CSV file
+ALLOWED_WORDS = {  # names in the files of labels, and the seed of their random numbers
+    ("research/organic/data/README.md", "torn"),
+    ("research/organic/dataset.py", "torn"),
+    ("research/organic/pulled.py", "pulled pairs"),
+    ("research/organic/smallest.py", "torn"),
+}
 NOT_YET = (
     # To be emptied: files that are being moved or rewritten elsewhere.
-    "benchmarks/",
     "models/",
-    "research/",
     "se3set_ase/",
     "tests/",
     "examples/",

@@ -96,7 +96,7 @@ def along_paths(rows: list[Row]) -> Content:
 def organic(rows: list[Row]) -> Content:
     return ["quantity", "`organic`", "GFN2-xTB", "measured on"], (
         [
-            row["quantity"].replace("surroundings", "environments"),
+            row["quantity"],
             number(row["organic"]),
             number(row["GFN2-xTB"]),
             row["of"],

@@ -37,7 +37,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Test:
-    """Frames, and whether they are a path whose relative energies count."""
+    """Frames; relative energies count if they are a path."""
 
     name: str
     file: str
@@ -63,7 +63,7 @@ TESTS = {
 
 
 def main() -> None:
-    """Prepare, or measure and write."""
+    """Prepare the data, or measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
     parser.add_argument("--data", type=Path, required=True)
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
-    """meV and meV/Angstrom."""
+    """Errors of one test, meV and meV/Angstrom."""
     folder, name = test.file.split("/")
     file = PREPARED / name if folder == "prepared" else data / folder / name
     frames = read(file, ":", format="extxyz", do_not_split_by_at_sign=True)
@@ -115,11 +115,11 @@ def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
 
 
 def prepare(data: Path) -> None:
-    """Copies and splits of the data that is there: extended XYZ, eV, Angstrom."""
+    """Copy and split the data that exist, as extended XYZ in eV and Angstrom."""
     PREPARED.mkdir(parents=True, exist_ok=True)
 
     def put(name: str, frames: list[Atoms], unit: float = 1.0) -> None:
-        """``unit`` in eV."""
+        """Write frames whose energies have a ``unit`` (eV)."""
         bare = []
         for frame in frames:
             bare.append(Atoms(frame.numbers, frame.positions))

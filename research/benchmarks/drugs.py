@@ -35,6 +35,7 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.benchmarks.machine import about, weights_of
+from research.organic.molecules import read_names
 from research.paths import DOCS, ORGANIC, RUNS
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
@@ -56,14 +57,14 @@ DFT, DFT_LEVEL = 5, "wB97X/6-31G(d)"
 
 
 def main() -> None:
-    """Every drug that the table lacks, then the minima by density functional theory."""
+    """Measure the drugs that the table lacks, or their minima by density functional theory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--dft", action="store_true")
     parser.add_argument("--output", type=Path, default=DOCS / "drugs.csv")
     arguments = parser.parse_args()
-    drugs = dict(line.split()[::-1] for line in DRUGS.read_text().splitlines())
+    drugs = read_names(DRUGS)
     rows: dict[str, dict[str, object]] = {r["drug"]: dict(r) for r in read_rows(arguments.output)}
     if {row["weights"] for row in rows.values()} - {weights_of(arguments.model)}:
         parser.error(f"expected {arguments.output} to be of this model; give another name")
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def measure(smiles: str, model: str) -> dict[str, object]:
-    """Everything of one drug but density functional theory."""
+    """All results of one drug except those by density functional theory."""
     torch.set_num_threads(1)
     start = embedded(smiles)
     row: dict[str, object] = {"model": model, "weights": weights_of(model), "atoms": len(start)}
@@ -135,7 +136,7 @@ def measure(smiles: str, model: str) -> dict[str, object]:
 
 
 def dft_minimum(smiles: str, model: str) -> dict[str, object]:
-    """How far the minimum is from that of density functional theory."""
+    """Distance of the minimum from that of density functional theory."""
     torch.set_num_threads(1)
     atoms = embedded(smiles)
     atoms.calc = SE3SetCalculator(model, device="cpu")
@@ -149,7 +150,7 @@ def dft_minimum(smiles: str, model: str) -> dict[str, object]:
 
 
 def embedded(smiles: str) -> Atoms:
-    """The lowest by MMFF94 of ten conformers."""
+    """Lowest of ten conformers by MMFF94."""
     rdBase.DisableLog("rdApp.*")
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMultipleConfs(molecule, 10, randomSeed=1)
@@ -169,7 +170,7 @@ def moved_by(
 ) -> float:
     """Root mean square distance (Angstrom) to where another method's relaxation goes from there.
 
-    It goes on from the end of a trajectory that is there.
+    Resumes from the end of the trajectory if it exists.
     """
     atoms = minimum.copy()
     if trajectory is not None and trajectory.exists() and trajectory.stat().st_size:
@@ -185,12 +186,12 @@ def moved_by(
 
 
 def bonds(atoms: Atoms) -> frozenset[tuple[int, int]]:
-    """Those that weigh more than one half."""
+    """Bonds with a weight above one half."""
     return frozenset(atoms.calc.hypergraph.decided_bonds)
 
 
 def broken(result: DynamicsResult) -> int:
-    """Events."""
+    """Number of bonds broken during the run."""
     return sum(event.kind == "bond broken" for event in result.events)
 
 
@@ -204,7 +205,7 @@ class Labelled(Calculator):
         self.labeller = labeller
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
-        """By one call of the labeller."""
+        """Calculate energy and forces."""
         super().calculate(atoms, properties, system_changes)
         label = self.labeller(self.atoms)
         self.results = {"energy": label.energy, "forces": label.forces}

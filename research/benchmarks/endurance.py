@@ -33,7 +33,7 @@ from se3set_ase.events import EventLog
 
 
 def main() -> None:
-    """Run, tell."""
+    """Run the dynamics and print the growth."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="acac")
     parser.add_argument("--molecule", type=Path, default=EXAMPLES / "acetylacetone.xyz")
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def fill(log: EventLog) -> None:
-    """With copies of what it has, each as large as an event of its own."""
+    """Fill the log with copies of its events, each an object of its own."""
     kept, own = log._events, list(log._events)
     for event in islice(cycle(own), kept.maxlen):
         atoms, symbols = (*event.atoms,), (*event.symbols,)

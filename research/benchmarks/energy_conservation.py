@@ -67,7 +67,7 @@ SYSTEMS = {
 
 
 def main() -> None:
-    """Run, tell, write."""
+    """Run the dynamics, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=", ".join(SYSTEMS))
     parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
@@ -102,7 +102,7 @@ def main() -> None:
 def run(
     system: System, refragment: Membership, dtype: Dtype, compiled: bool, steps: int
 ) -> DynamicsResult:
-    """Relax, then NVE from a Boltzmann distribution, 0.5 fs."""
+    """Relax, then run NVE from a Maxwell-Boltzmann distribution in steps of 0.5 fs."""
     atoms = read(system.file)
     atoms.calc = SE3SetCalculator(system.model, dtype="float64")
     relax(atoms, fmax=0.02)
@@ -148,12 +148,12 @@ def describe(
 
 
 def per_atom(result: DynamicsResult) -> np.ndarray:
-    """Total energy since the start, meV/atom."""
+    """Change of the total energy since the start, meV/atom."""
     return 1000 * (result.total - result.total[0]) / result.n_atoms
 
 
 def trace(result: DynamicsResult) -> list[dict[str, object]]:
-    """Total energy, and how many events there were since the last row, every 0.1 ps."""
+    """Total energy and number of events since the last row, every 0.1 ps."""
     every = slice(None, None, THINNING // 2)
     times = result.time[every]
     bins = np.append(times, np.inf)
@@ -171,7 +171,7 @@ def trace(result: DynamicsResult) -> list[dict[str, object]]:
 
 
 def draw(folder: Path, path: Path) -> None:
-    """Total energy per atom over time, float64, with the events, for each system."""
+    """Draw total energy and events over time for each system, float64."""
     names = [name for name in SYSTEMS if (folder / f"{name}_smooth_float64.csv").exists()]
     if not names:
         return

@@ -29,19 +29,18 @@ from ase.optimize import FIRE
 
 from research.benchmarks.machine import about, resident_kB
 from research.benchmarks.systems import graphene_flake, peptide_helix, water_cluster
+from research.benchmarks.untrained import save_untrained
 from research.paths import DOCS, ROOT
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
-from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
 from se3set_ase.events import EventLog
 from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergraph
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.model import SE3Set
 from se3set_ase.potential import Potential
 
 #: Atoms and steps.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
+ELEMENTS = (1, 6, 7, 8)
 MEASUREMENTS = ("step", "unseen", "growth")
 GROWTH: dict[str, list[Callable[[], Atoms]]] = {
     "peptide helix": [partial(peptide_helix, n) for n in (9, 29, 99, 199)],
@@ -51,7 +50,7 @@ GROWTH: dict[str, list[Callable[[], Atoms]]] = {
 
 
 def main() -> None:
-    """Run, tell, write."""
+    """Run the measurements and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measurements", nargs="*", default=MEASUREMENTS, metavar="MEASUREMENT")
     parser.add_argument("--output", type=Path, default=DOCS)
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def growth() -> list[dict[str, object]]:
-    """Time and memory of a call as N grows, and the exponents with which they do."""
+    """Time and memory of a call for growing N, and their exponents."""
     rows = []
     for system, sizes in GROWTH.items():
         calls = []
@@ -92,17 +91,17 @@ def growth() -> list[dict[str, object]]:
             ]
             result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
             calls.append(json.loads(result.stdout))
-            rows.append(tell({"measurement": "growth", "system": system, **calls[-1]}))
+            rows.append(shown({"measurement": "growth", "system": system, **calls[-1]}))
         exponents = {
             f"exponent_{key}": slope([c["atoms"] for c in calls], [c[key] for c in calls])
             for key in ("edges", "call_ms", "memory_MB")
         }
-        rows.append(tell({"measurement": "growth", "system": system, **exponents}))
+        rows.append(shown({"measurement": "growth", "system": system, **exponents}))
     return rows
 
 
 def per_step(n_atoms: int, steps: int) -> dict[str, object]:
-    """Share of the hypergraph in a step: listing, tensors, log."""
+    """Share of the hypergraph in a step: lists, tensors, log."""
     atoms = peptide_helix((n_atoms - 12) // 10)
     spent = {"hypergraph": 0.0, "step": 0.0}
     rebuilt = 0
@@ -124,7 +123,7 @@ def per_step(n_atoms: int, steps: int) -> dict[str, object]:
             rebuilt += structure_of(calc) is not last
             last = structure_of(calc)
     n = len(frames)
-    return tell(
+    return shown(
         {
             "measurement": "step",
             "system": "peptide helix",
@@ -139,7 +138,7 @@ def per_step(n_atoms: int, steps: int) -> dict[str, object]:
 
 
 def structure_of(calc: SE3SetCalculator) -> Hypergraph:
-    """Structure of the last call; the same object as long as nothing was listed again."""
+    """Structure of the last call; the same object until the lists are rebuilt."""
     assert calc.hypergraph is not None
     return calc.hypergraph.structure
 
@@ -162,7 +161,7 @@ def timed(owner: type, name: str, spent: dict[str, float]) -> None:
 
 
 def heated(atoms: Atoms, steps: int) -> list[Atoms]:
-    """Geometries one step of 0.5 fs apart, at 300 K."""
+    """Geometries of consecutive MD steps of 0.5 fs at 300 K."""
     moving = atoms.copy()
     moving.calc = SE3SetCalculator("gfn2", device="cpu", dtype="float32")
     FIRE(moving, logfile=None).run(fmax=0.5, steps=30)
@@ -178,7 +177,7 @@ def heated(atoms: Atoms, steps: int) -> list[Atoms]:
 
 
 def unseen_chemistry() -> dict[str, object]:
-    """1002 atoms, all of it new, three bonds half broken."""
+    """Time of a hypergraph of 1002 atoms without cached results, three bonds partially broken."""
     atoms = peptide_helix(99)
     config = HypergraphConfig()
     hydrogens = np.flatnonzero(atoms.numbers == 1)[[100, 300, 301]]
@@ -192,7 +191,7 @@ def unseen_chemistry() -> dict[str, object]:
         start = time.process_time()
         graph = build_hypergraph(atoms.numbers, atoms.positions, config)
         times.append(time.process_time() - start)
-    return tell(
+    return shown(
         {
             "measurement": "unseen",
             "system": "peptide helix",
@@ -204,7 +203,7 @@ def unseen_chemistry() -> dict[str, object]:
 
 
 def one_call(atoms: Atoms) -> dict[str, float]:
-    """Energy and forces: time of a call with nothing remembered but the code, peak of memory."""
+    """Time and peak memory of an energy and forces call without cached lists."""
     with tempfile.TemporaryDirectory() as folder:
         calc = untrained(folder)
         calc.get_forces(molecule("H2O"))
@@ -230,31 +229,18 @@ def one_call(atoms: Atoms) -> dict[str, float]:
 
 
 def slope(sizes: list[float], values: list[float]) -> float:
-    """Of a straight line through the logarithms."""
+    """Slope of a straight line through the logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def untrained(folder: str) -> SE3SetCalculator:
-    """A calculator of the default network with random weights."""
-    path = Path(folder) / "untrained"
-    if not path.exists():
-        torch.manual_seed(0)
-        model = SE3Set(
-            elements=(1, 6, 7, 8),
-            hypergraph=HypergraphConfig(),
-            network=LightConfig(),
-            atomic_energies=(0.0,) * 4,
-        )
-        metadata = ModelMetadata(
-            name="untrained", level_of_theory="none", description="Random weights.",
-            limits=("Knows no chemistry.",), training_data=(), measured=(), training={},
-        )  # fmt: skip
-        save_checkpoint(path, model, metadata)
+    """Calculator of the default network with random weights."""
+    path = save_untrained(Path(folder) / "untrained", ELEMENTS)
     return SE3SetCalculator(path, device="cpu", dtype="float32")
 
 
-def tell(row: dict[str, object]) -> dict[str, object]:
-    """Print a row and pass it on."""
+def shown(row: dict[str, object]) -> dict[str, object]:
+    """Print a row and return it."""
     print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
     return row
 

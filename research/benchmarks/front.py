@@ -83,7 +83,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Train, time, write."""
+    """Train or time the variants, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all")
     parser.add_argument("--data", type=Path, help="the folder dataset_acac; trains")
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """One variant: trained and tested."""
+    """Train one variant and return its errors."""
     changes = VARIANTS[name]
     label = "".join(c if c.isalnum() else "-" for c in name)
     data = arguments.data.resolve()
@@ -172,7 +172,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def force_calls(changes: dict[str, Any]) -> dict[int, Callable[[], object]]:
-    """Of the variant with random weights, on 3-BPA and the peptide, by the number of atoms."""
+    """Force calls of a variant with random weights, by number of atoms (3-BPA, peptide)."""
     calls: dict[int, Callable[[], object]] = {}
     for atoms in (molecules()[2], molecules()[4]):
         model = SE3Set(
@@ -190,7 +190,7 @@ def force_calls(changes: dict[str, Any]) -> dict[int, Callable[[], object]]:
 
 
 def call_ms(call: Callable[[], object]) -> float:
-    """Milliseconds of processor time, the median of some calls."""
+    """Processor time of a call in ms, the median of some calls."""
     times = []
     for _ in range(8):
         began = time.process_time()
@@ -200,7 +200,7 @@ def call_ms(call: Callable[[], object]) -> float:
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
-    """For the README."""
+    """Table as Markdown."""
     columns = {
         "variant": "variant",
         "forces_rmse_300K_meV_A": "300 K",
@@ -214,7 +214,7 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:
-    """Force error at 300 K and 600 K over the time of a call; points are numbered."""
+    """Draw force errors at 300 K and 600 K over the time of a call; points are numbered."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     *plots, names = figure.subplots(1, 3, width_ratios=(2, 2, 1.1))
     for axes, kelvin in zip(plots, ("300", "600"), strict=True):

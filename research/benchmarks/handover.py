@@ -23,19 +23,20 @@ from tqdm import tqdm
 
 from research.benchmarks.drugs import DFT, DFT_LEVEL, DRUGS, FMAX, Labelled, embedded
 from research.benchmarks.machine import about, weights_of
+from research.organic.molecules import read_names
 from research.paths import DOCS
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.simulate import relax
 
-#: Ends when no force of the dearer method is longer, eV/Angstrom.
+#: Convergence of the more expensive method: longest force, eV/Angstrom.
 ENOUGH = 0.02
 WAYS = ("from MMFF94", "from the model", "with its Hessian")
 
 
 def main() -> None:
-    """Each drug, by each method."""
+    """Measure each drug with each method, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--dft", action="store_true")
@@ -46,8 +47,10 @@ def main() -> None:
     rows: list[dict[str, object]] = [dict(row) for row in read_rows(arguments.output)]
     if {row["weights"] for row in rows} - {weights}:
         parser.error(f"expected {arguments.output} to be of this model; give another name")
-    drugs = [line.split() for line in DRUGS.read_text().splitlines()]
-    starts = sorted(((name, embedded(smiles)) for smiles, name in drugs), key=lambda it: len(it[1]))
+    drugs = read_names(DRUGS)
+    starts = sorted(
+        ((name, embedded(smiles)) for name, smiles in drugs.items()), key=lambda it: len(it[1])
+    )
     todo = [("GFN2-xTB", *start) for start in starts]
     if arguments.dft:
         todo += [(DFT_LEVEL, *start) for start in starts[:DFT]]
@@ -61,12 +64,12 @@ def main() -> None:
         for way in WAYS:
             taken = [int(str(row[way])) for row in rows if row["method"] == method and row[way]]
             if taken:
-                told = f"{np.median(taken):.0f} steps (median), {max(taken)} at most"
-                print(f"{method}, {way}: {told}, {len(taken)} drugs")
+                summary = f"{np.median(taken):.0f} steps (median), {max(taken)} at most"
+                print(f"{method}, {way}: {summary}, {len(taken)} drugs")
 
 
 def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, object]:
-    """Of each way, those that it takes."""
+    """Number of steps of each way, or None if it does not converge."""
     minimum = start.copy()
     minimum.calc = model
     relax(minimum, fmax=FMAX)
@@ -83,7 +86,7 @@ def steps(method: str, start: Atoms, model: SE3SetCalculator) -> dict[str, objec
 
 
 def calculator(method: str) -> Calculator:
-    """Of the dearer method."""
+    """Calculator of the more expensive method."""
     if method == "GFN2-xTB":
         return TBLite(method=method, verbosity=0)
     return Labelled(make_labeller(method))

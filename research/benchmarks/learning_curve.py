@@ -41,7 +41,7 @@ SHOWN = {
 
 
 def main() -> None:
-    """Train, measure, draw."""
+    """Train, measure and draw each point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--labels", type=int, nargs="+", default=[0, 300, 1000])
     parser.add_argument("--output", type=Path, default=DOCS)
@@ -65,14 +65,14 @@ def main() -> None:
             continue
         model = bundled[labels] if labels in bundled else trained_on(labels, every)
         found = column(SE3SetCalculator(str(model), device="cpu"), DATA)
-        told = {**data, "weights": weights_of(str(model)), **about()}
-        rows[labels] = {"labels": labels, **found, **told}
+        facts = {**data, "weights": weights_of(str(model)), **about()}
+        rows[labels] = {"labels": labels, **found, **facts}
         write_rows(path, [rows[n] for n in sorted(rows)])
     draw([rows[n] for n in sorted(rows)], path.with_suffix(".png"))
 
 
 def trained_on(labels: int, every: int) -> Path:
-    """The folder of the model."""
+    """Train on that many labels; returns the folder of the model."""
     config = load_config(CONFIG)
     more = every / labels
     each = {
@@ -92,7 +92,7 @@ def trained_on(labels: int, every: int) -> Path:
 
 
 def draw(rows: list[dict[str, object]], path: Path) -> None:
-    """Errors over the number of labels; without any as a line."""
+    """Draw errors over the number of labels; a line shows the error without labels."""
     figure = Figure(figsize=(10, 3), layout="constrained")
     some = [row for row in rows if int(str(row["labels"]))]
     for (key, title), axes in zip(SHOWN.items(), figure.subplots(1, len(SHOWN)), strict=True):

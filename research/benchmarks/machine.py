@@ -28,13 +28,13 @@ def about() -> dict[str, object]:
 
 
 def weights_of(model: str) -> str:
-    """The beginning of the hash of a model's weights."""
+    """First digits of the hash of a model's weights."""
     weights = load_metadata(resolve_model(model)).weights
     assert weights is not None
     return weights.sha256[:12]
 
 
 def resident_kB(what: str) -> int:
-    """Memory of this process, now (VmRSS) or at most (VmHWM); Linux."""
+    """Memory of this process: current (VmRSS) or peak (VmHWM); Linux only."""
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{what}:")[1].split()[0])

@@ -39,20 +39,20 @@ from se3set_ase.checkpoint import resolve_model
 from se3set_ase.io.files import write_atomically
 
 #: What stands with the plot that research/organic/calibrate.py draws.
-DOUBTS = """## How sure it is
+DOUBTS = """## Uncertainty
 
-`forces_uncertainty` beside the errors of forces on the same molecules, which no training saw, nor
-the calibration: each point is a twentieth of all atoms, those of the smallest uncertainty first.
+`forces_uncertainty` against the errors of forces on test molecules, which neither the training nor
+the calibration used. Each point is a twentieth of all atoms, sorted by uncertainty.
 
-![errors of forces against what the committee says of them](calibration.png)
+![errors of forces against their uncertainty](calibration.png)
 
-Of the forces on these atoms, {} (39, 0.7 and 0 % of a Gaussian's would). `energy_uncertainty` is
-rough: of the energies of the geometries, {} (32, 5 and 0.3 %). Neither sees what all members learnt
-from GFN2-xTB."""
+Of the forces on these atoms, {} (39, 0.7 and 0 % for a Gaussian). `energy_uncertainty` is rough: of
+the energies of the geometries, {} (32, 5 and 0.3 % for a Gaussian). Neither shows errors that all
+members have from GFN2-xTB."""
 
 
 def main() -> None:
-    """Everything, by the model and by GFN2-xTB."""
+    """Measure the model and GFN2-xTB, write table, page and figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--data", type=Path, default=DATA)
@@ -98,7 +98,7 @@ def page(
     pictures: dict[str, str],
     doubts: str,
 ) -> str:
-    """What the site adds to the card of the model."""
+    """Page of errors, which the site adds to the card of the model."""
     made = "{date}, {machine}, torch {torch}".format(**rows[0])
     table = [f"| | {' | '.join(methods)} | of |", "|---|" + "---|" * (len(methods) + 1)]
     for row in rows:
@@ -107,16 +107,16 @@ def page(
     return "\n\n".join(
         [
             "## Errors against wB97X/6-31G(d)",
-            "Of molecules that no training saw; of dimers the halves may have been seen. Near "
-            "to this level is not near to the truth: it binds pairs of molecules too strongly "
-            "(its basis set is small), and GFN2-xTB is made for experiments. Conformers, "
-            "torsions and dimers were looked at while rounds of the training were planned. "
+            "No training used these molecules; it may have used the halves of dimers. Agreement "
+            "with this level is not agreement with experiment: it binds pairs of molecules too "
+            "strongly (its basis set is small), and GFN2-xTB is fitted to be near experiment. "
+            "Errors of conformers, torsions and dimers influenced which data were added. "
             "Known molecules are common ones (seeds.smi), monomers those of the SPICE dataset, "
             "assembled ones are made of fragments that others in the training have. "
-            "Geometries are minima moved along their modes, of hot runs, with a bond turned or "
-            "stretched, monomers as they came, and pairs of molecules. "
-            "Surroundings of an atom, all within two bonds, were seen if a molecule of the "
-            "training has the same. The last column has geometries and molecules.",
+            "Geometries are minima displaced along normal modes, frames of hot runs, torsions, "
+            "stretched bonds, monomers as published, and pairs of molecules. An environment, "
+            "all within two bonds of an atom, is known if a training molecule has the same. "
+            "The last column counts geometries and molecules.",
             "\n".join(table),
             *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
             *([doubts] if doubts else []),
@@ -127,11 +127,11 @@ def page(
 
 
 def draw(found: dict[str, list[Family]], along: str, path: Path) -> None:
-    """Each curve with its reference."""
+    """Draw each curve with its reference."""
     first, apart = next(iter(found.values())), along == "shift"
 
     def relative(energies: np.ndarray) -> np.ndarray:
-        """kcal/mol, to the lowest or, of dimers, to the last frame, which is not drawn."""
+        """Energies in kcal/mol relative to the minimum; of dimers to the last frame, not drawn."""
         zero = energies[-1] if apart else energies.min()
         return (energies - zero)[: -1 if apart else None] / KCAL
 
@@ -153,7 +153,7 @@ def draw(found: dict[str, list[Family]], along: str, path: Path) -> None:
 
 
 def styles() -> Iterator[str]:
-    """Of the methods."""
+    """Line styles of the methods."""
     yield from ("o-", "s--")
 
 

@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from research.organic.molecules import read_molecules
-from research.organic.pieces import names_in, surroundings
+from research.organic.pieces import environments, names_in
 from research.paths import ORGANIC
 from se3set_ase import SE3SetCalculator
 from se3set_ase.io.extended_xyz import frames_of_file
@@ -33,7 +33,7 @@ BOUND = -0.02 * KCAL
 
 
 class Family(NamedTuple):
-    """Geometries of one molecule, and their energies (eV) by one method and another."""
+    """Geometries of one molecule with energies (eV) by the reference and by a method."""
 
     smiles: str
     frames: list[Atoms]
@@ -42,7 +42,7 @@ class Family(NamedTuple):
 
 
 def column(calc: Calculator, data: Path) -> dict[str, float]:
-    """All that is measured of one method, by name with its unit."""
+    """All errors of one method, by name with unit."""
     found = forces(calc, data)
     for measure in (conformers, torsions, dimers):
         if curves := families(calc, data, measure.__name__):
@@ -51,14 +51,14 @@ def column(calc: Calculator, data: Path) -> dict[str, float]:
 
 
 def frames_of(data: Path, name: str) -> list[Atoms]:
-    """Labelled; none where there are no labels yet."""
+    """Labelled frames; none if the file does not exist yet."""
     if not (data / f"{name}.xyz.gz").exists():
         return []
     return list(frames_of_file(data / f"{name}.xyz.gz"))
 
 
 def families(calc: Calculator, data: Path, name: str) -> list[Family]:
-    """Each molecule with all of its geometries."""
+    """Molecules of a file, each with all of its geometries."""
     found = []
     for smiles, group in groupby(frames_of(data, name), key=lambda atoms: atoms.info["smiles"]):
         frames = list(group)
@@ -68,19 +68,19 @@ def families(calc: Calculator, data: Path, name: str) -> list[Family]:
 
 
 def energies(calc: Calculator, frames: Sequence[Atoms]) -> np.ndarray:
-    """Of other calculators, eV."""
+    """Energies by a calculator, eV."""
     return np.array([results(calc, atoms)[0] for atoms in frames])
 
 
 def results(calc: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
-    """Energy and forces, without touching the labels."""
+    """Energy and forces of a copy, so that the labels stay."""
     bare = Atoms(atoms.numbers, atoms.positions)
     bare.calc = calc
     return bare.get_potential_energy(), bare.get_forces()
 
 
 def forces(calc: Calculator, data: Path) -> dict[str, float]:
-    """Mean absolute errors of components, by what an atom is in."""
+    """Mean absolute errors of force components, by group of atoms."""
     frames = held_out(data)
     errors = [
         np.abs(results(calc, atoms)[1] - atoms.get_forces()).mean(axis=1)
@@ -95,15 +95,15 @@ def forces(calc: Calculator, data: Path) -> dict[str, float]:
 
 
 def held_out(data: Path) -> list[Atoms]:
-    """Geometries for forces."""
+    """Geometries that forces are measured on."""
     return [*frames_of(data, "test"), *frames_of(data, "drugs")]
 
 
 def groups_of(frames: Sequence[Atoms], data: Path) -> list[list[tuple[str, ...]]]:
-    """What each atom of each geometry counts to; those of drugs to nothing else.
+    """Groups of each atom of each geometry; atoms of drugs have no other group.
 
-    Surroundings of an atom, or of that which a hydrogen is bound to, are all within two bonds;
-    they are seen if a molecule of the training has the same.
+    The environment of an atom (of a hydrogen: of the atom that it is bound to) is all within two
+    bonds; it is known if a training molecule has the same.
     """
     kind_of = {row["smiles"]: row["kind"] for row in read_molecules()}
     trained = {atoms.info["smiles"] for atoms in frames_of(data, "train")}
@@ -116,7 +116,7 @@ def groups_of(frames: Sequence[Atoms], data: Path) -> list[list[tuple[str, ...]]
         all_of_it = ("all", f"geometries: {atoms.info['kind']}", size, f"molecules: {kind}")
         found.append(
             [
-                (*all_of_it, f"element {z}", *told(name, seen)) if kind != "drug" else ("drugs",)
+                (*all_of_it, f"element {z}", *known(name, seen)) if kind != "drug" else ("drugs",)
                 for z, name in zip(atoms.symbols, names_around(atoms), strict=True)
             ]
         )
@@ -124,7 +124,7 @@ def groups_of(frames: Sequence[Atoms], data: Path) -> list[list[tuple[str, ...]]
 
 
 def counts(data: Path) -> dict[str, str]:
-    """How much is behind each number: of forces each, of the others by their first word."""
+    """Numbers of geometries and molecules behind each error, by name or its first word."""
     frames = held_out(data)
     of: dict[str, list[Atoms]] = {}
     for atoms, groups in zip(frames, groups_of(frames, data), strict=True):
@@ -137,40 +137,42 @@ def counts(data: Path) -> dict[str, str]:
 
 
 def names_around(atoms: Atoms) -> list[str]:
-    """Of the surroundings of each atom, of a hydrogen those of the atom that it is bound to.
+    """Environment of each atom; that of a hydrogen is that of the atom that it is bound to.
 
-    Nothing where atoms are in another order than in the SMILES, as in those of SPICE.
+    Empty where atoms are in another order than in the SMILES, as in those of SPICE.
     """
     molecule = Chem.AddHs(Chem.MolFromSmiles(atoms.info["smiles"]))
     if [atom.GetAtomicNum() for atom in molecule.GetAtoms()] != atoms.numbers.tolist():
         return [""] * len(atoms)
-    names = surroundings(molecule)
+    names = environments(molecule)
     neighbors = (atom.GetNeighbors()[0].GetIdx() for atom in molecule.GetAtoms())
     return [names.get(i, names.get(k, "")) for i, k in enumerate(neighbors)]
 
 
-def told(name: str, seen: set[str]) -> list[str]:
-    """Whether such surroundings were seen, if that is known."""
-    return [f"surroundings {'seen' if name in seen else 'not seen'}"] if name else []
+def known(name: str, seen: set[str]) -> list[str]:
+    """Group by whether the training had the environment, if it is known."""
+    return [f"environments {'seen' if name in seen else 'not seen'}"] if name else []
 
 
 def beyond(calc: SE3SetCalculator, data: Path) -> list[str]:
-    """How many forces and energies of tests err by more than is said, twice, three times that."""
+    """Shares of test errors beyond one, two and three uncertainties, in words."""
     forces, energies = [], []
     for atoms in frames_of(data, "test"):
         energy, force = results(calc, atoms)
         off = np.linalg.norm(force - atoms.get_forces(), axis=1)
         forces.append(off / calc.forces_uncertainty)
         energies.append(abs(energy - atoms.get_potential_energy()) / calc.energy_uncertainty)
-    told = []
+    texts = []
     for shares in (np.concatenate(forces), np.array(energies)):
         one, two, three = (f"{100 * np.mean(shares > times):.0f} %" for times in (1, 2, 3))
-        told.append(f"{one} err by more than is said, {two} by twice, {three} by three times that")
-    return told
+        texts.append(
+            f"{one} err by more than the uncertainty, {two} by twice, {three} by three times"
+        )
+    return texts
 
 
 def conformers(found: Sequence[Family]) -> dict[str, float]:
-    """Energies relative to the conformer that is lowest by the reference; that one not counted."""
+    """Error of energies relative to the lowest conformer of the reference, without that one."""
     errors = []
     for family in found:
         lowest = int(family.reference.argmin())
@@ -182,7 +184,7 @@ def conformers(found: Sequence[Family]) -> dict[str, float]:
 
 
 def torsions(found: Sequence[Family]) -> dict[str, float]:
-    """Highest less lowest energy of each turn, and its shape: relative to the mean."""
+    """Errors of barriers (highest minus lowest energy) and of profiles relative to their mean."""
     errors = np.array([np.ptp(f.found) - np.ptp(f.reference) for f in found]) / KCAL
     shapes = [f.found - f.found.mean() - (f.reference - f.reference.mean()) for f in found]
     return {
@@ -193,7 +195,7 @@ def torsions(found: Sequence[Family]) -> dict[str, float]:
 
 
 def dimers(found: Sequence[Family]) -> dict[str, float]:
-    """Binding energy relative to halves that are far apart, and where it is deepest."""
+    """Errors of binding energies, relative to separate molecules, and of their distances."""
     pairs = [(minimum(f, f.found), minimum(f, f.reference)) for f in found]
     depths = np.array([depth - reference for (_, depth), (_, reference) in pairs])
     both = [(x, y) for (x, a), (y, b) in pairs if a < BOUND and b < BOUND]
@@ -219,7 +221,7 @@ def minimum(family: Family, values: np.ndarray) -> tuple[float, float]:
 
 
 def repels(family: Family) -> bool:
-    """At the shortest distance by more than half of what it does by the reference, ever less."""
+    """Whether a compressed dimer repels, monotonically, by over half of the reference."""
     lowest = int(family.found[:-1].argmin())
     pushed, reference = (e[0] - e[-1] for e in (family.found, family.reference))
     falls = bool((np.diff(family.found[: lowest + 1]) < 0).all())

@@ -26,7 +26,7 @@ RATTLE = 0.01  # Angstrom, between two calls: nobody may return what he remember
 
 
 class Peer(NamedTuple):
-    """Packages to install, a function that makes an ASE calculator, and what it is."""
+    """Packages to install, a function that makes an ASE calculator, and a note."""
 
     packages: tuple[str, ...]
     make: Callable[[], Any]
@@ -113,7 +113,7 @@ def tensornet() -> Any:
     ).eval()
 
     class TensorNet(Calculator):
-        """What torchmd-net's own calculator does; that one loads a checkpoint."""
+        """Does what torchmd-net's calculator does, which needs a checkpoint."""
 
         implemented_properties = ("energy", "forces")
 
@@ -188,7 +188,7 @@ PEERS = {
 
 
 def measure(make: Callable[[], Any], file: str) -> None:
-    """Print a JSON line for each molecule of the file, from small to large: wall time of a call."""
+    """Print a JSON line with the wall time of a call for each molecule of the file."""
     import numpy as np
     from ase.io import read
 

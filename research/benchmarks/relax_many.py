@@ -30,7 +30,7 @@ MODEL, FMAX, SHAKE = "gfn2", 0.05, 0.05
 
 
 def main() -> None:
-    """Each way in turn."""
+    """Run both ways, eager and compiled, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--molecules", type=int, default=200)
     parser.add_argument("--output", type=Path, default=DOCS)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def molecules(number: int) -> list[Atoms]:
-    """The same every time."""
+    """Rattled molecules, the same in every run."""
     kinds = [
         molecule("CH3CH2OH"),
         molecule("CH3OCH3"),
@@ -82,7 +82,7 @@ Way = Callable[[list[Atoms]], tuple[np.ndarray, int]]
 
 
 def together(compile: bool) -> Way:
-    """One batch."""
+    """Relax all in one batch."""
     potential = Potential(MODEL, device="cpu", compile=compile)
 
     def relaxed(frames: list[Atoms]) -> tuple[np.ndarray, int]:
@@ -94,7 +94,7 @@ def together(compile: bool) -> Way:
 
 
 def one_by_one(compile: bool) -> Way:
-    """ASE, one calculator."""
+    """Relax one after another with ASE and one calculator."""
     calc = SE3SetCalculator(MODEL, device="cpu", compile=compile)
 
     def relaxed(frames: list[Atoms]) -> tuple[np.ndarray, int]:

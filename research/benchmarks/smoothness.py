@@ -32,7 +32,7 @@ ALL = {**PATHS, **FAR, **CROWDED}
 
 
 def main() -> None:
-    """Run, tell, write."""
+    """Run the scans and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(ALL), metavar="PATH")
     parser.add_argument("--output", type=Path, default=DOCS)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def scan(name: str, path, label: str, model: SE3Set) -> dict[str, object]:  # type: ignore[no-untyped-def]
-    """One row: worst differences over the events of a path, smooth and hard."""
+    """Largest differences over the events of a path, smooth and hard, as a row."""
     atoms, positions, (start, end) = path()
     row: dict[str, object] = {"path": name, "model": label}
     settings = model.hypergraph

@@ -22,18 +22,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 from matplotlib.figure import Figure
-from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from research.benchmarks.machine import about
 from research.benchmarks.peers import PEERS, measure
 from research.benchmarks.systems import peptide_helix
+from research.benchmarks.untrained import save_untrained
+from research.organic.geometry import as_atoms, embedded_once
 from research.paths import DIMER_PEPTIDE, DOCS, ROOT
 from research.tables import read_rows, write_rows
+from se3set_ase import SE3SetCalculator
 
 OURS = {
     "SE3Set, default": {"preset": "light", "compile": False},
@@ -47,7 +49,7 @@ ELEMENTS = (1, 6, 7, 8, 9, 16, 17)
 
 
 def main() -> None:
-    """Run, tell, write."""
+    """Time all potentials, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--environments", type=Path, help="a folder for the peers' environments")
     parser.add_argument("--install", action="store_true", help="make those that are missing")
@@ -89,19 +91,14 @@ def main() -> None:
 
 def molecules() -> list[Atoms]:
     """Ethanol, aspirin, 3BPA, and Ac-Ala_n-NHMe of 42 to 1002 atoms."""
-    rings = []
-    for smiles in ("CC(=O)Oc1ccccc1C(=O)O", "Nc1ncccc1OCc1ccccc1"):
-        embedded = Chem.AddHs(Chem.MolFromSmiles(smiles))
-        rdDistGeom.EmbedMolecule(embedded, randomSeed=7)
-        rdForceFieldHelpers.MMFFOptimizeMolecule(embedded)
-        numbers = [atom.GetAtomicNum() for atom in embedded.GetAtoms()]
-        rings.append(Atoms(numbers, embedded.GetConformer().GetPositions()))
+    names = ("CC(=O)Oc1ccccc1C(=O)O", "Nc1ncccc1OCc1ccccc1")
+    rings = [as_atoms(embedded_once(smiles), 0) for smiles in names]
     short = read(DIMER_PEPTIDE / "ac-ala3-nhme.xyz")
     return [molecule("CH3CH2OH"), *rings, short, *(peptide_helix(n) for n in (9, 29, 99))]
 
 
 def environment(folder: Path, name: str, arguments: argparse.Namespace) -> Path | None:
-    """The Python of a peer's environment, or None if there is none."""
+    """Python of the environment of another potential, or None."""
     packages = PEERS[name].packages
     home = folder / packages[0]
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -122,7 +119,7 @@ def environment(folder: Path, name: str, arguments: argparse.Namespace) -> Path 
 
 
 def timed(name: str, command: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each molecule, measured in a process of its own, on one core."""
+    """Rows for all molecules, measured in a separate process on one core."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "molecules.xyz"
         largest = LARGEST.get(name, 10**6)
@@ -141,35 +138,19 @@ def timed(name: str, command: Sequence[str]) -> list[dict[str, object]]:
     return rows
 
 
-def calculator(name: str) -> object:
-    """One of ours, with random weights."""
-    import torch
-
-    from se3set_ase import SE3SetCalculator
-    from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
-    from se3set_ase.hypergraph import HypergraphConfig
-    from se3set_ase.nn.model import SE3Set, network_config, preset_values
-
+def calculator(name: str) -> SE3SetCalculator:
+    """Calculator of this package with random weights."""
     options = OURS[name]
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = SE3Set(
-        elements=ELEMENTS,
-        hypergraph=HypergraphConfig(),
-        network=network_config(preset_values({"preset": options["preset"]})),
-        atomic_energies=[0.0] * len(ELEMENTS),
-    )
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(
-            folder, model, ModelMetadata(name="untrained", level_of_theory="none", description="")
-        )
+        path = save_untrained(Path(folder), ELEMENTS, str(options["preset"]))
         return SE3SetCalculator(
-            folder, device="cpu", dtype="float32", compile=bool(options["compile"])
+            path, device="cpu", dtype="float32", compile=bool(options["compile"])
         )
 
 
 def markdown(table: Sequence[dict[str, str]]) -> str:
-    """Milliseconds by potential and number of atoms."""
+    """Table of times (ms) by potential and number of atoms."""
     sizes = sorted({int(row["atoms"]) for row in table})
     lines = [
         "| ms per call, atoms | " + " | ".join(map(str, sizes)) + " |",
@@ -183,7 +164,7 @@ def markdown(table: Sequence[dict[str, str]]) -> str:
 
 
 def draw(table: Sequence[dict[str, str]], path: Path) -> None:
-    """Time over size, ours thick."""
+    """Draw time over size; thick lines are this package."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     colours = iter(COLOURS)

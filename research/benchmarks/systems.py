@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 
 def peptide_helix(n_residues: int) -> Atoms:
-    """Ac-Ala_n-NHMe, 10 n + 12 atoms: RDKit's Ac-Ala4-NHMe, wound up and carried on.
+    """Ac-Ala_n-NHMe, 10 n + 12 atoms: RDKit's Ac-Ala4-NHMe, folded and extended.
 
     With phi = -57 and psi = -47 degrees, the step from the second residue to the third, a rotation
     and a shift, is repeated.
@@ -41,7 +41,7 @@ def peptide_helix(n_residues: int) -> Atoms:
     turn, _ = Rotation.align_vectors(to - to.mean(axis=0), from_ - from_.mean(axis=0))
     shift = to.mean(axis=0) - turn.apply(from_.mean(axis=0))
 
-    def carried(atoms: list[int], times: int) -> Atoms:
+    def repeated(atoms: list[int], times: int) -> Atoms:
         part = short[atoms]
         for _ in range(times):
             part.positions = turn.apply(part.positions) + shift
@@ -49,15 +49,15 @@ def peptide_helix(n_residues: int) -> Atoms:
 
     helix = short[with_hydrogens([0, 1, 2])] + short[residues[0]]
     for k in range(n_residues - 2):
-        helix += carried(residues[1], k)
-    end = carried(residues[3] + with_hydrogens([3 + 5 * n_given, 4 + 5 * n_given]), 0)
+        helix += repeated(residues[1], k)
+    end = repeated(residues[3] + with_hydrogens([3 + 5 * n_given, 4 + 5 * n_given]), 0)
     for _ in range(n_residues - n_given):
         end.positions = turn.apply(end.positions) + shift
     return helix + end
 
 
 def water_cluster(n_molecules: int) -> Atoms:
-    """Water at the density of the liquid, on a cubic lattice, turned at random."""
+    """Water on a cubic lattice at the density of the liquid, in random orientations."""
     rng = np.random.default_rng(n_molecules)
     edge = int(np.ceil(n_molecules ** (1 / 3)))
     cluster = Atoms()
@@ -70,6 +70,6 @@ def water_cluster(n_molecules: int) -> Atoms:
 
 
 def graphene_flake(n_cells: int) -> Atoms:
-    """2 n^2 carbon atoms, one fragment."""
+    """Graphene flake of 2 n^2 carbon atoms, one fragment."""
     flake = graphene(size=(n_cells, n_cells, 1), vacuum=5.0)
     return Atoms("C" * len(flake), flake.positions)

@@ -29,7 +29,7 @@ EPOCHS = 3
 
 
 def main() -> None:
-    """Train a little, tell, write."""
+    """Train for some epochs and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the BOTNet datasets")
     parser.add_argument("--output", type=Path, default=DOCS)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def geometries_per_s(train: Path, isolated: Path, compiled: bool) -> dict[str, object]:
-    """Of the epochs after the first, without compilation and validation."""
+    """Speed of the epochs after the first, without compilation and validation."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "config.yaml"
         values = temporary, train.resolve(), isolated.resolve(), EPOCHS, compiled

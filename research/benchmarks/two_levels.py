@@ -44,9 +44,9 @@ ORGANIC = CONFIGS / "organic.yaml"
 GFN2 = CONFIGS / "organic-gfn2.yaml"
 #: Geometries by GFN2-xTB, at random.
 MANY = 15_000
-#: Of as many geometries each: of all, and of those that are of the dear level.
-EPOCHS, DEAR_EPOCHS, EPOCH = 30, 15, 3_000
-#: Added to atomic numbers that are of the level of the many.
+#: Epochs of :data:`EPOCH` geometries: of all, and those of the expensive level.
+EPOCHS, EXPENSIVE_EPOCHS, EPOCH = 30, 15, 3_000
+#: Added to the atomic numbers of the cheap level.
 OTHER = 100
 SHARED: dict[str, Any] = {
     "learning_rate": 3e-3,
@@ -58,7 +58,7 @@ NETWORK = {"preset": "light"}
 
 
 def main() -> None:
-    """Train each, measure, write."""
+    """Train each way, measure it, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=DOCS)
     output = parser.parse_args().output
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def run(base: Path, name: str, epochs: int, **changes: Any) -> RunConfig:
-    """A training that differs from that of a bundled model as told."""
+    """Configuration of a bundled model with changes."""
     config = load_config(base)
     training = {**config.training.model_dump(), **SHARED, "epochs": epochs}
     training |= changes.pop("training", {})
@@ -84,18 +84,18 @@ def run(base: Path, name: str, epochs: int, **changes: Any) -> RunConfig:
 def one_after_the_other() -> Path:
     """Pre-training, then fine-tuning."""
     changes = {"data": many().model_dump(), "network": NETWORK, "initial": None}
-    first = train(run(GFN2, "first", EPOCHS - DEAR_EPOCHS, **changes))
+    first = train(run(GFN2, "first", EPOCHS - EXPENSIVE_EPOCHS, **changes))
     own = load_config(ORGANIC).training.model_dump(include={"learning_rate"})
-    return train(run(ORGANIC, "then", DEAR_EPOCHS, initial=first, network={}, training=own))
+    return train(run(ORGANIC, "then", EXPENSIVE_EPOCHS, initial=first, network={}, training=own))
 
 
 def alone() -> Path:
-    """Without the many."""
+    """Training on the few labels alone."""
     return train(run(ORGANIC, "alone", EPOCHS, initial=None, network=NETWORK))
 
 
 def many() -> DataConfig:
-    """Those of the cheap level, chosen once: the file that they are from takes minutes to read."""
+    """Data of the cheap level, chosen once because reading the whole file takes minutes."""
     data = load_config(GFN2).data
     path = data.train.with_name(f"two-levels-{MANY}.xyz")
     if not path.exists():
@@ -108,9 +108,9 @@ def many() -> DataConfig:
 
 
 def both_at_once() -> Path:
-    """Both levels in one training."""
+    """Training on both levels."""
     config = run(ORGANIC, "both", EPOCHS, initial=None, network=NETWORK)
-    return train_both(config, many(), share=DEAR_EPOCHS / (EPOCHS - DEAR_EPOCHS))
+    return train_both(config, many(), share=EXPENSIVE_EPOCHS / (EPOCHS - EXPENSIVE_EPOCHS))
 
 
 def train_both(config: RunConfig, cheap: DataConfig, *, share: float) -> Path:
@@ -152,7 +152,7 @@ def build_both(
     normalisation: Normalisation,
     initial: SE3Set | None,
 ) -> SE3Set:
-    """A model in which atoms of both levels repel each other as the elements that they are."""
+    """Model whose repulsion treats the atoms of both levels as the same elements."""
     model = build_model(config, hypergraph, normalisation, initial)
     elements = [z % OTHER for z in model.elements]
     radii = COVALENT_RADII[elements].tolist()
@@ -161,7 +161,7 @@ def build_both(
 
 
 def relabelled(frame: Frame) -> Frame:
-    """With atoms that are other elements to the network."""
+    """Frame whose atoms are different elements to the network."""
     numbers = frame.numbers + OTHER
     return replace(frame, numbers=numbers, hypergraph=replace(frame.hypergraph, numbers=numbers))
 

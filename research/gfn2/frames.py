@@ -24,11 +24,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.optimize import LBFGS
-from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
+from rdkit.Chem import rdMolTransforms
 from tblite.ase import TBLite
 from tqdm import tqdm
 
+from research.organic.geometry import as_atoms, embedded_once
 from research.organic.motion import TORSION
 from research.paths import ROOT, RUNS
 
@@ -75,7 +75,7 @@ ROTAMERS_K, SHORT = 400.0, 2  # strides
 
 
 def main() -> None:
-    """Run and write."""
+    """Run the dynamics and write the frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RUNS / "frames" / "gfn2" / "frames.xyz")
     parser.add_argument("--system", choices=[system.name for system in SYSTEMS])
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def run(system: System, temperature_K: float, seed: int) -> list[Atoms]:
-    """Frames of one trajectory; a dimer that flies apart is started again."""
+    """Frames of one trajectory; a dimer that dissociates restarts."""
     rng = np.random.default_rng(seed)
     frames: list[Atoms] = []
     while len(frames) < system.frames:
@@ -128,15 +128,15 @@ def run(system: System, temperature_K: float, seed: int) -> list[Atoms]:
 
 
 def run_rotamers(system: System, seed: int) -> list[Atoms]:
-    """Frames of short runs, each from a random rotamer that is relaxed a little."""
+    """Frames of short runs, each from a random rotamer relaxed for a few steps."""
     rng = np.random.default_rng(seed)
     frames: list[Atoms] = []
     while len(frames) < system.rotamers:
-        start = embedded(system.smiles)
+        start = embedded_once(system.smiles)
         conformer = start.GetConformer()
         for i, j, k, l in start.GetSubstructMatches(TORSION):  # noqa: E741
             rdMolTransforms.SetDihedralDeg(conformer, i, j, k, l, rng.uniform(0.0, 360.0))
-        atoms = Atoms([a.GetAtomicNum() for a in start.GetAtoms()], conformer.GetPositions())
+        atoms = as_atoms(start, 0)
         distances = atoms.get_all_distances()
         if distances[np.triu_indices(len(atoms), 1)].min() < 0.85:  # Angstrom
             continue
@@ -153,7 +153,7 @@ def run_rotamers(system: System, seed: int) -> list[Atoms]:
 
 
 def heated(atoms: Atoms, temperature_K: float, rng: np.random.Generator) -> Langevin:
-    """Dynamics with velocities of that temperature."""
+    """Langevin dynamics with initial velocities of that temperature."""
     spread = np.sqrt(atoms.get_masses() * units.kB * temperature_K)[:, None]
     atoms.set_momenta(spread * rng.standard_normal((len(atoms), 3)))
     return Langevin(
@@ -167,7 +167,7 @@ def heated(atoms: Atoms, temperature_K: float, rng: np.random.Generator) -> Lang
 
 
 def isolated_atoms() -> list[Atoms]:
-    """Each element alone."""
+    """Isolated atoms with energies."""
     atoms = []
     for symbol, unpaired in UNPAIRED.items():
         atom = Atoms(symbol)
@@ -186,26 +186,16 @@ def labelled(atoms: Atoms) -> Atoms:
 
 
 def geometry(start: str) -> Atoms:
-    """Before relaxation."""
+    """Geometry before relaxation."""
     if start == "ethanol dimer":
         return ethanol_dimer()
     if start.endswith(".xyz"):
         return read(ROOT / start)
-    found = embedded(start)
-    numbers = [atom.GetAtomicNum() for atom in found.GetAtoms()]
-    return Atoms(numbers, found.GetConformer().GetPositions())
-
-
-def embedded(smiles: str) -> Chem.Mol:
-    """With hydrogens and a geometry by MMFF."""
-    found = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    rdDistGeom.EmbedMolecule(found, randomSeed=7)
-    rdForceFieldHelpers.MMFFOptimizeMolecule(found)
-    return found
+    return as_atoms(embedded_once(start), 0)
 
 
 def ethanol_dimer() -> Atoms:
-    """One hydroxyl pointing at the oxygen of the other."""
+    """Two molecules, one hydroxyl pointing at the oxygen of the other."""
     first, second = molecule("CH3CH2OH"), molecule("CH3CH2OH")
     oxygen, hydrogen = first.positions[2], first.positions[3]
     along = (hydrogen - oxygen) / np.linalg.norm(hydrogen - oxygen)

@@ -21,7 +21,7 @@ GROUND = {"H": 2, "C": 3, "N": 4, "O": 3, "F": 2, "S": 3, "Cl": 2}
 
 
 def main() -> None:
-    """Label and write."""
+    """Label the atoms and write both files."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     folder = RUNS / "geometries"
     folder.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def main() -> None:
-    """Predict, compare, write."""
+    """Fit on the validation part, measure on the tests, write both files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("members", nargs="+", help="folders in that of the model")
@@ -73,19 +73,19 @@ def main() -> None:
     said, errors = doubts(models, arguments.tests)
     expected = np.hypot(forces_factor * joined(said), forces_floor)
     draw(expected, joined(errors), folder / "calibration.png")
-    tell("forces", joined(errors) / expected)
+    report("forces", joined(errors) / expected)
     expected = np.hypot(energy_factor * np.array([e for e, _ in said]), energy_floor)
-    tell("energies", np.abs([e for e, _ in errors]) / expected)
+    report("energies", np.abs([e for e, _ in errors]) / expected)
 
 
-def tell(what: str, beyond: np.ndarray) -> None:
-    """Of errors of tests in units of what is said of them."""
+def report(what: str, beyond: np.ndarray) -> None:
+    """Print the shares of test errors beyond one, two and three uncertainties."""
     shares = ", ".join(f"{100 * np.mean(beyond > n):.0f} % beyond {n} times" for n in (1, 2, 3))
-    print(f"errors of {what} of tests against what is said of them: {shares}")
+    print(f"test errors of {what} against their uncertainties: {shares}")
 
 
 def neighbourhoods(smiles: str) -> set[str]:
-    """See :func:`se3set_ase.uncertainty.committee.environments`, of a whole molecule."""
+    """Environments (:func:`~se3set_ase.uncertainty.committee.environments`) of a whole molecule."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     bonds = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds())
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
@@ -109,7 +109,7 @@ def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
 
 
 def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
-    """What the models say of their errors, and the first one's errors, of each geometry."""
+    """Disagreement of the models and errors of the first one, for each geometry."""
     said, errors = [], []
     for atoms in tqdm(list(frames_of_file(labels)), labels.stem, disable=None):
         found = [model.predict([atoms])[0] for model in models]
@@ -120,17 +120,17 @@ def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list
 
 
 def joined(doubts: Sequence[Doubt]) -> np.ndarray:
-    """Of all atoms."""
+    """Values of all atoms, in one array."""
     return np.concatenate([forces for _, forces in doubts])
 
 
 def rms(values: ArrayLike) -> float:
-    """Root mean square."""
+    """Root mean square of all values."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
 def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:
-    """Errors of forces against what was said of them, atoms in order of the latter."""
+    """Plot errors of forces against uncertainties, in bins of atoms sorted by uncertainty."""
     bins = np.array_split(np.argsort(said), BINS)
     figure = Figure(figsize=(4, 4), layout="constrained")
     axes = figure.subplots()

@@ -27,8 +27,9 @@ from rdkit import Chem, rdBase
 from tqdm import tqdm
 
 from research.organic.geometry import apart, embedded, generator
-from research.organic.molecules import key, part, read_molecules, write_molecules
+from research.organic.molecules import key, read_molecules, write_molecules
 from research.organic.turning import at_angles, conformers_of, options, relaxed
+from research.splits import part_by_hash
 
 ROUND = 5
 #: Of a chain: donor, three substituents, acceptor; an atom of its own in each place.
@@ -49,7 +50,7 @@ BOUND = 1.02
 
 
 def main() -> None:
-    """Choose, add to the table, make, write."""
+    """Choose molecules, add them to the table, write their geometries."""
     arguments = options(__doc__)
     rdBase.DisableLog("rdApp.*")
     rows: list[dict[str, object]] = [
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def chosen(form: str, number: int, known: set[str]) -> list[str]:
-    """Random ones; what is known, or is not to be trained on, is left out."""
+    """Draw molecules at random that are new and belong to the training part."""
     rng = generator(form)
     places = (ENDS, MIDDLE, ENDS) if form == CHAIN else (RING_ATOMS, RING_ATOMS, ENDS)
     every = list(itertools.product(DONORS, *places, ACCEPTORS))
@@ -79,7 +80,7 @@ def chosen(form: str, number: int, known: set[str]) -> list[str]:
     for k in rng.permutation(len(every)):
         molecule = Chem.MolFromSmiles(form.format(*every[k]))
         keys = {key(molecule), key(moved(molecule))}
-        if not keys & (known | names.keys()) and {part(name) for name in keys} == {"train"}:
+        if not keys & (known | names.keys()) and {part_by_hash(name) for name in keys} == {"train"}:
             names[key(molecule)] = Chem.MolToSmiles(molecule)
         if len(names) == number:
             break
@@ -87,7 +88,7 @@ def chosen(form: str, number: int, known: set[str]) -> list[str]:
 
 
 def moved(molecule: Chem.Mol) -> Chem.Mol:
-    """With the proton at the other end of a chain; of a ring, which it would break, the same."""
+    """Move the proton of a chain to the other end; a ring, which would break, is unchanged."""
     donor, one, middle, other, acceptor = molecule.GetSubstructMatch(BRIDGE)
     new = Chem.RWMol(molecule)
     if new.GetBondBetweenAtoms(one, middle).GetIsAromatic():
@@ -105,12 +106,12 @@ def moved(molecule: Chem.Mol) -> Chem.Mol:
 
 
 def flat(smiles: str) -> str:
-    """Without stereochemistry, whose backslashes extended XYZ would lose."""
+    """SMILES without stereochemistry, because extended XYZ would lose its backslashes."""
     return Chem.MolToSmiles(Chem.MolFromSmiles(smiles), isomericSmiles=False)
 
 
 def geometries(smiles: str) -> list[Atoms]:
-    """Of one molecule, atoms as in its flat SMILES; none where it cannot be made."""
+    """Geometries of one molecule, in the atom order of its flat SMILES; none if embedding fails."""
     rdBase.DisableLog("rdApp.*")
     rng = generator(f"{smiles} chelate")
     molecule = embedded(smiles, rng, EMBEDDINGS)
@@ -141,7 +142,7 @@ def geometries(smiles: str) -> list[Atoms]:
 
 
 def over(closed: Atoms, proton: int, donor: int, acceptor: int) -> Atoms:
-    """With the proton bound to the acceptor."""
+    """Geometry with the proton bound to the acceptor."""
     atoms = closed.copy()
     towards = atoms.positions[donor] - atoms.positions[acceptor]
     atoms.positions[proton] = atoms.positions[acceptor] + BOUND * towards / np.linalg.norm(towards)
@@ -149,7 +150,7 @@ def over(closed: Atoms, proton: int, donor: int, acceptor: int) -> Atoms:
 
 
 def on_its_way(one: Atoms, other: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Between two geometries, on a straight line, displaced."""
+    """Points on a straight line between two geometries, displaced at random."""
     other = other.copy()
     minimize_rotation_and_translation(one, other)
     for share in rng.uniform(*ON_ITS_WAY, MOVING):

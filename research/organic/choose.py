@@ -41,7 +41,7 @@ BATCH = 64
 
 
 def main() -> None:
-    """Read, choose, write."""
+    """Read the candidates, choose, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("frames", type=Path)
     parser.add_argument("--output", type=Path, required=True)
@@ -81,7 +81,7 @@ def main() -> None:
 def in_turn(
     frames: Sequence[Atoms], before: Sequence[Atoms], number: int, rng: np.random.Generator
 ) -> list[Atoms]:
-    """One geometry of each molecule, then a second one, ..."""
+    """Choose one geometry of each molecule, then a second one, and so on."""
     turns = Counter(atoms.info["smiles"] for atoms in before)
     ranked: list[tuple[int, int, int]] = []
     for index in rng.permutation(len(frames)):
@@ -92,13 +92,13 @@ def in_turn(
 
 
 def functions(atoms: Atoms) -> int:
-    """Of the basis."""
+    """Number of basis functions."""
     z = atoms.numbers
     return int(np.where(z > 10, THIRD_PERIOD, np.where(z > 2, SECOND_PERIOD, HYDROGEN)).sum())
 
 
 def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> list[Atoms]:
-    """Most doubt for the cost first."""
+    """Choose the largest uncertainty for its cost first."""
     members = [Potential(model, dtype="float32") for model in models]
     worth = []
     for start in tqdm(range(0, len(frames), BATCH), "committee", disable=None):
@@ -112,7 +112,7 @@ def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> lis
 
 
 def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:
-    """The first ones, but not too many of one molecule."""
+    """Take the first ones, but not too many of one molecule."""
     had: Counter[str] = Counter()
     for atoms in ordered:
         if had.total() == number:
@@ -123,7 +123,7 @@ def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:
 
 
 def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
-    """The same only for the same geometry."""
+    """Key that only equal geometries share."""
     return atoms.info["smiles"], np.round(atoms.positions, 5).tobytes()
 
 

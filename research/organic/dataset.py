@@ -28,18 +28,17 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from rdkit import Chem
 
-from research.organic.molecules import read_molecules
+from research.organic.molecules import PARTS, read_molecules
 from research.paths import ORGANIC
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.files import write_atomically
 
 DATA = ORGANIC / "data"
 LEVEL = "wB97X/6-31G(d)"
-PARTS = ("train", "validation", "test")
 REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
-#: Of molecules of the test part.
+#: Files with molecules of the test part only.
 OF_TESTS = ("conformers", "torsions")
-#: What a frame tells of itself.
+#: Entries of ``info`` that are kept.
 KEPT = ("smiles", "kind", "angle", "shift")
 #: Decimals of Angstrom, of eV/Angstrom and of eV.
 POSITIONS, FORCES, ENERGY = 5, 4, 5
@@ -49,7 +48,7 @@ BPA_FRAMES = 50
 
 
 def main() -> None:
-    """Read, check, write, count."""
+    """Read the labels, check them, write and count them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--monomers", type=Path)
@@ -87,22 +86,22 @@ def main() -> None:
 
 
 def there(name: str) -> Iterator[Atoms]:
-    """Frames that were collected before, as they are."""
+    """Frames collected before, unchanged."""
     if (path := DATA / f"{name}.xyz.gz").exists():
         yield from labelled(path)
 
 
 def labelled(path: Path | None) -> Iterator[Atoms]:
-    """Frames of a file, packed or not; of no file, none."""
+    """Frames of a file, compressed or not; none without a file."""
     if path is not None:
         yield from frames_of_file(path)
 
 
 def frames(path: Path) -> Iterator[Atoms]:
-    """Of ``se3set-ase label``; ValueError for another level or other settings."""
+    """Read what ``se3set-ase label`` wrote; ValueError for another level or other settings."""
     settings = json.loads(Path(f"{path}.json").read_text())["settings"]
     if path.stem.startswith("wb97x-torn") or not settings.get("unrestricted"):
-        settings.pop("unrestricted", None)  # as those of torn bonds are
+        settings.pop("unrestricted", None)  # only dissociated bonds are unrestricted
     if settings != (expected := json.loads((DATA / "labels.json").read_text())):
         raise ValueError(f"{path}: expected labels by {expected}, got {settings}")
     for atoms in labelled(path):
@@ -120,13 +119,13 @@ def kept(atoms: Atoms, **info: object) -> Atoms:
 
 
 def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
-    """The same only for the same geometry."""
+    """Key that only equal geometries share."""
     # Zero may have a sign, which is not in a file.
     return atoms.info["smiles"], (atoms.positions.round(POSITIONS) + 0.0).tobytes()
 
 
 def save(name: str, found: list[Atoms]) -> None:
-    """Packed, the same bytes for the same frames."""
+    """Write a compressed file, with the same bytes for the same frames."""
     text = StringIO()
     write(text, found, format="extxyz")
     write_atomically(DATA / f"{name}.xyz.gz", gzip.compress(text.getvalue().encode(), mtime=0))

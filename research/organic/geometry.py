@@ -1,4 +1,4 @@
-"""Geometries of molecules given by SMILES, and which of them are kept."""
+"""Geometries of molecules from SMILES, and a check for clashes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TOO_NEAR = 0.65
 
 
 def generator(name: str) -> np.random.Generator:
-    """Of random numbers that depend on the name alone."""
+    """Generator of random numbers that depend only on the name."""
     return np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
 
 
 def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol | None:
-    """With conformers relaxed by MMFF94, or None where RDKit or the force field knows none."""
+    """Molecule with conformers relaxed by MMFF94, or None if that fails."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     seed = int(rng.integers(2**31))
     if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule) or molecule.GetNumAtoms() < 2:
@@ -31,15 +31,23 @@ def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol
     return molecule
 
 
+def embedded_once(smiles: str) -> Chem.Mol:
+    """Molecule with one conformer relaxed by MMFF94, always the same."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(molecule, randomSeed=7)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(molecule)
+    return molecule
+
+
 def as_atoms(molecule: Chem.Mol, conformer: int) -> Atoms:
-    """A conformer."""
+    """One conformer as ASE atoms."""
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     ids = [c.GetId() for c in molecule.GetConformers()]
     return Atoms(numbers, molecule.GetConformer(ids[conformer]).GetPositions())
 
 
 def apart(atoms: Atoms) -> bool:
-    """No two atoms on top of each other."""
+    """Whether no two atoms clash."""
     radii = covalent_radii[atoms.numbers]
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
     return bool((distances > TOO_NEAR * (radii[:, None] + radii)).all())

@@ -23,7 +23,7 @@ EPOCHS = 40
 
 
 def main() -> None:
-    """Train each, and put it there."""
+    """Train each member and copy it to the folder of the model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="+", type=int)
     for number in parser.parse_args().numbers:
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def member(config: RunConfig, number: int) -> RunConfig:
-    """The training of one."""
+    """Configuration of one member."""
     labels = sum(1 for _ in frames_of_file(config.data.train))
     data = config.data.model_copy(update={"n_train": labels // 2})
     changes = {

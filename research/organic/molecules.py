@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, Descriptors
 
 from research.paths import ORGANIC
+from research.splits import part_by_hash
 from research.tables import read_rows, write_rows
 
 #: Columns: smiles, kind, part, atoms (hydrogens included), round.
@@ -31,12 +31,11 @@ TABLE = ORGANIC / "molecules.csv"
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
 #: Of each round: most atoms of what is assembled, and how many of that.
 ASSEMBLED: tuple[dict[int, int], ...] = ({40: 1500, 18: 800}, {28: 2400})
-#: Percent of the molecules.
-VALIDATION, TEST = 4, 6
+PARTS = ("train", "validation", "test")
 
 
 def main() -> None:
-    """Collect, part, write."""
+    """Collect the molecules, assign parts, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--monomers", type=Path, required=True)
     arguments = parser.parse_args()
@@ -56,7 +55,7 @@ def main() -> None:
             kinds[f"assembled, up to {largest} atoms"] = found
         for kind, molecules in kinds.items():
             for molecule in molecules:
-                where = part(key(molecule))
+                where = part_by_hash(key(molecule))
                 if round_ == 1 or where == "train":
                     rows.setdefault(key(molecule), (molecule, kind, where, round_))
     write_molecules(
@@ -84,31 +83,28 @@ def write_molecules(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_smiles(file: Path) -> Iterator[Chem.Mol]:
-    """One molecule a line, its name behind it."""
+    """Molecules of a file with one SMILES and name per line."""
     for line in file.read_text().splitlines():
         yield Chem.MolFromSmiles(line.split()[0])
 
 
+def read_names(file: Path) -> dict[str, str]:
+    """SMILES by name, of a file with one SMILES and name per line."""
+    return {name: smiles for smiles, name in map(str.split, file.read_text().splitlines())}
+
+
 def key(molecule: Chem.Mol) -> str:
-    """The same for each tautomer that InChI knows, and whatever the SMILES: the first block."""
+    """First block of the InChIKey, which tautomers known to InChI share."""
     return Chem.MolToInchiKey(molecule).split("-")[0]
 
 
-def part(name: str) -> str:
-    """By a hash: train, validation or test."""
-    percent = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
-    if percent < TEST:
-        return "test"
-    return "validation" if percent < TEST + VALIDATION else "train"
-
-
 def n_atoms(molecule: Chem.Mol) -> int:
-    """Hydrogens counted."""
+    """Number of atoms with hydrogens."""
     return Chem.AddHs(molecule).GetNumAtoms()
 
 
 def suitable(molecule: Chem.Mol, largest: int) -> bool:
-    """Neutral, closed shell, of our elements, not too large."""
+    """Whether it is neutral, closed shell, of :data:`ELEMENTS` and not too large."""
     return (
         {atom.GetSymbol() for atom in Chem.AddHs(molecule).GetAtoms()} <= ELEMENTS
         and n_atoms(molecule) <= largest
@@ -118,7 +114,7 @@ def suitable(molecule: Chem.Mol, largest: int) -> bool:
 
 
 def assembled(parents: list[Chem.Mol], largest: int, number: int, seed: int) -> Iterator[Chem.Mol]:
-    """New molecules: of a few random fragments each time, the first that they give."""
+    """New molecules, each the first suitable one of a few random fragments."""
     smiles = sorted({f for parent in parents for f in BRICS.BRICSDecompose(parent)})
     fragments = [Chem.MolFromSmiles(f) for f in smiles if "*" in f]
     fragments = [f for f in fragments if n_atoms(f) < largest]

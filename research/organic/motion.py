@@ -38,7 +38,7 @@ class MMFF94(Calculator):
         )
 
     def calculate(self, atoms=None, properties=(), system_changes=()):  # type: ignore[no-untyped-def]
-        """All that there is."""
+        """Calculate energy and forces."""
         super().calculate(atoms, properties, system_changes)
         energy, gradient = self.evaluate(self.atoms.positions.ravel())
         self.results = {"energy": energy, "forces": -gradient.reshape(-1, 3)}
@@ -51,7 +51,7 @@ class MMFF94(Calculator):
 
 
 def along_modes(molecule: Chem.Mol, conformer: int, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Of a conformer, by the force field."""
+    """Displace a conformer along its normal modes in the force field."""
     method = MMFF94(molecule, conformer)
     start = Atoms(
         [atom.GetAtomicNum() for atom in molecule.GetAtoms()],
@@ -92,7 +92,7 @@ def displaced(
 
 
 def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Frames of a short run."""
+    """Frames of a short run at high temperature."""
     dynamics = langevin(atoms, method, HOT_K, 0.02 / units.fs, rng)
     try:
         dynamics.run(EQUILIBRATION)
@@ -106,7 +106,7 @@ def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[
 def langevin(
     atoms: Atoms, method: Calculator, kelvin: float, friction: float, rng: np.random.Generator
 ) -> Langevin:
-    """From a minimum, whose bonds take half of the energy of the first momenta."""
+    """Langevin dynamics from a minimum, which takes half of the initial kinetic energy."""
     atoms.calc = method
     thermalize_momenta(atoms, temperature_K=2 * kelvin, rng=rng)
     return Langevin(
@@ -120,7 +120,7 @@ def langevin(
 
 
 def turned(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Torsions at random, a little relaxed: from the maxima between conformers."""
+    """Set torsions at random and relax for a few steps: often near a maximum."""
     torsions = molecule.GetSubstructMatches(TORSION)
     for _ in range(TURNED if torsions else 0):
         copy = Chem.Mol(molecule)
@@ -134,7 +134,7 @@ def turned(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
 
 
 def stretched(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
-    """One bond outside rings, up to twice as long; its ends move as they are."""
+    """Stretch one bond outside rings up to twice its length; both sides move rigidly."""
     bonds = molecule.GetSubstructMatches(BOND)
     for _ in range(STRETCHED if bonds else 0):
         copy = Chem.Mol(molecule)

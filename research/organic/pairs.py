@@ -43,7 +43,7 @@ KEPT_APART = {tuple(sorted(map(Chem.CanonSmiles, name.split(".")))) for name in 
 
 
 def write_relaxing(path: Path, names: list[str], paths: bool, processes: int) -> None:
-    """Pairs of small molecules with smaller ones; a file that is there stays."""
+    """Write pairs of small molecules with smaller ones, unless the file exists."""
     if path.exists():
         return
     small, larger = (
@@ -86,7 +86,7 @@ def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
 
 
 def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
-    """At random orientations, their nearest atoms at 0.65 to 1.7 sums of van der Waals radii."""
+    """Random orientations, nearest atoms at 0.65 to 1.7 sums of van der Waals radii."""
     for atoms in (one, other):
         atoms.positions -= atoms.positions.mean(axis=0)
         atoms.positions = Rotation.random(random_state=rng).apply(atoms.positions)
@@ -103,5 +103,5 @@ def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
 
 
 def kept_apart(one: str, other: str) -> bool:
-    """Whether the two are a pair that is kept for the tests."""
+    """Whether the two are a pair kept for the tests."""
     return tuple(sorted(map(Chem.CanonSmiles, (one, other)))) in KEPT_APART

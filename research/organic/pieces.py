@@ -23,30 +23,31 @@ from rdkit import Chem, rdBase
 from tqdm import tqdm
 
 from research.organic.choose import COST_EXPONENT, functions
-from research.organic.molecules import key, n_atoms, part, read_molecules, suitable, write_molecules
+from research.organic.molecules import key, n_atoms, read_molecules, suitable, write_molecules
+from research.splits import part_by_hash
 
 ROUND = 3
-#: Bonds from the middle of a piece, and of surroundings.
+#: Radius of a fragment and of an environment, in bonds.
 RADIUS = 2
 #: Functions of the basis: of the small molecules, which have labels, and of the largest piece.
 SMALL, LARGEST = 120, 200
-#: How many.
+#: Most fragments that are chosen.
 NUMBER = 2000
-#: Beside what a label costs, in what one of 100 functions does: that there is one at all.
+#: Fixed cost of a label, in units of the cost of one with 100 functions.
 OVERHEAD = 0.1
 
 
 def main() -> None:
-    """Cut, choose, add."""
+    """Cut fragments, choose some, add them to the table."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rdBase.DisableLog("rdApp.*")
     every = read_molecules()
     before = [row for row in every if int(row["round"]) < ROUND]
     known = {key(Chem.MolFromSmiles(row["smiles"])) for row in before}
     molecules = [Chem.MolFromSmiles(row["smiles"]) for row in before if row["part"] == "train"]
-    there = {m: names_in(m) for m in tqdm(molecules, "surroundings", disable=None)}
-    often = Counter(name for names in there.values() for name in names)
-    for molecule, names in there.items():
+    found_in = {m: names_in(m) for m in tqdm(molecules, "environments", disable=None)}
+    often = Counter(name for names in found_in.values() for name in names)
+    for molecule, names in found_in.items():
         if size(molecule) <= SMALL:
             for name in names:
                 often.pop(name, None)
@@ -55,7 +56,9 @@ def main() -> None:
         for piece in pieces(molecule):
             found.setdefault(key(piece), piece)
     candidates = [
-        piece for name, piece in found.items() if name not in known and part(name) == "train"
+        piece
+        for name, piece in found.items()
+        if name not in known and part_by_hash(name) == "train"
     ]
     chosen = list(greedy(candidates, often))
     rows: list[dict[str, object]] = [{**row} for row in before]
@@ -67,18 +70,18 @@ def main() -> None:
     seen = set().union(*map(names_in, chosen)) & often.keys()
     print(
         f"{len(chosen)} of {len(candidates)} pieces, with {len(seen)} of the {len(often)} "
-        f"surroundings that no small molecule has, {sum(often[name] for name in seen)} of "
+        f"environments that no small molecule has, {sum(often[name] for name in seen)} of "
         f"{often.total()} counted as often as they come"
     )
 
 
 def size(molecule: Chem.Mol) -> int:
-    """Functions of the basis."""
+    """Number of basis functions."""
     return functions(Atoms([atom.GetAtomicNum() for atom in Chem.AddHs(molecule).GetAtoms()]))
 
 
-def surroundings(molecule: Chem.Mol) -> dict[int, str]:
-    """Of each heavy atom by its index, as SMILES that begins with it."""
+def environments(molecule: Chem.Mol) -> dict[int, str]:
+    """Environments of heavy atoms by index, as SMILES that begin with the atom."""
     molecule = Chem.AddHs(molecule)
     found = {}
     for atom in molecule.GetAtoms():
@@ -96,17 +99,17 @@ def surroundings(molecule: Chem.Mol) -> dict[int, str]:
 
 
 def names_in(molecule: Chem.Mol) -> set[str]:
-    """Of all its surroundings."""
-    return set(surroundings(molecule).values())
+    """All its environments."""
+    return set(environments(molecule).values())
 
 
 def ends_of(bond: Chem.Bond) -> tuple[int, int]:
-    """Both atoms."""
+    """Both atoms of a bond."""
     return bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
 
 
 def pieces(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
-    """One around each atom, unless it is the whole molecule, too large or unsuitable."""
+    """One fragment around each atom, unless it is too large or unsuitable."""
     rings = [set(ring) for ring in Chem.GetSymmSSSR(molecule)]
     distances = Chem.GetDistanceMatrix(molecule)
     for near in distances <= RADIUS:
@@ -117,7 +120,7 @@ def pieces(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
 
 
 def whole(molecule: Chem.Mol, inside: set[int], rings: list[set[int]]) -> set[int]:
-    """With the rest of aromatic rings, of rings with a bond inside, and of multiple bonds."""
+    """Complete aromatic rings, rings with a bond inside, and multiple bonds."""
     before = 0
     while len(inside) > before:
         before = len(inside)
@@ -133,7 +136,7 @@ def whole(molecule: Chem.Mol, inside: set[int], rings: list[set[int]]) -> set[in
 
 
 def capped(molecule: Chem.Mol, inside: set[int]) -> Chem.Mol | None:
-    """These atoms, with hydrogen where bonds are cut; None if that is no molecule."""
+    """These atoms with hydrogen at cut bonds; None if that is no valid molecule."""
     cut = Chem.RWMol(molecule)
     for bond in molecule.GetBonds():
         ends = ends_of(bond)
@@ -152,7 +155,7 @@ def capped(molecule: Chem.Mol, inside: set[int]) -> Chem.Mol | None:
 
 
 def greedy(candidates: list[Chem.Mol], often: Counter[str]) -> Iterator[Chem.Mol]:
-    """Most that is new for its cost first, until nothing is new or there are enough."""
+    """Choose by new environments per cost, until none are new or there are enough."""
     has = [names_in(piece) & often.keys() for piece in candidates]
     cost = [OVERHEAD + (size(piece) / 100) ** COST_EXPONENT for piece in candidates]
     seen: set[str] = set()
@@ -166,7 +169,7 @@ def greedy(candidates: list[Chem.Mol], often: Counter[str]) -> Iterator[Chem.Mol
     while heap and taken < NUMBER:
         _, index = heapq.heappop(heap)
         now = worth(index)
-        if heap and now < -heap[0][0]:  # others have shown what it has
+        if heap and now < -heap[0][0]:  # chosen fragments have some of its environments
             heapq.heappush(heap, (-now, index))
         elif now > 0.0:
             seen |= has[index]

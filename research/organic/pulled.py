@@ -37,7 +37,7 @@ SHIFTS = ((-0.6, -0.2), (-0.2, 0.2), (0.2, 0.6), (0.6, 1.5))
 
 
 def main() -> None:
-    """All pairs, in as many processes."""
+    """Make all pairs in parallel and write them."""
     arguments = options(__doc__)
     names = chosen_pairs(to_train_on(ATOMS))
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def chosen_pairs(smiles: list[str]) -> list[str]:
-    """Of hydrocarbons, and of any two."""
+    """Draw pairs of hydrocarbons, then pairs of any two molecules."""
     rng = generator("pulled pairs")
     sizes = {s: Chem.AddHs(Chem.MolFromSmiles(s)).GetNumAtoms() for s in smiles}
     hydrocarbons = [s for s in smiles if set(s) <= set("C=#()[]H123c")]

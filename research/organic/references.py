@@ -28,7 +28,7 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.organic.geometry import as_atoms, generator, side
-from research.organic.molecules import read_molecules
+from research.organic.molecules import read_molecules, read_names
 from research.organic.motion import MMFF94, langevin
 from research.organic.pairs import DIMERS
 from research.paths import ORGANIC
@@ -52,7 +52,7 @@ DRUG_K, DRUG_STEPS = 300.0, 2000
 
 
 def main() -> None:
-    """Make all three."""
+    """Make all files that do not exist."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     output = parser.parse_args().output
@@ -71,12 +71,12 @@ def main() -> None:
     save(output / "conformers.xyz", several, MOLECULES)
     save(output / "torsions.xyz", map(torsion, turning), TORSIONS)
     save(output / "dimers.xyz", map(dimer, DIMERS), len(DIMERS))
-    drugs = [line.split()[0] for line in (ORGANIC / "drugs.smi").read_text().splitlines()]
+    drugs = read_names(ORGANIC / "drugs.smi").values()
     save(output / "drugs.xyz", map(drug, drugs), len(drugs))
 
 
 def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
-    """Write so many families of geometries, unless they are there."""
+    """Write that many families of geometries, unless the file exists."""
     if path.exists():
         return
     frames = [
@@ -88,7 +88,7 @@ def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
 
 
 def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
-    """By GFN2-xTB; constraints of the atoms hold, and are gone afterwards."""
+    """Relax by GFN2-xTB under the constraints of the atoms; the result has none."""
     atoms = atoms.copy()
     # Tighter than its default, which leaves more noise in the forces than a flat minimum has.
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1)
@@ -97,7 +97,7 @@ def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
 
 
 def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
-    """Relaxed by MMFF94, the parts of a dimer as one."""
+    """Conformers relaxed by MMFF94; a dimer is relaxed as a whole."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMultipleConfs(molecule, number, randomSeed=1)  # 0 makes them all the same
     rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
@@ -108,7 +108,7 @@ def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
 
 
 def conformers(smiles: str) -> list[Atoms]:
-    """Different minima of GFN2-xTB, from different ones of MMFF94, as they come."""
+    """Different minima of GFN2-xTB, starting from different minima of MMFF94."""
     molecule, embeddings = embedded(smiles, EMBEDDINGS)
     minima = [relaxed(start) for start in different(molecule, embeddings)]
     kept = different(molecule, [atoms for atoms in minima if atoms.info["converged"]])
@@ -118,7 +118,7 @@ def conformers(smiles: str) -> list[Atoms]:
 
 
 def different(molecule: Chem.Mol, frames: list[Atoms]) -> list[Atoms]:
-    """The first few that none before is like."""
+    """The first few that differ from all before."""
     kept: list[Atoms] = []
     for atoms in frames:
         if len(kept) < MOST and all(distance(molecule, atoms, k) > SAME for k in kept):
@@ -127,7 +127,7 @@ def different(molecule: Chem.Mol, frames: list[Atoms]) -> list[Atoms]:
 
 
 def distance(molecule: Chem.Mol, one: Atoms, other: Atoms) -> float:
-    """Root mean square over heavy atoms, of the mirror image too, equal atoms interchanged."""
+    """Root mean square over heavy atoms, up to mirror images and equal atoms."""
     copies = []
     for positions in (one.positions, other.positions, other.positions * (1, 1, -1)):
         copy = Chem.Mol(molecule)
@@ -137,7 +137,7 @@ def distance(molecule: Chem.Mol, one: Atoms, other: Atoms) -> float:
 
 
 def torsion(smiles: str) -> list[Atoms]:
-    """Around the first bond that turns."""
+    """Scan of the first rotatable bond."""
     molecule, (start,) = embedded(smiles, 1)
     indices = list(molecule.GetSubstructMatch(TURNING))
     one_side = side(molecule, indices[1], indices[2])
@@ -155,7 +155,7 @@ def torsion(smiles: str) -> list[Atoms]:
 
 
 def dimer(smiles: str) -> list[Atoms]:
-    """Relaxed, then its halves moved along the line between their nearest atoms."""
+    """Scan of a relaxed dimer along the line between its nearest atoms."""
     molecule, starts = embedded(smiles, 10)
     relaxations = [relaxed(start, FMAX_DIMER, STEPS_DIMER) for start in starts]
     relaxations = [atoms for atoms in relaxations if atoms.info["converged"]]
@@ -176,7 +176,7 @@ def dimer(smiles: str) -> list[Atoms]:
 
 
 def drug(smiles: str) -> list[Atoms]:
-    """The last geometry of a run."""
+    """Last geometry of a short run."""
     molecule, _ = embedded(smiles, 1)
     atoms = as_atoms(molecule, 0)
     run = langevin(atoms, MMFF94(molecule), DRUG_K, 0.01 / units.fs, generator(smiles))

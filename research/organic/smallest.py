@@ -27,7 +27,7 @@ from rdkit.Chem import rdDistGeom
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from research.organic.geometry import apart, generator, side
+from research.organic.geometry import apart, as_atoms, generator, side
 from research.organic.molecules import key, n_atoms, read_molecules, read_smiles, write_molecules
 from research.organic.motion import displaced
 from research.paths import ORGANIC
@@ -40,13 +40,13 @@ SWOLLEN, SCALES = 4, (0.88, 1.5)
 BONDED = 1.3
 #: Each single bond of a molecule of at most so many atoms, at so many lengths between (times its
 #: own, and Angstrom).
-TORN_ATOMS, TORN, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
+STRETCHED_ATOMS, STRETCHES, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
 #: The triple bond of N2 too; those of others end in atoms with states of their own.
-TEARING = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
+BREAKABLE = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
 
 
 def main() -> None:
-    """Add to the table, make, write."""
+    """Add molecules to the table and write their geometries."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     arguments = parser.parse_args()
@@ -61,7 +61,7 @@ def main() -> None:
             columns = {"kind": "smallest", "part": "train", "atoms": n_atoms(molecule)}
             rows.append({"smiles": name_of(molecule), **columns, "round": ROUND})
         frames += found
-        pulled += list(torn(molecule)) if found else []
+        pulled += list(dissociated(molecule)) if found else []
     write_molecules(rows)
     for name, those in (("smallest", frames), ("torn", pulled)):
         write(arguments.output / f"{name}-train.xyz", those, format="extxyz")
@@ -69,13 +69,13 @@ def main() -> None:
 
 
 def name_of(molecule: Chem.Mol) -> str:
-    """Its SMILES; hydrogen fluoride's, F, is read from extended XYZ as the logical value."""
+    """SMILES; that of hydrogen fluoride is not F, which extended XYZ reads as false."""
     smiles = Chem.MolToSmiles(molecule)
     return "[H]F" if smiles == "F" else smiles
 
 
 def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
-    """Of one molecule; none where it falls apart or into another."""
+    """Geometries of one molecule; none if it dissociates or rearranges."""
     smiles = name_of(molecule)
     rng = generator(f"{smiles} smallest")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
@@ -97,21 +97,21 @@ def geometries(molecule: Chem.Mol) -> Iterator[Atoms]:
             yield moved
 
 
-def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
-    """With one single bond outside rings longer, all of the rest as it was, shaken a little."""
+def dissociated(molecule: Chem.Mol) -> Iterator[Atoms]:
+    """Geometries with one single bond outside rings stretched, slightly rattled."""
     smiles = name_of(molecule)
     rng = generator(f"{smiles} torn")
     atoms = relaxed(molecule, int(rng.integers(2**31)))
     whole = Chem.AddHs(molecule)
-    if atoms is None or len(atoms) > TORN_ATOMS:
+    if atoms is None or len(atoms) > STRETCHED_ATOMS:
         return
     equal = list(Chem.CanonicalRankAtoms(whole, breakTies=False))
-    bonds = [bond for pattern in TEARING for bond in whole.GetSubstructMatches(pattern)]
+    bonds = [bond for pattern in BREAKABLE for bond in whole.GetSubstructMatches(pattern)]
     different = {tuple(sorted((equal[i], equal[j]))): (i, j) for i, j in bonds}
     for one, other in different.values():
         moved_along = side(whole, one, other)
         length = atoms.get_distance(one, other)
-        for wanted in rng.uniform(SHORTEST * length, LONGEST, TORN):
+        for wanted in rng.uniform(SHORTEST * length, LONGEST, STRETCHES):
             moved = Atoms(atoms.numbers, atoms.positions, info={"smiles": smiles, "kind": "torn"})
             along = atoms.get_distance(one, other, vector=True) / length
             moved.positions[moved_along] += (wanted - length) * along
@@ -121,12 +121,11 @@ def torn(molecule: Chem.Mol) -> Iterator[Atoms]:
 
 
 def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:
-    """At a minimum of GFN2-xTB with the bonds that it should have, or None."""
+    """Minimum of GFN2-xTB with the bonds of the molecule, or None."""
     whole = Chem.AddHs(molecule)
     if rdDistGeom.EmbedMolecule(whole, randomSeed=seed) != 0:
         return None
-    numbers = [atom.GetAtomicNum() for atom in whole.GetAtoms()]
-    atoms = Atoms(numbers, whole.GetConformer().GetPositions())
+    atoms = as_atoms(whole, 0)
     # So that no symmetry keeps it from its minimum.
     atoms.positions += 0.02 * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)

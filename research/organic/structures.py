@@ -35,19 +35,18 @@ from tblite.ase import TBLite
 from tqdm import tqdm
 
 from research.organic.geometry import apart, as_atoms, embedded, generator
-from research.organic.molecules import read_molecules
+from research.organic.molecules import PARTS, read_molecules
 from research.organic.motion import MMFF94, along_modes, hot, stretched, turned
 from research.organic.pairs import kept_apart, pair, write_relaxing
 from se3set_ase.io.extended_xyz import frames_of_file
 
-PARTS = ("train", "validation", "test")
 CONFORMERS = 4
 #: Pairs for each molecule: with any other one, and with a small one of at most so many atoms.
 PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
 
 
 def main() -> None:
-    """All molecules, in as many processes."""
+    """Make the geometries of all molecules in parallel."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     parser.add_argument("--processes", type=int, default=1)
@@ -90,7 +89,7 @@ def main() -> None:
 
 
 def finished(half: Path) -> set[str]:
-    """Molecules that a stopped run wrote; of the last one, perhaps torn, the frames are dropped."""
+    """Molecules that an interrupted run wrote; drops the last one, which may be incomplete."""
     if not half.exists():
         return set()
     lines = half.read_text().split("\n")  # as ASE does
@@ -107,7 +106,7 @@ def finished(half: Path) -> set[str]:
 
 
 def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None:
-    """Each geometry to the part of its molecule; a file that is there stays."""
+    """Write each geometry to the part of its molecule, unless the file exists."""
     part_of = {row["smiles"]: row["part"] for row in rows}
     parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
     for atoms in frames_of_file(path):

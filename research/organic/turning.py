@@ -41,7 +41,7 @@ FMAX, STEPS = 0.05, 30
 
 
 def main() -> None:
-    """All molecules, in as many processes."""
+    """Make the geometries of all molecules in parallel and write them."""
     arguments = options(__doc__)
     small = to_train_on(LARGEST)
     chosen = [s for s in small if Chem.MolFromSmiles(s).HasSubstructMatch(TURNING)]
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def options(doc: str) -> argparse.Namespace:
-    """Of the command line; the folder of the output is made."""
+    """Parse the command line and create the output folder."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     parser.add_argument("--processes", type=int, default=1)
@@ -62,14 +62,14 @@ def options(doc: str) -> argparse.Namespace:
 
 
 def to_train_on(largest: int) -> list[str]:
-    """SMILES of the molecules of at most so many atoms, of the first rounds."""
+    """SMILES of training molecules of the first rounds with at most that many atoms."""
     rows = [row for row in read_molecules() if row["part"] == "train"]
     old = [row for row in rows if int(row["round"]) <= ROUNDS]
     return [row["smiles"] for row in old if int(row["atoms"]) <= largest]
 
 
 def turning(smiles: str) -> list[Atoms]:
-    """Conformers and turned geometries of one molecule."""
+    """Conformers and torsions of one molecule."""
     rdBase.DisableLog("rdApp.*")
     rng = generator(f"{smiles} turning")
     molecule = embedded(smiles, rng, EMBEDDINGS)
@@ -85,12 +85,12 @@ def turning(smiles: str) -> list[Atoms]:
 
 
 def conformers_of(molecule: Chem.Mol) -> list[Atoms]:
-    """All."""
+    """All conformers as ASE atoms."""
     return [as_atoms(molecule, k) for k in range(molecule.GetNumConformers())]
 
 
 def relaxed(starts: Iterable[tuple[str, Atoms]]) -> Iterator[Atoms]:
-    """By GFN2-xTB, kinds and geometries: constraints hold, and are gone afterwards."""
+    """Relax by GFN2-xTB under the constraints of the atoms; the results have none."""
     for kind, atoms in starts:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
         with suppress(CalculationFailed):  # as where two atoms are on top of each other
@@ -101,7 +101,7 @@ def relaxed(starts: Iterable[tuple[str, Atoms]]) -> Iterator[Atoms]:
 
 
 def at_angles(molecule: Chem.Mol, start: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
-    """One of the bonds that turn, at random angles, which stay when the rest relaxes."""
+    """Set one rotatable bond to random angles, fixed while the rest relaxes."""
     matches = molecule.GetSubstructMatches(TURNING)
     indices = [int(i) for i in matches[rng.integers(len(matches))]]
     one_side = side(molecule, indices[1], indices[2])

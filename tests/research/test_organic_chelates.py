@@ -8,7 +8,8 @@ from rdkit import Chem
 from tblite.ase import TBLite
 
 from research.organic import chelates
-from research.organic.molecules import key, part
+from research.organic.molecules import key
+from research.splits import part_by_hash
 
 ENOL = "CC/C(O)=C/C=O"
 #: Angstrom: a bond of hydrogen to oxygen, and a hydrogen bond.
@@ -42,7 +43,9 @@ def test_what_is_chosen_is_new_and_to_be_trained_on(form: str) -> None:
     molecules = [Chem.MolFromSmiles(name) for name in names]
     keys = {key(m) for m in molecules}
     assert len(keys) == 8
-    assert {part(key(m)) for m in (*molecules, *map(chelates.moved, molecules))} == {"train"}
+    assert {part_by_hash(key(m)) for m in (*molecules, *map(chelates.moved, molecules))} == {
+        "train"
+    }
     assert chelates.chosen(form, 8, known) == names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.store import load_checkpoint
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import SE3Set
+from se3set_ase.train.build import build_model
 from se3set_ase.train.config import load_config
-from se3set_ase.train.data import DataError
+from se3set_ase.train.data import DataError, read_training_data
 from se3set_ase.train.errors import energy_errors
 from se3set_ase.train.log import CURVE_FILE, LOG_FILE, read_log, write_row
 from se3set_ase.train.normalisation import fit_elements
@@ -422,3 +425,19 @@ def test_trains_where_nothing_can_be_compiled(
     path = write_run(tmp_path, frames(8), training={"compile": True, "epochs": 1})
     with pytest.warns(UserWarning, match=r"is not compiled(.|\n)*no working C\+\+ compiler"):
         trainer(path).run()
+
+
+def test_takes_data_and_a_model_in_place_of_those_of_the_configuration(tmp_path: Path) -> None:
+    config = load_config(write_run(tmp_path, frames(12), training={"epochs": 2}))
+    given = read_training_data(config.data, HypergraphConfig(), seed=1)
+    fewer = replace(given, train=given.train[:4])
+    built: list[SE3Set] = []
+
+    def build(*arguments: Any) -> SE3Set:
+        built.append(build_model(*arguments))
+        return built[-1]
+
+    training = Trainer(config, progress=False, data=fewer, build=build)
+    assert training.model is built[0]
+    assert [frame.origin for frame in training.train_frames] == [f.origin for f in fewer.train]
+    assert len(trainer(write_run(tmp_path / "usual", frames(12))).train_frames) == 8  # the control

@@ -1,0 +1,28 @@
+"""Models with random weights, for measurements of time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
+from se3set_ase.hypergraph import HypergraphConfig
+from se3set_ase.nn.model import SE3Set, network_config, preset_values
+
+
+def save_untrained(folder: Path, elements: Sequence[int], preset: str = "light") -> Path:
+    """Write a model of a preset; returns its folder."""
+    torch.manual_seed(0)
+    model = SE3Set(
+        elements=elements,
+        hypergraph=HypergraphConfig(),
+        network=network_config(preset_values({"preset": preset})),
+        atomic_energies=[0.0] * len(elements),
+    )
+    metadata = ModelMetadata(
+        name="untrained", level_of_theory="none", description="Random weights."
+    )
+    save_checkpoint(folder, model, metadata)
+    return folder
