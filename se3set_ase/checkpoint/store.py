@@ -1,13 +1,13 @@
-"""Saving and loading of models: a folder with weights, metadata and a card.
+"""Save and load models: folders with weights, metadata and a card.
 
 ::
 
     acac/
-      weights.safetensors   the tensors, nothing else
-      model.json            what they mean (se3set_ase.checkpoint.metadata)
-      README.md             the same for people (se3set_ase.checkpoint.card)
+      weights.safetensors   tensors
+      model.json            metadata (se3set_ase.checkpoint.metadata)
+      README.md             card, generated from the metadata (se3set_ase.checkpoint.card)
 
-Nothing is ever unpickled: a pickle runs whatever code its author put in.
+Nothing is ever unpickled, because a pickle can run any code.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ _OTHER_VERSION = "Use the version of se3set-ase that saved the model, or a newer
 def save_checkpoint(
     folder: str | os.PathLike[str], model: SE3Set, metadata: ModelMetadata
 ) -> ModelMetadata:
-    """Write a checkpoint folder, or replace the one that is there.
+    """Write a checkpoint folder, or replace an existing one.
 
-    The new files are complete on disk before the first old one is replaced, and ``model.json``
-    is replaced last: a save that is killed leaves the old model, or one whose mismatch of
-    weights and metadata is found on loading, never a wrong number.
+    The new files are complete on disk before the first old one is replaced, and ``model.json`` is
+    replaced last. If saving is killed, the old model remains, or a model whose mismatch of weights
+    and metadata is detected on loading.
 
     Parameters
     ----------
-    folder : Created where missing, with its parents.
-    model : Saved in the dtype it has; may live on any device.
-    metadata : The author's block is used; all that the model itself knows is filled in.
+    folder : Created if missing, with its parents.
+    model : Saved in its own dtype, from any device.
+    metadata : Fields of the author; those that the model determines are filled in.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def save_checkpoint(
 
     Raises
     ------
-    CheckpointError : if a weight, or a number in the metadata, is not finite.
+    CheckpointError : a weight or a number in the metadata is not finite.
     """
     import safetensors.torch
 
@@ -84,7 +84,7 @@ def save_checkpoint(
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if bad:
         raise CheckpointError(
-            f"model {metadata.name!r} is not saved: expected finite weights, got NaN or infinity "
+            f"model {metadata.name!r} cannot be saved: expected finite weights, got NaN or infinity "
             f"in {bad}. The training has diverged; lower its learning rate."
         )
     metadata = dataclasses.replace(
@@ -94,8 +94,8 @@ def save_checkpoint(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         package_version=__version__,
     )
-    vouched = {"format": "pt", DESCRIPTION_KEY: description_hash(metadata)}
-    content = safetensors.torch.save(tensors, metadata=vouched)
+    saved_hash = {"format": "pt", DESCRIPTION_KEY: description_hash(metadata)}
+    content = safetensors.torch.save(tensors, metadata=saved_hash)
     metadata = dataclasses.replace(
         metadata,
         weights=WeightsFile(
@@ -107,7 +107,7 @@ def save_checkpoint(
         ),
     )
     text = metadata.to_json()
-    # Whatever is written must be readable: better to fail now than when the data are gone.
+    # Check now that what is written can be read.
     ModelMetadata.from_json(text, where=METADATA_FILE, package_version=__version__)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -144,18 +144,18 @@ def load_checkpoint(
 
     Parameters
     ----------
-    path : The folder, or either file in it.
-    dtype : Of weights and arithmetic; ``None`` keeps that of the file.
-    device : Where the model goes.
-    backend : Takes its sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`.
+    path : The folder, or one of its two files.
+    dtype : dtype of weights and arithmetic; ``None`` keeps that of the file.
+    device : Device of the model.
+    backend : Backend of sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`.
 
     Raises
     ------
-    FileNotFoundError : nothing is at ``path``.
-    CheckpointError : what is there cannot be used; the text says which file, what was
-        expected, what came, and what to do.
-    ValueError : no such device or backend.
-    ImportError : a backend that is not installed.
+    FileNotFoundError : ``path`` does not exist.
+    CheckpointError : the model cannot be used; the text says which file, what was expected, what
+        was found, and what to do.
+    ValueError : unknown device or backend.
+    ImportError : the backend is not installed.
     """
     import torch
 
@@ -167,11 +167,11 @@ def load_checkpoint(
     metadata = read_metadata(json_file)
     assert metadata.weights is not None  # read_metadata has checked it
     weights_file = json_file.parent / metadata.weights.file
-    tensors, vouched = read_weights(weights_file, metadata.weights, json_file)
+    tensors, saved_hash = read_weights(weights_file, metadata.weights, json_file)
     model = _build_model(metadata, json_file, backend)
     _check_tensors(model.state_dict(), tensors, weights_file, json_file)
-    check_description(metadata, vouched, json_file)
-    # First the precision of the file, then the one asked for: nothing is rounded on the way.
+    check_description(metadata, saved_hash, json_file)
+    # Load in the precision of the file, then convert: nothing is rounded twice.
     model.load_state_dict(tensors, assign=True)
     model.requires_grad_(False).eval()
     if dtype is None:
@@ -179,13 +179,13 @@ def load_checkpoint(
     return model.to(device=device, dtype=dtype), metadata
 
 
-# --- Between the model and its description ---------------------------------------------------
+# --- Model and metadata ---------------------------------------------------
 
 _CONFIG_KEYS = ("elements", "network", "hypergraph", "atomic_energies", "shifts", "scale")
 
 
 def _describe(model: SE3Set) -> dict[str, Any]:
-    """The part of the metadata that the model itself knows."""
+    """The part of the metadata that the model determines."""
     from ase.data import chemical_symbols
 
     config = model.to_config()
@@ -196,7 +196,7 @@ def _describe(model: SE3Set) -> dict[str, Any]:
 
 
 def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend) -> SE3Set:
-    """A model of the described shape; its weights are random still."""
+    """A model with the described network and random weights."""
     import torch
 
     from se3set_ase.nn.model import SE3Set, upgraded
@@ -204,14 +204,14 @@ def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend) -> 
     config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
     config["network"] = upgraded(config["network"])
     try:
-        with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
+        with torch.random.fork_rng(devices=[]):  # loading must not change the user's random numbers
             model = SE3Set.from_config(config, backend=backend)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{json_file}: se3set-ase {__version__} cannot build the model described there: "
             f"{error}. {_OTHER_VERSION}"
         ) from error
-    # A key that is missing would silently take its default.
+    # A missing key would silently take its default.
     complete = model.to_config()
     for key in ("network", "hypergraph"):
         if missing := sorted(complete[key].keys() - config[key].keys()):

@@ -44,7 +44,7 @@ def test_paths_are_taken_as_they_are(models: Path) -> None:
         assert registry.resolve_model(path) == Path(path)
 
 
-def test_a_name_means_the_bundled_model_also_beside_a_folder_of_that_name(models: Path) -> None:
+def test_a_bundled_name_takes_precedence_over_a_folder(models: Path) -> None:
     mine = Path("acac")
     save_checkpoint(mine, tiny_model(), METADATA)
     assert registry.resolve_model("acac") == models / "acac"
@@ -96,8 +96,8 @@ def test_bundled_files_that_changed(models: Path, file: str) -> None:
     (models / "acac" / file).write_bytes((other / file).read_bytes())
     with pytest.raises(
         CheckpointError,
-        match=rf"the bundled model 'acac' is not the one that was released: .*{file} has sha256 "
-        r"[0-9a-f]{64}, expected [0-9a-f]{64}\. Install se3set-ase again",
+        match=r"the bundled model 'acac' is not the one that was released: checksum mismatch of "
+        rf".*{file}, recorded [0-9a-f]{{64}}, contents hash to [0-9a-f]{{64}}\. Reinstall se3set-ase",
     ):
         registry.resolve_model("acac")
     assert registry.resolve_model("ethanol")  # the control

@@ -43,7 +43,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def set_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Replace the weights by others that the metadata vouch for."""
+    """Replace the weights by others, with a matching checksum in the metadata."""
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
     edit(folder, lambda c: c["weights"].update(sha256=sha256_of(folder / WEIGHTS_FILE), n_bytes=8))
 
@@ -146,7 +146,7 @@ def test_a_killed_save_never_gives_a_mixed_model(
         assert load_checkpoint(folder)[0].network_config.channels == 8
     else:
         assert METADATA_FILE not in replaced
-        with pytest.raises(CheckpointError, match=r"(saving it was interrupted|truncated)"):
+        with pytest.raises(CheckpointError, match=r"(saving was interrupted|truncated)"):
             load_checkpoint(folder)
 
 
@@ -222,14 +222,17 @@ def test_one_changed_bit(folder: Path) -> None:
     content[-3] ^= 1
     path.write_bytes(bytes(content))
     refused(
-        folder, r"weights\.safetensors is not the file that model\.json describes: expected sha"
+        folder,
+        r"weights\.safetensors is not the file that model\.json describes: checksum mismatch",
     )
 
 
 def test_damaged_header(folder: Path) -> None:
     path = folder / WEIGHTS_FILE
     path.write_bytes(b"\xff" * 16 + path.read_bytes()[16:])
-    refused(folder, r"weights\.safetensors is damaged or of another kind: expected the header of")
+    refused(
+        folder, r"weights\.safetensors is damaged or not a safetensors file: expected its header"
+    )
 
 
 def test_header_that_lies(folder: Path) -> None:
@@ -251,7 +254,7 @@ def test_missing_weights(folder: Path) -> None:
 def test_foreign_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "bert.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    refused(path, r"holds tensors but nothing says what they mean: expected model\.json beside it")
+    refused(path, r"contains tensors without metadata: expected model\.json in the same folder")
 
 
 def test_foreign_json(tmp_path: Path) -> None:
@@ -399,7 +402,7 @@ def test_entries_that_would_change_an_energy_silently(
     folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(folder, change)
-    refused(folder, "is not what its weights were saved with: expected unchanged entries elements")
+    refused(folder, "does not match its weights: one of the entries elements")
 
 
 def test_what_is_said_about_a_model_may_be_edited(folder: Path) -> None:
