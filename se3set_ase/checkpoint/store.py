@@ -84,8 +84,8 @@ def save_checkpoint(
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if bad:
         raise CheckpointError(
-            f"model {metadata.name!r} cannot be saved: expected finite weights, got NaN or infinity "
-            f"in {bad}. The training has diverged; lower its learning rate."
+            f"model {metadata.name!r} cannot be saved: expected finite weights, got NaN or "
+            f"infinity in {bad}. The training has diverged; lower its learning rate."
         )
     metadata = dataclasses.replace(
         metadata,

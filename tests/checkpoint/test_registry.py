@@ -97,7 +97,7 @@ def test_bundled_files_that_changed(models: Path, file: str) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"the bundled model 'acac' is not the one that was released: checksum mismatch of "
-        rf".*{file}, recorded [0-9a-f]{{64}}, contents hash to [0-9a-f]{{64}}\. Reinstall se3set-ase",
+        rf".*{file}, recorded [0-9a-f]{{64}}, contents hash to [0-9a-f]{{64}}\. Reinstall",
     ):
         registry.resolve_model("acac")
     assert registry.resolve_model("ethanol")  # the control
