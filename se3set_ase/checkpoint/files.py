@@ -69,8 +69,9 @@ def metadata_file(path: Path) -> Path:
     if is_safetensors(path, start):
         if not json_file.exists():
             raise CheckpointError(
-                f"{path} contains tensors without metadata: expected {METADATA_FILE} in the same "
-                "folder. Point to a model saved by se3set-ase; weights of other programs cannot be read."
+                f"{path} contains tensors without metadata: expected {METADATA_FILE} in the "
+                "same folder. Point to a model saved by se3set-ase; weights "
+                "of other programs cannot be read."
             )
         return json_file
     if path.name in (WEIGHTS_FILE, METADATA_FILE) and json_file.exists():
@@ -175,9 +176,9 @@ def refuse_pickle(path: Path, start: bytes) -> None:
     if archive or (pickled and not is_safetensors(path, start)):
         kind = "zip archive, as torch.save writes it" if archive else "Python pickle"
         raise CheckpointError(
-            f"{path} is a {kind}: pickles are never loaded, because loading one runs any code in "
-            "it. Expected a safetensors or JSON file saved by se3set-ase; ask the source of the model "
-            "for that format."
+            f"{path} is a {kind}: pickles are never loaded, because loading one runs any code "
+            "in it. Expected a safetensors or JSON file saved by se3set-ase; ask the "
+            "source of the model for that format."
         )
 
 

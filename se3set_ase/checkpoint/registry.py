@@ -177,9 +177,9 @@ def _checked_folder(root: Path, name: str, entry: dict[str, str]) -> Path:
             )
         if (digest := sha256_of(path)) != entry[key]:
             raise CheckpointError(
-                f"the bundled model {name!r} is not the one that was released: checksum mismatch "
-                f"of {path}, recorded {entry[key]}, contents hash to {digest}. Reinstall se3set-ase; "
-                "after a training of your own in a source checkout run: "
+                f"the bundled model {name!r} is not the one that was released: checksum "
+                f"mismatch of {path}, recorded {entry[key]}, contents hash to {digest}. "
+                "Reinstall se3set-ase; after a training of your own in a source checkout run: "
                 "python -m se3set_ase.checkpoint.registry"
             )
     return folder

@@ -111,7 +111,7 @@ def relax(
 
 
 def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int) -> type[Optimizer]:
-    """The class of an optimiser; ValueError if it is unknown or other arguments are out of range."""
+    """The class of an optimiser; ValueError if it is unknown or an argument is out of range."""
     import ase.optimize
     from ase.optimize.optimize import Optimizer
 

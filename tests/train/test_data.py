@@ -168,9 +168,13 @@ def test_refuses_a_frame_without_atoms(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.xyz \(at the library\), got no such file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.xyz \(at the library\), found no such file"
+    ):
         read_frames(tmp_path / "none.xyz", CONFIG, source="at the library")
-    with pytest.raises(FileNotFoundError, match=r"none\.xyz \(at the library\), got no such file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.xyz \(at the library\), found no such file"
+    ):
         read_atomic_energies(tmp_path / "none.xyz", source="at the library")
 
 
@@ -214,7 +218,7 @@ def test_split_is_seeded_disjoint_and_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [0, 10, 11])
 def test_split_needs_frames_on_both_sides(tmp_path: Path, number: int) -> None:
     data = data_config(tmp_path, frames(10), validation=number)
-    with pytest.raises(DataError, match=f"than the 10 there are, and at least 1, got {number}"):
+    with pytest.raises(DataError, match=f"between 1 and 9 frames for validation, got {number}"):
         split(data, CONFIG, seed=0)
 
 
@@ -311,7 +315,7 @@ def test_isolated_atoms(tmp_path: Path) -> None:
     write(path, lone, format="extxyz")
     assert read_atomic_energies(path) == {1: -13.0, 8: -2038.0}
     write(path, [lone[0], frames(1)[0]], format="extxyz")
-    with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with its energy"):
+    with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with an energy"):
         read_atomic_energies(path)
 
 
@@ -324,5 +328,5 @@ def test_a_compressed_file_is_unpacked_once(tmp_path: Path) -> None:
     assert [f.energy for f in packed] == [f.energy for f in plain]
     assert len(list(console.read_frames(tmp_path / "a.xyz.gz"))) == 5
     (tmp_path / "a.xyz.gz").write_bytes(b"no gzip")
-    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a whole compressed file"):
+    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a complete compressed file"):
         read_frames(tmp_path / "a.xyz.gz", CONFIG)

@@ -85,5 +85,5 @@ def test_refuses_to_go_on_from_other_weights(tmp_path: Path, initial: Path) -> N
     path = fine_tuning(tmp_path, initial, frames(12))
     tuned = train(load_config(path), progress=False)
     fine_tuning(tmp_path, tuned, frames(12))
-    with pytest.raises(StateError, match="expected a run with this configuration"):
+    with pytest.raises(StateError, match="belongs to a run with another configuration"):
         train(load_config(path), progress=False)

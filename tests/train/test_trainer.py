@@ -233,7 +233,9 @@ def test_refuses_to_resume_under_another_configuration(
     started: Path, changes: dict[str, Any]
 ) -> None:
     assert trainer(started).progress.epoch == 2
-    with pytest.raises(StateError, match="expected a run with this configuration and data"):
+    with pytest.raises(
+        StateError, match="belongs to a run with another configuration or other data"
+    ):
         trainer(rewritten(started, **changes))
 
 
@@ -258,7 +260,9 @@ def test_refuses_other_validation_frames_and_atomic_energies(tmp_path: Path) -> 
     interrupted(configured(-1.0, 1), after=1)
     assert trainer(configured(-1.0, 1)).progress.epoch == 2
     for energy, seed in ((-2.0, 1), (-1.0, 2)):
-        with pytest.raises(StateError, match="expected a run with this configuration and data"):
+        with pytest.raises(
+            StateError, match="belongs to a run with another configuration or other data"
+        ):
             trainer(configured(energy, seed))
 
 
