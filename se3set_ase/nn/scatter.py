@@ -1,8 +1,8 @@
-"""Sums over the rows that share an index: the only place that chooses how they are taken.
+"""Sums over rows with the same index; this module chooses the implementation.
 
 Native torch is the default. torch-scatter's ``scatter`` (https://github.com/rusty1s/pytorch_scatter)
-is used where it is asked for by name; both are right to second order, as training on forces needs.
-Its ``segment_csr`` and ``segment_coo`` are not offered: their second derivative is silently wrong.
+is used on request; both are correct to second order, which training on forces needs.
+Its ``segment_csr`` and ``segment_coo`` are not used: their second derivatives are silently wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
     ----------
     src : (E, ...) rows to add.
     index : (E,) int64, in any order, each in ``range(size)``.
-    size : number of rows of the result; a row that no index names is zero.
+    size : number of rows of the result; rows without an index are zero.
     backend : ``"native"`` or ``"torch_scatter"``.
 
     Returns
@@ -32,8 +32,8 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
 
     Raises
     ------
-    ValueError : shapes that do not fit, or an unknown backend.
-    ImportError : torch-scatter asked for, but not installed.
+    ValueError : shapes do not match, or the backend is unknown.
+    ImportError : torch-scatter is not installed.
     """
     _check(src, index)
     check_backend(backend)
@@ -44,7 +44,7 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
 
 
 def check_backend(backend: str) -> None:
-    """Raise ValueError for an unknown backend and ImportError for one that is not installed."""
+    """Raise ValueError for an unknown backend and ImportError if it is not installed."""
     if backend not in BACKENDS:
         raise ValueError(f"expected a scatter backend among {BACKENDS}, got {backend!r}")
     if backend == "torch_scatter":
@@ -54,13 +54,13 @@ def check_backend(backend: str) -> None:
 def scatter_max_constant(src: Tensor, index: Tensor, start: Tensor) -> Tensor:
     """``out[i] = max(start[i], src[e] over the rows e with index[e] == i)``, without a gradient.
 
-    For shifts that cancel in the end, such as that of a softmax's exponents.
+    For shifts that cancel, such as that of the exponents of a softmax.
 
     Parameters
     ----------
     src : (E, C) rows to compare.
     index : (E,) int64, each in ``range(len(start))``.
-    start : (size, C) what each row of the result is at least.
+    start : (size, C) lower limit of each row of the result.
     """
     _check(src, index)
     rows = index[:, None].expand_as(src)
@@ -79,7 +79,7 @@ def _check(src: Tensor, index: Tensor) -> None:
 
 
 def _torch_scatter():  # type: ignore[no-untyped-def]
-    """``torch_scatter.scatter``, imported on first use: it is an extra."""
+    """``torch_scatter.scatter``, imported on first use because it is optional."""
     try:
         from torch_scatter import scatter
     except ImportError as error:
