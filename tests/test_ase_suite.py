@@ -1,7 +1,7 @@
 """ASE's own tests of calculators, run on this one, with warnings as errors as ASE has them.
 
-Those of molecules pass. Each of the others fails for a reason that is listed here: what is refused
-on purpose, or a number of another method. ``pytest -s`` on this file tells how many.
+Those of molecules pass. Each of the others fails for a reason that is listed here: a system that
+is refused on purpose, or a number of another method. ``pytest -s`` prints how many there are.
 
 Left out are ASE's longest tests (H3O2- along NEB paths, H3 under an external force, mirror forces),
 those of single programs, and further ones of metals, most of them periodic: what these ask of

@@ -35,13 +35,22 @@ ALLOWED = (
 )
 ALLOWED_WORDS = {("docs/tools/tables.py", "surroundings")}  # a name in a CSV file
 NOT_YET = (
-    # To be emptied: files that are being moved or rewritten elsewhere.
-    "benchmarks/",
-    "models/",
+    # To be emptied: files that are being rewritten elsewhere, and a report that a benchmark writes.
     "research/",
-    "se3set_ase/",
-    "tests/",
-    "examples/",
+    "tests/research/",
+    "tests/label/",
+    "models/organic/errors.md",
+    "se3set_ase/calculator.py",
+    "se3set_ase/hypergraph/build.py",
+    "se3set_ase/hypergraph/refragment.py",
+    "se3set_ase/hypergraph/weighted.py",
+    "se3set_ase/integrations/",
+    "se3set_ase/label/",
+    "se3set_ase/nn/compiled.py",
+    "se3set_ase/nn/model.py",
+    "se3set_ase/potential.py",
+    "se3set_ase/simulate/many.py",
+    "tests/nn/test_compiled.py",
 )
 TEXT = {".md", ".toml", ".yml", ".yaml", ".cff", ".ipynb", ""}
 BINARY = {".png", ".gz", ".svg", ".safetensors", ".csv", ".xyz", ".txt", ".smi", ".json", ".js"}
@@ -115,5 +124,10 @@ def test_every_word_is_in_the_glossary() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
     assert set(AVOIDED) == set(rows) - {"avoid"}
     assert set(BINARY).isdisjoint(TEXT)
-    unknown = {Path(path).suffix for path in tracked_files()} - TEXT - BINARY - {".py", ".css"}
+    unknown = (
+        {Path(path).suffix for path in tracked_files()}
+        - TEXT
+        - BINARY
+        - {".py", ".css", ".html", ".typed"}
+    )
     assert not unknown, "say in this test whether they are texts"

@@ -79,7 +79,7 @@ def test_models_of_an_installed_package_and_of_strangers(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert registry.models_folder() == models
-    # Beside an installed package there is no pyproject.toml, and "models" is somebody else's.
+    # Next to an installed package there is no pyproject.toml, and "models" is unrelated.
     (models.parent / "pyproject.toml").unlink()
     assert registry.models_folder() is None
     inside = models.parent / "se3set_ase"

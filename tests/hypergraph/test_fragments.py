@@ -246,7 +246,7 @@ def test_resonance_forms_have_the_same_fragments() -> None:
     assert sorted(map(len, fragments)) == sorted(map(len, other)) == [1, 1, 6]
 
 
-# --- Half-broken graphs ----------------------------------------------------------------------
+# --- Partially broken graphs ----------------------------------------------------------------------
 
 
 def graph(symbols: list[str], bonds: Bonds) -> tuple[np.ndarray, np.ndarray]:

@@ -228,7 +228,7 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
     assert [event.step for event in result.events] == [1, 11, 21]
     assert (result.n_hyperedges == 7).all()
     second = md(atoms, steps=5, velocities="keep")
-    assert len(second.events) == 0  # old events are not told again
+    assert len(second.events) == 0  # old events are not repeated
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["time_ps"] for line in lines] == pytest.approx([0.0005, 0.0055, 0.0105])
@@ -266,7 +266,7 @@ def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_step_is_undone(tmp_path: Path) -> None:
-    """What is left is the last whole step, and going on from it is the run without the stop."""
+    """The last complete step remains, and continuing from it gives the uninterrupted run."""
     rng = np.random.default_rng(3)
     options = {"temperature_K": 600.0, "interval": 7, "friction": 0.02}
     atoms = ethane(LoggingEMT(stop_at=21))

@@ -240,7 +240,7 @@ def test_refuses_an_element_of_the_validation_that_training_lacks(tmp_path: Path
 EXPLODING = Atoms("C14", np.outer(np.arange(14), [1.8, 0.0, 0.0]))
 
 
-def test_a_frame_that_explodes_is_left_out_and_told(
+def test_a_frame_that_explodes_is_left_out_with_a_message(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = frames(59)
@@ -290,7 +290,9 @@ def test_atomic_energies_are_fitted_without_isolated_atoms(tmp_path: Path) -> No
     assert result.scale == pytest.approx(0.5)
 
 
-def test_shifts_are_fitted_with_isolated_atoms_and_lone_atoms_do_not_count(tmp_path: Path) -> None:
+def test_shifts_are_fitted_with_isolated_atoms_and_isolated_atoms_do_not_count(
+    tmp_path: Path,
+) -> None:
     atomic = {1: -13.0, 8: -2038.0, 6: -1000.0}
     made = additive([WATER, HYDROGEN, PEROXIDE], {1: -13.5, 8: -2040.0})
     lone = additive([Atoms("H"), Atoms("O")], atomic)
@@ -299,7 +301,7 @@ def test_shifts_are_fitted_with_isolated_atoms_and_lone_atoms_do_not_count(tmp_p
     np.testing.assert_allclose(result.shifts, [-0.5, -2.0], atol=LSTSQ_TOLERANCE)
 
 
-def test_lone_atoms_alone_have_no_shift(tmp_path: Path) -> None:
+def test_isolated_atoms_alone_have_no_shift(tmp_path: Path) -> None:
     lone = additive([Atoms("H"), Atoms("O")], {1: -13.0, 8: -2038.0})
     assert normalise(read(tmp_path, lone), {1: -13.0, 8: -2038.0}).shifts == (0.0, 0.0)
 

@@ -81,7 +81,7 @@ def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
         Trainer(load_config(path), progress=False)
 
 
-def test_refuses_to_go_on_from_other_weights(tmp_path: Path, initial: Path) -> None:
+def test_refuses_to_resume_from_other_weights(tmp_path: Path, initial: Path) -> None:
     path = fine_tuning(tmp_path, initial, frames(12))
     tuned = train(load_config(path), progress=False)
     fine_tuning(tmp_path, tuned, frames(12))

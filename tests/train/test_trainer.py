@@ -329,10 +329,10 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     [
         (frames(1), frames(1, seed=1), 5),  # one frame, smaller than a batch
         (frames(7, [WATER, PEROXIDE, HYDROGEN]), 3, 3),  # a frame left over
-        (frames(6, [WATER, Atoms("O")]), frames(2, [Atoms("H")]), 2),  # lone atoms
+        (frames(6, [WATER, Atoms("O")]), frames(2, [Atoms("H")]), 2),  # isolated atoms
         (frames(2, [Atoms("O"), Atoms("H")]), frames(1, [Atoms("H")]), 2),  # nothing else
     ],
-    ids=["single", "mixed", "some lone atoms", "lone atoms"],
+    ids=["single", "mixed", "some isolated atoms", "isolated atoms"],
 )
 def test_unusual_data(
     tmp_path: Path, made: list[Atoms], validation: list[Atoms] | int, batch_size: int

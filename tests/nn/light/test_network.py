@@ -51,7 +51,7 @@ def test_invariant_under_rotations_reflections_translations(determinant: float) 
 
 
 def test_sees_angles_of_members_at_the_same_distances() -> None:
-    """A member turned about its owner: to that owner, in one block, only direction tells."""
+    """A member turned about its owner: to that owner, in one block, only the direction matters."""
     config = LightConfig(**{**vars(SMALL), "blocks": 1})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
