@@ -137,6 +137,6 @@ def test_ase_tests(tmp_path: Path) -> None:
     assert counts["cannot: a periodic cell, refused"] > 5  # the control: failures are seen
 
 
-def test_an_error_of_this_package_has_no_excuse() -> None:
+def test_errors_of_this_package_are_not_excused() -> None:
     for error in ("InputError: expected atoms apart", "AssertionError: ", "UserWarning: "):
         assert why_not("calculator/test_traj.py::test_h2_traj[se3set]", error) == ""

@@ -75,7 +75,7 @@ def test_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         registry.resolve_model("acac")
 
 
-def test_models_of_an_installed_package_and_of_strangers(
+def test_models_of_an_installed_package_and_unrelated_folders(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert registry.models_folder() == models
@@ -103,7 +103,7 @@ def test_bundled_files_that_changed(models: Path, file: str) -> None:
     assert registry.resolve_model("ethanol")  # the control
 
 
-def test_bundled_weights_that_are_gone(models: Path) -> None:
+def test_missing_bundled_weights(models: Path) -> None:
     (models / "acac" / WEIGHTS_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"bundled model 'acac' lacks weights\.safetensors"):
         registry.resolve_model("acac")
@@ -156,6 +156,6 @@ def test_two_models_of_one_name(models: Path) -> None:
         registry.write_registry(models)
 
 
-def test_registry_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_registry_of_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*absent"):
         registry.write_registry(tmp_path / "absent")

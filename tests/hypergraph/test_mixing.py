@@ -117,7 +117,7 @@ def test_weights_are_those_of_an_enumeration_over_all_subsets(
 
 
 @given(partially_broken(most_ambiguous=8))
-def test_fragments_of_each_atom_weigh_one(
+def test_fragments_of_each_atom_have_total_weight_one(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -266,7 +266,7 @@ def dissociating(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 
 
 @given(dissociating())
-def test_fragments_of_each_atom_weigh_one_where_outcomes_are_left_out(
+def test_fragments_of_each_atom_have_total_weight_one_without_some_outcomes(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -283,7 +283,7 @@ def test_fragments_of_each_atom_weigh_one_where_outcomes_are_left_out(
 
 @given(dissociating())
 @settings(max_examples=20)
-def test_what_is_left_out_would_not_have_counted(
+def test_left_out_outcomes_have_no_weight(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -361,7 +361,7 @@ def test_a_box_of_water_costs_the_chemistry_of_one_molecule(calls: list[int]) ->
     assert all(f.terms == ((),) for f in mixture.fragments)
 
 
-def test_what_was_remembered_is_right_at_other_indices(calls: list[int]) -> None:
+def test_cached_fragments_are_right_at_other_indices(calls: list[int]) -> None:
     """The same partially broken molecule twice: terms refer to bonds of the system."""
     numbers = np.array([8, 1, 1, 8, 1, 1])
     sure, ambiguous = pairs((0, 1), (3, 4)), pairs((0, 2), (3, 5))
@@ -384,7 +384,7 @@ def test_ambiguous_and_sure_elements_and_orders_are_distinguished(calls: list[in
     assert len(calls) == 4
 
 
-def test_memory_is_bounded_and_forgets_the_least_recent(calls: list[int]) -> None:
+def test_the_cache_is_bounded_and_drops_the_least_recent(calls: list[int]) -> None:
     mixer = FragmentMixer(capacity=6)  # three isolated atoms, each with one term
     for z in (1, 6, 7):
         mixed(np.array([z]), NO_BONDS, NO_BONDS, mixer=mixer)
@@ -398,7 +398,7 @@ def test_memory_is_bounded_and_forgets_the_least_recent(calls: list[int]) -> Non
     assert len(calls) == 5
 
 
-def test_what_comes_out_cannot_spoil_the_memory() -> None:
+def test_changing_results_does_not_affect_the_cache() -> None:
     mixer = FragmentMixer()
     water = np.array([8, 1, 1]), pairs((0, 1), (0, 2)), NO_BONDS
     first = mixed(*water, mixer=mixer)
@@ -406,7 +406,7 @@ def test_what_comes_out_cannot_spoil_the_memory() -> None:
     assert [f.atoms for f in mixed(*water, mixer=mixer).fragments] == [(0, 1, 2)]
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_changed() -> None:
     numbers, sure, ambiguous = np.array([8, 1, 1]), pairs((0, 1)), pairs((0, 2))
     orders = {(0, 1): 1.0}
     copies = numbers.copy(), sure.copy(), ambiguous.copy(), dict(orders)

@@ -158,7 +158,7 @@ def test_no_atoms_are_refused(make: Make) -> None:
         make().get_hessian()
 
 
-def test_energies_and_forces_are_left_alone(trained: SE3SetCalculator) -> None:
+def test_energies_and_forces_are_not_changed(trained: SE3SetCalculator) -> None:
     """The copy that is differentiated shares nothing with the model that predicts."""
     atoms = GEOMETRIES["water"].copy()
     atoms.calc = trained

@@ -91,7 +91,7 @@ class CutSum(torch.autograd.Function):
         return grad.detach()[index()]
 
 
-def test_second_derivative_check_has_teeth() -> None:
+def test_second_derivative_check_finds_errors() -> None:
     """The control: a sum whose second derivative is wrong fails the same check, and only that."""
     src = rows(2).requires_grad_()
 

@@ -167,7 +167,7 @@ def test_refuses_a_frame_without_atoms(tmp_path: Path) -> None:
         read_frames(path, CONFIG)
 
 
-def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_file_names_its_source(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"none\.xyz \(at the library\), found no such file"
     ):

@@ -65,7 +65,7 @@ def interrupted(path: Path, after: int) -> None:
         training.run()
 
 
-def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
+def test_learns_another_potential(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "epochs": 40,
         "validate_every": 4,
@@ -305,7 +305,7 @@ def test_refuses_another_kind_of_file_and_missing_weights(started: Path) -> None
             trainer(started)
 
 
-def test_stops_out_of_patience_and_stays_stopped(tmp_path: Path) -> None:
+def test_stops_without_improvement_and_stays_stopped(tmp_path: Path) -> None:
     # So high a rate that the first validations are not bettered.
     options = {"epochs": 50, "validate_every": 1, "patience": 2, "learning_rate": 0.3}
     path = write_run(tmp_path, frames(8), training={**options, "warmup_steps": 0})
@@ -318,7 +318,7 @@ def test_stops_out_of_patience_and_stays_stopped(tmp_path: Path) -> None:
     assert again.progress == training.progress
 
 
-def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
+def test_a_diverging_training_raises(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(8), training={"learning_rate": 1e30, "warmup_steps": 0})
     with pytest.raises(FloatingPointError, match=r"diverged in epoch .* lower learning_rate"):
         train(load_config(path), progress=False)
@@ -367,7 +367,7 @@ def test_all_validation_frames_are_measured(tmp_path: Path) -> None:
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_leaves_the_number_of_threads_alone(tmp_path: Path) -> None:
+def test_does_not_change_the_number_of_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     options = {"threads": before + 1, "epochs": 1}
     trainer(write_run(tmp_path, frames(6), training=options)).run()
@@ -384,7 +384,7 @@ def test_errors_of_the_data_come_before_a_folder_is_made(tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_test_that_cannot_be_measured_costs_no_model(
+def test_the_model_is_kept_if_a_test_cannot_be_measured(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "methane.xyz", Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]), format="extxyz")
@@ -410,15 +410,13 @@ def test_log_has_a_header_and_one_row_per_validation(tmp_path: Path) -> None:
     shutil.rmtree(training.folder)
 
 
-def test_needs_its_processes(tmp_path: Path) -> None:
+def test_requires_launched_processes(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(6), training={"devices": 2, "device": "cpu"})
     with pytest.raises(ValueError, match="expected a fabric of 2 launched processes"):
         trainer(path)
 
 
-def test_trains_where_nothing_can_be_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trains_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler"), None)
 

@@ -81,7 +81,7 @@ def test_relaxation(make: Make, notebook: Notebook) -> None:
     assert "<progress" not in notebook.shown[-1]["text/html"]  # nobody knows how many steps
 
 
-def test_an_interrupted_run_is_drawn_and_left_alone(make: Make, notebook: Notebook) -> None:
+def test_an_interrupted_run_is_drawn_and_not_changed(make: Make, notebook: Notebook) -> None:
     atoms, dynamics = moving(make)
 
     def stop() -> None:

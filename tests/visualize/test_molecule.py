@@ -117,7 +117,7 @@ def test_colours_distinguish_fragments_and_stay_as_they_grow() -> None:
 # --- The page ----------------------------------------------------------------------------------
 
 
-def test_page_has_what_the_network_saw(make: Make) -> None:
+def test_page_contains_the_hypergraph(make: Make) -> None:
     atoms = acetylacetone(0.5)
     atoms.calc = make()
     view = show(atoms)
@@ -190,7 +190,7 @@ def test_every_element_has_a_colour() -> None:
     assert len(colours) > 90
 
 
-def test_what_cannot_be_shown(tmp_path: Path) -> None:
+def test_invalid_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected at least one frame, got none"):
         show([])
     with pytest.raises(ValueError, match=r"one molecule, got CH4 and, in frame 1, H2O"):
@@ -201,7 +201,7 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
         show(tmp_path / "nothing.xyz")
 
 
-def test_looking_leaves_no_trace(make: Make) -> None:
+def test_pictures_do_not_change_the_calculator(make: Make) -> None:
     calc = make()
     frames = [acetylacetone(0.0), acetylacetone(0.5), acetylacetone(1.0)]
     for atoms in frames:

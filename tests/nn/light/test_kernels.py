@@ -57,7 +57,7 @@ def derivatives(made: LightNetwork, dtype: torch.dtype = torch.float64) -> list[
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 @pytest.mark.parametrize("edge_paths", [9, ALL_EDGE_PATHS])
-def test_a_network_by_hand_is_the_plain_one(blocks: int, edge_paths: int) -> None:
+def test_hand_written_gradients_equal_the_plain_network(blocks: int, edge_paths: int) -> None:
     config = LightConfig(**{**vars(SMALL), "blocks": blocks, "edge_paths": edge_paths})
     made = network(config).requires_grad_(False)
     plain = derivatives(made)
@@ -143,7 +143,7 @@ def test_square_against_finite_differences(weights: int) -> None:
     assert torch.autograd.gradgradcheck(squares, inputs)
 
 
-def test_weights_that_learn_take_the_plain_way() -> None:
+def test_trainable_weights_use_the_plain_formula() -> None:
     f = Features(random(5, 4), random(5, 3, 4), random(5, 5, 4))
     w = random(1, PRODUCT_PATHS, 4)
     for ours, theirs in zip(square_by_hand(f, w), square(f, w), strict=True):

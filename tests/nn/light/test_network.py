@@ -120,7 +120,7 @@ def with_items(weights: Weights, g: Graph, edge: float, hyperedge: float) -> tup
     )
 
 
-def test_what_weighs_nothing_contributes_exactly_nothing() -> None:
+def test_weight_zero_contributes_exactly_nothing() -> None:
     g = graph()
     weights = weigh(positions(), g)
     expected = outputs(positions(), g)
@@ -131,7 +131,7 @@ def test_what_weighs_nothing_contributes_exactly_nothing() -> None:
         assert largest(control - expected) > CONTROL
 
 
-def test_an_atom_more_without_hyperedges_is_alone() -> None:
+def test_an_atom_without_hyperedges_is_isolated() -> None:
     """Rows beyond the graph's atoms depend on their own element only."""
     g = graph()
     weights = weigh(positions(), g)
@@ -180,6 +180,6 @@ def test_refuses_channels_that_heads_do_not_divide() -> None:
         ({"channels": 6, "heads": 4}, "multiple of heads"),
     ],
 )
-def test_settings_that_are_none(setting: dict[str, object], message: str) -> None:
+def test_invalid_settings(setting: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LightConfig(**setting)  # type: ignore[arg-type]
