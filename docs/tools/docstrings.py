@@ -54,7 +54,7 @@ def rewritten(text: str, thing: griffe.Object) -> str:
 
 def section(heading: str, content: str, thing: griffe.Object) -> str:
     """The content of a section, with the description of each item on separate lines."""
-    if heading == "Returns":
+    if heading in ("Returns", "Yields"):
         return f":\n{indented(content)}\n\n"
     names = known_names(thing)
     content = INLINE.sub(lambda found: "\n" if found[1] in names else " ", content)
