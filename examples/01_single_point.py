@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 parser = argparse.ArgumentParser(description="Energy and forces of acetylacetone.")
 parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
 parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
-parser.add_argument("--short", action="store_true", help="no effect: this is short already")
+parser.add_argument("--short", action="store_true", help="no effect, because this is short")
 arguments = parser.parse_args()
 arguments.output.mkdir(parents=True, exist_ok=True)
 
@@ -33,16 +33,16 @@ print(f"longest force    {(forces**2).sum(axis=1).max() ** 0.5:.4f} eV/A")
 print(f"sum of forces    {abs(forces.sum(axis=0)).max():.1e} eV/A  (zero, by symmetry)")
 
 # %% [markdown]
-# Energies of the atoms add up to that of the molecule. The split is the network's own; no
-# experiment would tell another one wrong.
+# Energies of the atoms add up to that of the molecule. The partition is the network's own and
+# cannot be measured.
 
 # %%
 for atom, atomic_energy in zip(atoms, atoms.get_potential_energies(), strict=True):
     print(f"{atom.symbol:2s} {atom.index:3d}  {atomic_energy:14.6f} eV")
 
 # %% [markdown]
-# What the network saw: a hypergraph of chemical fragments. The weights of the fragments that an
-# atom belongs to add up to one; while no bond is half-broken, every weight is one.
+# The hypergraph of chemical fragments. The weights of the fragments that contain an atom add up to
+# one. Without partially broken bonds, every weight is one.
 
 # %%
 hypergraph = atoms.calc.hypergraph

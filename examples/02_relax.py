@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Relaxation
 #
-# Every optimiser of ASE works on the calculator. `se3set_ase.simulate.relax` is ASE's optimiser
-# with a record of energies, forces and refragmentation.
+# Every ASE optimiser works with the calculator. `se3set_ase.simulate.relax` runs one of them and
+# records energies, forces and refragmentation.
 
 # %%
 import argparse
@@ -34,7 +34,7 @@ BFGS(atoms, logfile=None).run(fmax=0.05, steps=steps)
 print(f"BFGS, roughly: {atoms.get_potential_energy():.6f} eV")
 
 # %% [markdown]
-# The same, more tightly, with its records:
+# The same with a tighter criterion and records:
 
 # %%
 result = relax(

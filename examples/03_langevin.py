@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Molecular dynamics at constant temperature
 #
-# Langevin dynamics at 300 K. At every step the molecule is fragmented anew; the log tells what
-# changed.
+# Langevin dynamics at 300 K. The molecule is refragmented at every step, and the log reports
+# changes.
 
 # %%
 import argparse
@@ -42,7 +42,7 @@ print(describe_dynamics(result))
 
 # %% [markdown]
 # The log: bonds that formed or broke, fragments that merged or split, and fragments that came
-# into the reach of an atom or left it. None of it makes the energy jump.
+# within reach of an atom or left it. The energy does not jump at any of these events.
 
 # %%
 print(describe_events(result))

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Energy conservation while the molecule refragments
 #
-# Without a thermostat the total energy must stay. It does with smooth membership. With hard
+# Without a thermostat the total energy is conserved, with smooth membership. With hard
 # membership, where an atom either belongs to a fragment or does not, the energy jumps whenever
 # the hypergraph changes.
 

@@ -3,8 +3,7 @@
 #
 # In the enol form of acetylacetone a proton lies between two oxygen atoms. The nudged elastic
 # band finds the path on which it moves from one to the other. On this path one O-H bond breaks and
-# another one forms: the fragments at its two ends are not the same, and the energy in between is
-# smooth all the same.
+# another one forms. The fragments at the two ends differ, and the energy in between is smooth.
 
 # %%
 import argparse
@@ -72,7 +71,7 @@ print("NEB", "converged" if converged else "NOT converged")
 # %% [markdown]
 # ## Energies and events along it
 #
-# A calculator that walks along the path logs which bond forms and which one breaks.
+# A calculator that is evaluated along the path logs which bond forms and which one breaks.
 
 # %%
 walker = SE3SetCalculator(arguments.model)

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # Many molecules at once with torch-sim
+# # Many molecules with torch-sim
 #
-# torch-sim moves a batch of molecules in one pass of the network, on a graphics card if there is
-# one. Each molecule is fragmented anew at every step, and has a log of its own.
+# torch-sim moves a batch of molecules with one pass of the network per step, on a GPU if there is
+# one. Each molecule is refragmented at every step and has its own log.
 #
 # It needs the extra `torch-sim` (Python 3.11 or newer).
 

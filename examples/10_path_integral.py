@@ -2,8 +2,8 @@
 # # Path-integral molecular dynamics with i-PI
 #
 # The nuclei of acetylacetone as quantum particles: i-PI moves the beads of a ring polymer, and asks
-# a driver over a socket for their energies and forces. The driver hands all the beads to the
-# network in one pass, each of them fragmented at its own positions.
+# a driver over a socket for their energies and forces. The driver evaluates all beads in
+# one pass of the network, each with its own fragments.
 #
 # It needs the extra `ipi`.
 
@@ -33,8 +33,8 @@ arguments.output.mkdir(parents=True, exist_ok=True)
 beads, steps = (4, 10) if arguments.short else (arguments.beads, arguments.steps)
 
 # %% [markdown]
-# What i-PI is to do. `batch_size` makes it send all the beads together. It wants a cell, which the
-# driver does not look at.
+# The input of i-PI. `batch_size` makes it send all beads together. It requires a cell, which the
+# driver ignores.
 
 # %%
 address = f"se3set-{os.getpid()}"
@@ -74,8 +74,8 @@ address = f"se3set-{os.getpid()}"
 write(arguments.output / "start.xyz", read(HERE / "acetylacetone.xyz"))
 
 # %% [markdown]
-# i-PI first, and its driver once the socket is there. In a shell these are two commands:
-# `i-pi input.xml`, and `i-pi-driver-py` with the options below.
+# Start i-PI, and its driver when the socket exists. The commands are `i-pi input.xml`, and
+# `i-pi-driver-py` with the options below.
 
 # %%
 programs = Path(sysconfig.get_path("scripts"))
@@ -105,8 +105,8 @@ with (arguments.output / "i-pi.log").open("w") as log:
         server.terminate()
 
 # %% [markdown]
-# The conserved quantity tells whether the surface is smooth and the forces are its gradient. The
-# nuclei have more kinetic energy than classical ones, whose is 3/2 kT per atom.
+# The conserved quantity shows whether the surface is smooth and the forces are its gradient. The
+# nuclei have more kinetic energy than classical ones, which have 3/2 kT per atom.
 
 # %%
 start = read(HERE / "acetylacetone.xyz")

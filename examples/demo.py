@@ -1,4 +1,4 @@
-"""What `make demo` runs: relax acetylacetone, then molecular dynamics, and tell what happened."""
+"""Relax acetylacetone, run molecular dynamics and print a report: `make demo`."""
 
 import argparse
 import contextlib
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Relax, run, report; everything is written below one folder."""
+    """Relax, run dynamics, and write all files to one folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder")
@@ -77,7 +77,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def bar(name: str, total: int | None):
-    """A progress bar, where standard error is a terminal; yields what moves it on."""
+    """A progress bar if standard error is a terminal; yields its update function."""
     with tqdm(desc=name, total=total, unit="step", disable=None, leave=False) as progress:
         yield progress.update
 

@@ -21,7 +21,7 @@ _MEV = 1000.0  # meV per eV
 
 @dataclasses.dataclass
 class _Errors:
-    """Running sums over errors, in the unit of what is added."""
+    """Running sums of errors, in the unit of the added values."""
 
     n: int = 0
     total: float = 0.0
@@ -48,18 +48,18 @@ def evaluate(
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Compare energies and forces with the labels that the frames carry.
+    """Compare energies and forces with the labels of the frames.
 
-    Frames are taken as they come and not kept, so the file may be larger than the memory.
-    Ctrl-C ends the evaluation and returns the errors over the frames done so far.
+    Frames are processed one by one and not kept, so the file may be larger than the memory. Ctrl-C
+    ends the evaluation and returns the errors of the finished frames.
 
     Parameters
     ----------
     model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
     frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
         in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
-    charge, spin_multiplicity : Of the molecules, unless a frame declares its own (as the
-        calculator reads it); for a ``Potential`` only.
+    charge, spin_multiplicity : Charge and spin of the molecules, unless a frame declares its own;
+        for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
     progress : Called with the number of frames finished since its last call.
 
@@ -68,13 +68,13 @@ def evaluate(
     ``n_frames`` frames done; over those with an energy ``energy_mae_meV``,
     ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
     components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
-    where there were no such labels.  ``n_energies`` and ``n_force_components`` count the
+    without such labels. ``n_energies`` and ``n_force_components`` count the
     labels; ``complete`` is false after Ctrl-C.
 
     Raises
     ------
-    ValueError : a label is not finite or of the wrong shape, or a ``Potential`` cannot take a
-        molecule; the text says in which frame, counted from 0.
+    ValueError : a label is not finite or has the wrong shape, or a ``Potential`` does not support a
+        molecule; the text has the number of the frame, from 0.
     """
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
@@ -90,7 +90,7 @@ def evaluate(
             else:
                 forces = any(f is not None for _, f in labels)
                 predictions = _predict_each(model, batch, forces=forces)
-            # From here to the end of the batch nothing can fail, so no batch counts by half.
+            # Nothing below can fail, so a batch is never counted in part.
             for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
                 if e is not None:
                     difference = np.array([e_model - e]) * _MEV
@@ -123,7 +123,7 @@ def _batches(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
 
 
 def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
-    """Of frame ``index``, which a ValueError names."""
+    """Labels of frame ``index``, which a ValueError names."""
     try:
         return declared_labels(atoms)
     except ValueError as error:
@@ -139,7 +139,7 @@ def _predict_batch(
     except ValueError as error:
         if len(batch) == 1:
             raise ValueError(f"frame {first}: {error}") from error
-        return [  # one by one, to name the frame that cannot be predicted
+        return [  # one by one, to name the unsupported frame
             prediction
             for index, atoms in enumerate(batch)
             for prediction in _predict_batch(model, [atoms], state, first=first + index)
@@ -150,10 +150,10 @@ def _predict_batch(
 def _predict_each(
     calculator: Any, batch: list[Atoms], *, forces: bool
 ) -> list[tuple[float, np.ndarray]]:
-    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame, by an ASE calculator."""
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame from an ASE calculator."""
     predictions = []
     for labelled in batch:
-        atoms = labelled.copy()  # the copy leaves the labels, that is the old calculator, behind
+        atoms = labelled.copy()  # the copy has no calculator, hence no labels
         atoms.calc = calculator
         f = atoms.get_forces() if forces else np.zeros((len(atoms), 3))
         predictions.append((float(atoms.get_potential_energy()), f))

@@ -1,4 +1,4 @@
-"""Elements, charge, spin and labels as the atoms themselves declare them."""
+"""Elements, charge, spin and labels that atoms declare."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOT_READ = {
 
 
 class UnsupportedSystem(ValueError):
-    """A system that the model knows nothing about; the text says what it covers."""
+    """The model does not support the system; the text says what it supports."""
 
 
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
@@ -51,7 +51,7 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
 
     Raises
     ------
-    UnsupportedSystem : a value that is no whole number, or values that contradict each other.
+    UnsupportedSystem : a value is not a whole number, or values contradict each other.
     """
     declared: dict[str, int] = {}
     _warn_of_similar_keys(atoms)
@@ -64,7 +64,7 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
         if values:
             declared[ours] = values.pop()
     if atoms.has("initial_charges"):
-        # Partial charges add up to whole ones only nearly.
+        # Sums of partial charges are only nearly integers.
         total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")
         if round(total):
             declared.setdefault("charge", round(total))
@@ -88,11 +88,11 @@ def _warn_of_similar_keys(atoms: Atoms) -> None:
 
 
 def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
-    """Energy (eV) and forces (N, 3) (eV/Angstrom) of ``atoms.calc``; None for what it has not.
+    """Energy (eV) and forces (N, 3) (eV/Angstrom) of ``atoms.calc``; None for missing ones.
 
     Raises
     ------
-    ValueError : they are no finite numbers, or forces of another shape.
+    ValueError : they are not finite numbers, or forces have another shape.
     """
     results = getattr(atoms.calc, "results", {})
     labels: dict[str, np.ndarray] = {}
@@ -100,7 +100,7 @@ def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
         if results.get(name) is None:
             continue
         value = np.asarray(results[name])
-        if value.dtype.kind not in "iuf":  # words or truth values, as of a damaged file
+        if value.dtype.kind not in "iuf":  # strings or Booleans, from a damaged file
             raise ValueError(f"expected numbers as {name}, got {results[name]!r:.60}")
         labels[name] = value.astype(np.float64)
         if not np.isfinite(labels[name]).all():
@@ -114,7 +114,7 @@ def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
 
 
 def check_numbers(numbers: np.ndarray) -> None:
-    """Raise ValueError for atomic numbers (N,) of no element; 0 is a dummy."""
+    """Raise ValueError for invalid atomic numbers (N,); 0 is a dummy atom."""
     last = len(chemical_symbols) - 1
     bad = np.flatnonzero((numbers < 0) | (numbers > last))
     if len(bad):
@@ -124,9 +124,9 @@ def check_numbers(numbers: np.ndarray) -> None:
 
 
 def check_electrons(atoms: Atoms, *, charge: int, spin_multiplicity: int) -> None:
-    """Raise :class:`UnsupportedSystem` where so many electrons cannot have such a spin.
+    """Raise :class:`UnsupportedSystem` if the number of electrons does not allow the spin.
 
-    A lone atom may have any: it is what all energies are relative to.
+    An isolated atom may have any spin: it is the reference of all energies.
     """
     electrons = int(atoms.numbers.sum()) - charge
     if len(atoms) > 1 and (electrons - spin_multiplicity) % 2 == 0:

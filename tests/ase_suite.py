@@ -1,8 +1,8 @@
-"""A plugin of pytest that turns ASE's own tests on this calculator, see test_ase_suite.py.
+"""A pytest plugin that runs ASE's own tests with this calculator, see test_ase_suite.py.
 
-ASE's tests ask for a calculator in two ways, and both get this one: those marked with names of
-calculators are run for one more, and EMT, which the others take as an example of any, is replaced.
-What became of each test is written, a JSON line each, to the file ``$ASE_SUITE_REPORT``.
+ASE's tests request calculators in two ways. Tests marked with names of calculators also run with
+this one, and EMT, which other tests use as an example, is replaced. The outcome of each test is
+written as a JSON line to the file ``$ASE_SUITE_REPORT``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ calls = 0
 
 
 class Counting(SE3SetCalculator):
-    """Tells a test that used the calculator from one that did not."""
+    """Distinguishes tests that used the calculator from others."""
 
     def calculate(self, *args: Any, **kwargs: Any) -> None:
         global calls

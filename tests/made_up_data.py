@@ -49,7 +49,7 @@ def write_run(
     data: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Path:
-    """A configuration file, with its data beside it and its output in ``runs`` there."""
+    """A configuration file, with its data in the same folder and output in ``runs``."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "train.xyz", atoms, format="extxyz")
     if not isinstance(validation, int):

@@ -1,7 +1,7 @@
 """ASE's own tests of calculators, run on this one, with warnings as errors as ASE has them.
 
-Those of molecules pass. Each of the others fails for a reason that is listed here: what is refused
-on purpose, or a number of another method. ``pytest -s`` on this file tells how many.
+Those of molecules pass. Each of the others fails for a reason that is listed here: a system that
+is refused on purpose, or a number of another method. ``pytest -s`` prints how many there are.
 
 Left out are ASE's longest tests (H3O2- along NEB paths, H3 under an external force, mirror forces),
 those of single programs, and further ones of metals, most of them periodic: what these ask of
@@ -137,6 +137,6 @@ def test_ase_tests(tmp_path: Path) -> None:
     assert counts["cannot: a periodic cell, refused"] > 5  # the control: failures are seen
 
 
-def test_an_error_of_this_package_has_no_excuse() -> None:
+def test_errors_of_this_package_are_not_excused() -> None:
     for error in ("InputError: expected atoms apart", "AssertionError: ", "UserWarning: "):
         assert why_not("calculator/test_traj.py::test_h2_traj[se3set]", error) == ""

@@ -117,10 +117,10 @@ def test_is_what_its_files_say(name: str) -> None:
     config = load_config(folder / "train.yaml")
     metadata = Potential(name, device="cpu").metadata
     assert config.name == metadata.name == name
-    told = config.training.model_dump(mode="json") | {"seed": config.seed}
+    settings = config.training.model_dump(mode="json") | {"seed": config.seed}
     changing_nothing = {"device", "devices", "threads"}
-    shared = (told.keys() & metadata.training.keys()) - changing_nothing
-    assert {k: metadata.training[k] for k in shared} == {k: told[k] for k in shared}
+    shared = (settings.keys() & metadata.training.keys()) - changing_nothing
+    assert {k: metadata.training[k] for k in shared} == {k: settings[k] for k in shared}
     assert {"epochs", "learning_rate", "batch_size", "loss", "energy_weight"} <= shared
     assert metadata.level_of_theory == config.data.level_of_theory
     assert name in GEOMETRIES

@@ -35,7 +35,7 @@ def ethanol(seed: int = 0) -> Atoms:
     return atoms
 
 
-def half_broken() -> Atoms:
+def partially_broken() -> Atoms:
     """Ethanol, its O-H between bonded and broken."""
     atoms = ethanol()
     atoms.set_distance(2, 3, 0.97 * 1.35, fix=0)
@@ -82,13 +82,13 @@ def test_all_properties_come_from_one_pass(make: Make, monkeypatch: pytest.Monke
     assert passes.n == 2  # the control
 
 
-@pytest.mark.parametrize("geometry", [ethanol, half_broken])
+@pytest.mark.parametrize("geometry", [ethanol, partially_broken])
 def test_forces_are_the_gradient(make: Make, geometry: Callable[[], Atoms]) -> None:
     atoms = geometry()
     atoms.calc = make()
     assert (len(atoms.calc.get_property("energies", atoms)), len(atoms)) == (9, 9)
     ambiguous = len(atoms.calc.hypergraph.structure.bond_atoms)
-    assert ambiguous == (geometry is half_broken)
+    assert ambiguous == (geometry is partially_broken)
     forces = atoms.get_forces()
     assert np.abs(forces).max() > 0.1
     h, start = 1e-3, atoms.positions.copy()
@@ -144,7 +144,7 @@ def test_nearly_coincident_atoms_repel_and_are_finite(make: Make) -> None:
     assert atoms.get_potential_energy() > sum(ATOMIC_ENERGIES[1:]) + 100
 
 
-@pytest.mark.parametrize("geometry", [ethanol, half_broken])
+@pytest.mark.parametrize("geometry", [ethanol, partially_broken])
 def test_rotated_translated_permuted(make: Make, geometry: Callable[[], Atoms]) -> None:
     atoms = geometry()
     atoms.calc = make()
@@ -160,7 +160,7 @@ def test_rotated_translated_permuted(make: Make, geometry: Callable[[], Atoms]) 
 
 
 def test_single_precision(make: Make) -> None:
-    for geometry in (ethanol, half_broken):
+    for geometry in (ethanol, partially_broken):
         double, single = geometry(), geometry()
         double.calc, single.calc = make(), make(dtype="float32")
         difference = single.get_potential_energy() - double.get_potential_energy()
@@ -171,7 +171,7 @@ def test_single_precision(make: Make) -> None:
 
 @pytest.mark.parametrize("skin", [0.0, 0.1, 3.0])
 def test_skin_and_history_change_nothing(make: Make, skin: float) -> None:
-    atoms = half_broken()
+    atoms = partially_broken()
     atoms.calc = make(skin=skin)
     rng = np.random.default_rng(1)
     for _ in range(12):
@@ -276,7 +276,7 @@ def test_stress_and_other_properties_are_not_there(make: Make) -> None:
 
 def test_torch_scatter_gives_the_same(make: Make) -> None:
     pytest.importorskip("torch_scatter", reason="torch-scatter is not installed (an extra)")
-    atoms = half_broken()
+    atoms = partially_broken()
     atoms.calc = make()
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     atoms.calc = make(scatter="torch_scatter")

@@ -397,7 +397,7 @@ def test_warns_of_a_molecule_that_the_model_never_saw(tmp_path: Path) -> None:
         water.get_potential_energy()
     assert len(w) == 1
     water.rattle(0.01)
-    water.get_potential_energy()  # told once; a warning is an error here
+    water.get_potential_energy()  # reported once; a warning is an error here
     known = molecule("CH3OH")
     known.calc = water.calc
     known.get_potential_energy()

@@ -110,10 +110,10 @@ def assert_jumps(surface: Surface, start: float, end: float) -> None:
 
 
 def steep_but_smooth(surface: Surface, events: list[float]) -> bool:
-    """Where atoms hit each other the derivatives are large; but there is no jump in them.
+    """If atoms collide, derivatives are large, but they do not jump.
 
-    Halving the step divides what can be told from rounding by 8 and by 4. Returns whether
-    anything can.
+    Halving the step divides differences larger than rounding by 8 and by 4. Returns whether
+    there are any.
     """
     worst = [roughness(surface, t, STEP, n=3) for t in events]
     half = [roughness(surface, t, STEP / 2, n=3) for t in events]

@@ -139,12 +139,14 @@ def test_what_an_example_prints_is_what_its_page_says(
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     text = (DOCS / "tutorials" / "printed" / f"{name}.txt").read_text(encoding="utf-8")
-    told, printed = text.splitlines()[1:], capsys.readouterr().out.splitlines()
+    expected_lines, printed = text.splitlines()[1:], capsys.readouterr().out.splitlines()
     again = (
         f"expected what the page says; if the model has changed: docs/tools/run_examples.py {name}"
     )
-    assert [NUMBER.sub("", line) for line in told] == [NUMBER.sub("", line) for line in printed]
-    for one, other in zip(told, printed, strict=True):
+    assert [NUMBER.sub("", line) for line in expected_lines] == [
+        NUMBER.sub("", line) for line in printed
+    ]
+    for one, other in zip(expected_lines, printed, strict=True):
         expected = [float(number) for number in NUMBER.findall(one)]
         found = [float(number) for number in NUMBER.findall(other)]
         assert found == pytest.approx(expected, abs=TOLERANCE), again

@@ -117,7 +117,7 @@ def test_frames_are_streamed_and_ctrl_c_keeps_those_done() -> None:
 
 
 @pytest.mark.parametrize("label", ["energy", "force"])
-def test_labels_that_are_no_numbers(label: str) -> None:
+def test_labels_that_are_not_numbers(label: str) -> None:
     frames = [frame(energy=1.0), frame(**{label: float("nan")})]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"frame 1: expected finite (energy|forces), got NaN"):
         evaluate(Zero(), frames)
@@ -160,7 +160,7 @@ def test_potential_in_batches_equals_the_calculator(model: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_frames_that_the_potential_cannot_take_are_named(model: Path, batch_size: int) -> None:
+def test_unsupported_frames_are_named(model: Path, batch_size: int) -> None:
     potential = Potential(model)
 
     def refused(bad: Atoms, text: str) -> None:

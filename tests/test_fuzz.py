@@ -132,12 +132,12 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The command line tells what is wrong, or shows the fragments of what ASE reads."""
+    """The command line reports an error, or shows the fragments of what ASE reads."""
     whole = tmp_path / "whole.xyz"
     write(whole, acetylacetone(), format="extxyz")
     content = whole.read_bytes()
     path = tmp_path / "fuzzed.xyz"
-    told = shown = 0
+    refused = shown = 0
     for seed in seeds(request):
         path.write_bytes(damaged(content, np.random.default_rng(seed)))
         with warnings.catch_warnings():
@@ -146,12 +146,12 @@ def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> N
         assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}"
         assert "Traceback" not in result.output, f"seed {seed}"
         if result.exit_code == 2:
-            told += 1
+            refused += 1
             assert len(result.output) > 20, f"seed {seed}: {result.output}"
         else:
             shown += 1
             assert isinstance(read(path), Atoms)
-    assert min(told, shown) > 0
+    assert min(refused, shown) > 0
 
 
 def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -200,49 +200,49 @@ def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 
 def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The command line tells which line of a log is no event, or shows the events."""
+    """The command line names the line of a log that is not an event, or shows the events."""
     path = tmp_path / "run.events.jsonl"
     event = {"kind": "bond broken", "atoms": [3, 4], "symbols": ["O", "H"], "weight": 0.4}
     lines = [{"step": k, "time_ps": 5e-4 * k, **event, "energy": -9500.5} for k in range(6)]
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    told = shown = 0
+    refused = shown = 0
     for seed in seeds(request):
         path.write_bytes(damaged(content, np.random.default_rng(seed)))
         result = CliRunner().invoke(app, ["events", str(path)])
         assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}"
-        told += result.exit_code == 2
+        refused += result.exit_code == 2
         shown += result.exit_code == 0
-    assert min(told, shown) > 0
+    assert min(refused, shown) > 0
 
 
 def test_training_runs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A damaged configuration is refused, or is one that can be used."""
     path = write_run(tmp_path, frames(1))
     content = path.read_bytes()
-    told = used = 0
+    refused = used = 0
     for seed in seeds(request):
         path.write_bytes(damaged(content, np.random.default_rng(seed)))
         try:
             config = load_config(path)
         except ConfigError:
-            told += 1
+            refused += 1
         else:
             used += 1
             network_config(preset_values(config.network))
-    assert min(told, used) > 0
+    assert min(refused, used) > 0
 
 
 def test_relaxations_that_were_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """What an earlier run has left is gone on with, or refused and left as it is."""
+    """The output of an earlier run is resumed, or refused and left unchanged."""
     monkeypatch.chdir(tmp_path)
     write("many.xyz", [Atoms("CO", [[0, 0, 0], [0, 0, z]]) for z in (1.1, 1.3)], format="extxyz")
     command = ["relax", "many.xyz", "-m", "gfn2", "--fmax", "0.05"]
     assert CliRunner().invoke(app, command).exit_code == 0
     whole = {path: path.read_bytes() for path in tmp_path.glob("many-relaxed.xyz*")}
     assert len(whole) == 2
-    told = done = 0
+    refused = done = 0
     for seed in seeds(request):
         rng = np.random.default_rng(seed)
         path = sorted(whole)[rng.integers(len(whole))]
@@ -254,7 +254,7 @@ def test_relaxations_that_were_stopped(
             result = CliRunner().invoke(app, command)
         assert result.exit_code in (0, 2), f"seed {seed}: {result.exception!r}, {result.output}"
         if result.exit_code == 2:
-            told += 1
+            refused += 1
             assert path.read_bytes() == before, f"seed {seed}"
         else:
             done += 1
@@ -265,4 +265,4 @@ def test_relaxations_that_were_stopped(
                 assert energy is not None, f"seed {seed}"
                 assert forces is not None, f"seed {seed}"
                 assert np.isfinite(atoms.positions).all(), f"seed {seed}"
-    assert min(told, done) > 0
+    assert min(refused, done) > 0

@@ -33,7 +33,7 @@ def potential(saved: Path) -> Potential:
 
 
 def batch() -> list[Atoms]:
-    """Of different sizes; a lone atom; two equal ones; one with a half-broken bond."""
+    """Of different sizes; an isolated atom; two equal ones; one with a partially broken bond."""
     broken = molecule("CH3CH2OH")
     broken.set_distance(2, 3, 0.97 * 1.37, fix=0)
     molecules = [molecule("H2O"), Atoms("O"), broken, molecule("C6H6"), molecule("H2O")]
@@ -64,7 +64,7 @@ def test_a_batch_is_its_molecules(saved: Path, dtype: Any) -> None:
         assert prediction.energies.shape == (len(atoms),)
         assert type(prediction.energy) is float
         assert prediction.forces.dtype == prediction.energies.dtype == np.float64
-    assert len(together[2].hypergraph.fragments) > 3  # the half-broken bond was in it
+    assert len(together[2].hypergraph.fragments) > 3  # the partially broken bond was in it
 
 
 def test_molecules_of_a_batch_do_not_see_one_another(potential: Potential) -> None:
@@ -88,7 +88,7 @@ def test_cross_gradients_of_a_batch_are_exactly_zero(potential: Potential) -> No
         mine = graph.molecule == m
         (gradient,) = torch.autograd.grad(energies[mine].sum(), r, retain_graph=True)
         assert not gradient[~mine].any()
-        assert gradient[mine].any() == (m != 1)  # the control; the lone atom feels nothing
+        assert gradient[mine].any() == (m != 1)  # the control; the isolated atom feels nothing
 
 
 def test_order_of_a_batch_does_not_matter(potential: Potential) -> None:
@@ -367,6 +367,6 @@ def test_refuses_an_odd_number_of_electrons(potential: Potential, name: str) -> 
     assert np.isfinite(potential.predict([hydrogen])[0].energy)
 
 
-def test_a_lone_atom_has_the_energy_of_an_atom(potential: Potential) -> None:
+def test_an_isolated_atom_has_the_energy_of_an_atom(potential: Potential) -> None:
     (found,) = potential.predict([Atoms("H")])
     assert found.energy == pytest.approx(potential.metadata.atomic_energies[0], abs=1e-9)

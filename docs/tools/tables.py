@@ -1,8 +1,8 @@
 """Tables of the site, made from the CSV files that the benchmarks write into ``docs/``.
 
 A page asks for one by a line ``--table-- "name"``. Numbers are never copied by hand: run the
-benchmark again, build the site again. Below each table stand its command, date and machine, read
-from the same CSV.
+benchmark again, build the site again. Below each table are its command, date and machine, from
+the same CSV.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def source(rows: Sequence[Row], file: str, command: str) -> str:
 
 
 def number(text: str, digits: int = 3) -> str:
-    """A number to so many significant digits; an empty cell for an empty one."""
+    """A number with significant digits, or an empty cell for an empty one."""
     if not text:
         return ""
     value = float(text)

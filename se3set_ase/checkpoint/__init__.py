@@ -1,4 +1,4 @@
-"""Models as files: weights, description and card; the models that come with the package."""
+"""Models as files: weights, metadata and card; bundled models."""
 
 from __future__ import annotations
 

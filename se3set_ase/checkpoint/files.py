@@ -1,4 +1,4 @@
-"""The files of a checkpoint: found, recognised and read, with every damage told."""
+"""Find, recognise and read the files of a checkpoint, and report damage."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_FILE = "model.json"
 
-AGAIN = "Take the model again from where it came from."
+AGAIN = "Download or copy the model again."
 
 # Longest header that the safetensors format allows (100 MB, from its reference reader).
 _MAX_HEADER = 100_000_000
 
 
 def metadata_file(path: Path) -> Path:
-    """The ``model.json`` that belongs to what the user pointed to."""
+    """The ``model.json`` for a model folder or a file in it."""
     if path.is_dir():
         json_file = path / METADATA_FILE
         if not json_file.exists():
@@ -53,13 +53,13 @@ def metadata_file(path: Path) -> Path:
     if is_safetensors(path, start):
         if not json_file.exists():
             raise CheckpointError(
-                f"{path} holds tensors but nothing says what they mean: expected "
-                f"{METADATA_FILE} beside it, got none. Point to a model saved by se3set-ase; "
-                "weights of other programs cannot be read."
+                f"{path} contains tensors without metadata: expected {METADATA_FILE} in the "
+                "same folder. Point to a model saved by se3set-ase; weights "
+                "of other programs cannot be read."
             )
         return json_file
     if path.name in (WEIGHTS_FILE, METADATA_FILE) and json_file.exists():
-        return json_file  # damaged: the message about that file is the better one
+        return json_file  # damaged: the error about that file says more
     raise CheckpointError(
         f"{path} is not a se3set-ase model: expected a folder with {METADATA_FILE} and "
         f"{WEIGHTS_FILE}, or one of these files; its first bytes are {start[:8]!r}"
@@ -86,8 +86,8 @@ def read_weights(path: Path, expected: WeightsFile, json_file: Path) -> dict[str
 
     if not path.exists():
         raise CheckpointError(
-            f"{json_file} names the weights {path.name!r}, but there is no such file beside it. "
-            "A model is a folder: copy it whole."
+            f"{json_file} lists the weights {path.name!r}, but the folder has no such file. "
+            "Copy the whole model folder."
         )
     content = path.read_bytes()
     refuse_pickle(path, content[:16])
@@ -97,15 +97,16 @@ def read_weights(path: Path, expected: WeightsFile, json_file: Path) -> dict[str
         )
     if not is_safetensors(path, content[:16]):
         raise CheckpointError(
-            f"{path} is damaged or of another kind: expected the header of a safetensors file, "
+            f"{path} is damaged or not a safetensors file: expected its header, "
             f"got the bytes {content[:8]!r}. {AGAIN}"
         )
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected.sha256:
         raise CheckpointError(
-            f"{path} is not the file that {json_file.name} describes: expected sha256 "
-            f"{expected.sha256} ({expected.n_bytes} bytes), got {digest} ({len(content)} bytes). "
-            f"It is damaged, of another model, or saving it was interrupted. {AGAIN}"
+            f"{path} is not the file that {json_file.name} describes: checksum mismatch, recorded "
+            f"sha256 {expected.sha256} ({expected.n_bytes} bytes), contents hash to {digest} "
+            f"({len(content)} bytes). It is damaged, from another model, or saving was "
+            f"interrupted. {AGAIN}"
         )
     try:
         return safetensors.torch.load(content)
@@ -123,7 +124,7 @@ def check_description(metadata: ModelMetadata, json_file: Path) -> None:
 
 
 def listed(names: list[str], most: int = 12) -> str:
-    """Names for a message, not too many."""
+    """Names for a message, at most ``most`` of them."""
     if not names:
         return "none"
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -131,36 +132,36 @@ def listed(names: list[str], most: int = 12) -> str:
 
 
 def first_bytes(path: Path) -> bytes:
-    """Enough of a file to recognise it by."""
+    """The first bytes of a file, by which it is recognised."""
     with open(path, "rb") as file:
         return file.read(16)
 
 
 def is_safetensors(path: Path, start: bytes) -> bool:
-    """A safetensors file starts with the length of its JSON header (8 bytes, little endian)."""
+    """Whether a file starts like safetensors: header length (8 bytes, little endian), then JSON."""
     length = int.from_bytes(start[:8], "little")
     return start[8:9] == b"{" and 2 <= length <= min(_MAX_HEADER, path.stat().st_size - 8)
 
 
 def refuse_pickle(path: Path, start: bytes) -> None:
-    """Recognise what ``torch.save`` and ``pickle`` write, by content: names prove nothing.
+    """Raise CheckpointError for files of ``torch.save`` and ``pickle``, recognised by content.
 
-    torch.save writes a zip archive since version 1.6, and a pickle (protocol 2 by default)
-    before; a pickle of protocol 2 or later starts with the byte 0x80 and its protocol number.
-    A safetensors header of 128 + 256 n bytes may start with the same two bytes, so what is
-    plainly safetensors passes.
+    torch.save writes a zip archive since version 1.6, and wrote a pickle (protocol 2) before.
+    A pickle of protocol 2 or later starts with the byte 0x80 and its protocol number. A
+    safetensors header of 128 + 256 n bytes may start with the same two bytes, so a file that is
+    clearly safetensors passes.
     """
     archive = start.startswith((b"PK\x03\x04", b"PK\x05\x06"))
     pickled = len(start) > 1 and start[0] == 0x80 and start[1] <= 5
     if archive or (pickled and not is_safetensors(path, start)):
         kind = "zip archive, as torch.save writes it" if archive else "Python pickle"
         raise CheckpointError(
-            f"{path} is a {kind}: pickles are never loaded, since loading one runs whatever "
-            "code is in it. Expected a safetensors or JSON file saved by se3set-ase; "
-            "get the model in that form from where it came from."
+            f"{path} is a {kind}: pickles are never loaded, because loading one runs any code "
+            "in it. Expected a safetensors or JSON file saved by se3set-ase; ask the "
+            "source of the model for that format."
         )
 
 
 def describe_data_file(path: str | os.PathLike[str], *, n_frames: int, role: str) -> DataFile:
-    """The entry for a data file in the metadata: its name without folder, hash and count."""
+    """The entry for a data file in the metadata: name without folder, hash and frame count."""
     return DataFile(file=Path(path).name, sha256=sha256_of(path), n_frames=n_frames, role=role)

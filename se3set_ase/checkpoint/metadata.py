@@ -1,8 +1,8 @@
-"""What a checkpoint says about itself: the content of ``model.json``.
+"""Metadata of a checkpoint: the content of ``model.json``.
 
-Every field of that file has its one home here.  Reading is strict: a missing, unknown or
-ill-typed key is an error that names the key, because a number read under the wrong name is a
-silently wrong potential.
+All fields of that file are defined here. Reading is strict: a missing, unknown or ill-typed key
+raises an error that names it, because a number read under the wrong name gives silently wrong
+results.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "organic"
-"""Taken where no model is named."""
+"""Name of the default model."""
 
 FORMAT = "se3set-ase checkpoint"
-"""Tells our JSON from anybody else's."""
+"""Identifies JSON files of this package."""
 
 SCHEMA_VERSION = 1
-"""Raised whenever the meaning or the set of keys of ``model.json`` changes."""
+"""Incremented when the meaning or the set of keys of ``model.json`` changes."""
 
 MODEL_UNITS: Mapping[str, str] = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"}
-"""The only units that a checkpoint of schema 1 may be in: ASE's."""
+"""The units of a checkpoint of schema 1, which are those of ASE."""
 
 DECIDING = (
     "elements",
@@ -56,12 +56,12 @@ _STRICT = pydantic.ConfigDict(extra="forbid", strict=False)
 
 
 class CheckpointError(ValueError):
-    """A checkpoint (or the registry of bundled models) cannot be used; the text says why."""
+    """A checkpoint, or the registry of bundled models, cannot be used; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """The tensor file beside ``model.json``; filled in when saving."""
+    """The tensor file next to ``model.json``; filled in when saving."""
 
     __pydantic_config__ = _STRICT
 
@@ -74,10 +74,10 @@ class WeightsFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """A data file that the model has seen, or was measured on.
+    """A data file for training, validation or testing.
 
-    ``role`` is one of ``"train"``, ``"validation"``, ``"test"``; ``n_frames`` counts the frames
-    used in that role; ``sha256`` is that of the whole file.
+    ``role`` is ``"train"``, ``"validation"`` or ``"test"``; ``n_frames`` is the number of frames
+    used in that role; ``sha256`` is the checksum of the whole file.
     """
 
     __pydantic_config__ = _STRICT
@@ -92,7 +92,7 @@ class DataFile:
 class Measurement:
     """Errors on one set of frames, as :func:`se3set_ase.evaluate.evaluate` returns them.
 
-    Units are in the names; ``None`` where the frames carry no such label.
+    Units are in the names; ``None`` if the frames have no such label.
     """
 
     __pydantic_config__ = _STRICT
@@ -109,30 +109,30 @@ class Measurement:
 class ModelMetadata:
     """Everything in ``model.json`` except its format name and schema version.
 
-    The author of a model gives the first block.  The second block is taken from the model
-    itself by :func:`se3set_ase.checkpoint.save_checkpoint`; whatever stands there is replaced.
+    The author of a model gives the first block of fields. The second block is filled in from the
+    model by :func:`se3set_ase.checkpoint.save_checkpoint`.
 
     Attributes
     ----------
-    name : The name that the model goes by; says system, level of theory or scope.
+    name : Name of the model, which states system, scope or level of theory.
     level_of_theory : Method and basis of the training labels.
     charges : Total molecular charges (e) that the model was trained on.
     multiplicities : Spin multiplicities (2S + 1) that the model was trained on.
-    formulas : The molecules that it was trained on, in Hill's order, where they are few; empty
-        where they are many, or not known. The calculator warns of others.
+    formulas : Molecular formulas of the training data in Hill order if they are few; empty if they
+        are many or unknown. The calculator warns about others.
     description : One sentence.
-    limits : What the model must not be used for: plain sentences, most important first.
+    limits : What the model must not be used for, in plain sentences, most important first.
     license : SPDX name of the licence of the weights.
-    training_data : The files that it was trained and validated on.
-    measured : Errors on data that it was not trained on.
-    training : Settings of the training run, free of form, for the record.
+    training_data : Files used for training and validation.
+    measured : Errors on data that were not used for training.
+    training : Settings of the training run, for reference.
     created : Date and time of saving, ISO 8601, UTC.
     package_version : Version of this package that saved the model.
     network, hypergraph : The two configurations, as dictionaries.
     elements : Atomic numbers, ascending; ``symbols``: the same as symbols.
     atomic_energies : Energy of each isolated atom, eV, in the order of ``elements``.
-    shifts : Per-element shift that was fitted on top of it, eV, in the order of ``elements``.
-    scale : Energy that one unit of network output stands for, eV.
+    shifts : Fitted energy shift of each element, eV, in the order of ``elements``.
+    scale : Energy of one unit of network output, eV.
     units : Always :data:`MODEL_UNITS`.
     weights : The tensor file.
     sha256 : :attr:`digest` when the model was saved.
@@ -175,10 +175,10 @@ class ModelMetadata:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of ``model.json``; raises :class:`CheckpointError` for a number not finite."""
+        """The text of ``model.json``; raises :class:`CheckpointError` for NaN or infinity."""
         content = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         try:
-            # Insertion order is kept: the file opens with what a human looks for first.
+            # Keys keep their order, with the most important first.
             return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         except (TypeError, ValueError) as error:
             raise CheckpointError(
@@ -193,12 +193,12 @@ class ModelMetadata:
         Parameters
         ----------
         text : The content of the file.
-        where : Name of the file, for error messages.
-        package_version : Version of this package, for the message about a newer schema.
+        where : Name of the file, for errors.
+        package_version : Version of this package, for the error about a newer schema.
 
         Raises
         ------
-        CheckpointError : not JSON, not ours, of another schema, or with unfit keys.
+        CheckpointError : not JSON, not of this package, of another schema, or with invalid keys.
         """
         content = _parse(text, where)
         if content.get("format") != FORMAT:
@@ -214,16 +214,16 @@ class ModelMetadata:
         unknown = sorted(fields.keys() - required)
         if missing or unknown:
             raise CheckpointError(
-                f"{where} has not the keys of schema version {SCHEMA_VERSION}: "
+                f"{where} does not have the keys of schema version {SCHEMA_VERSION}: "
                 f"missing {missing}, unknown {unknown}. The file was edited or is damaged; "
-                "take it again from where the model came from."
+                "download or copy the model again."
             )
         try:
             metadata = pydantic.TypeAdapter(cls).validate_python(fields)
         except pydantic.ValidationError as error:
             raise CheckpointError(
-                f"{where} has unfit values:\n{_validation_lines(error)}\n"
-                "The file was edited or is damaged; take it again from where the model came from."
+                f"{where} has invalid values:\n{_validation_lines(error)}\n"
+                "The file was edited or is damaged; download or copy the model again."
             ) from error
         metadata._check_consistency(where)
         return metadata
@@ -260,7 +260,7 @@ class ModelMetadata:
         if self.weights is None:
             raise CheckpointError(f"{where}: expected the entry 'weights', got null")
         name = self.weights.file
-        # The name comes out of a file that may be anybody's: it must not lead out of its folder.
+        # The name comes from a file of unknown origin and must not lead to another folder.
         if not name or "/" in name or "\\" in name or name in (".", ".."):
             raise CheckpointError(
                 f"{where}: expected a plain file name in 'weights.file', got {name!r}"
@@ -273,7 +273,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(
             f"{where} is not readable as JSON ({error}): it is damaged or truncated. "
-            "Take it again from where the model came from."
+            "Download or copy the model again."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -284,7 +284,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 
 def _no_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that a model may have")
+    raise ValueError(f"{constant} is not a finite number")
 
 
 def _check_schema(version: Any, where: str, package_version: str) -> None:

@@ -1,9 +1,8 @@
-"""The models that come with the package, by name.
+"""Bundled models, by name.
 
-``models/registry.json`` lists them with the hashes of their files, so that a bundled model is
-the one that was measured.  In an installed package the folder lies inside it; in a source
-checkout it lies at the top.  ``python -m se3set_ase.checkpoint.registry`` updates the list after a
-training.
+``models/registry.json`` lists them with the checksums of their files, so that a bundled model is
+the one that was measured. The folder is part of an installed package, or at the top of a source
+checkout. ``python -m se3set_ase.checkpoint.registry`` updates the list after a training.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ __all__ = ["ModelInfo", "list_models", "models_folder", "resolve_model", "write_
 REGISTRY_FILE = "registry.json"
 REGISTRY_FORMAT = "se3set-ase registry"
 REGISTRY_SCHEMA_VERSION = 1
-#: Beside a model that has one, see :mod:`se3set_ase.uncertainty.committee`.
+#: In the folder of a model with a committee, see :mod:`se3set_ase.uncertainty.committee`.
 COMMITTEE_FILE = "committee.json"
 _KEYS = ("folder", "metadata_sha256")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """One bundled model: its name, where it lies, and its metadata."""
+    """A bundled model: its name, folder and metadata."""
 
     name: str
     folder: Path
@@ -42,11 +41,11 @@ class ModelInfo:
 
 
 def models_folder() -> Path | None:
-    """Where the bundled models are, or ``None`` if there are none."""
+    """The folder of the bundled models, or ``None`` if there are none."""
     package = Path(__file__).resolve().parents[1]
     if (package / "models" / REGISTRY_FILE).exists():
         return package / "models"
-    # Beside an installed package lie strangers' folders; only a checkout has a pyproject.toml.
+    # Next to an installed package are unrelated folders; only a checkout has a pyproject.toml.
     checkout = package.parent
     if (checkout / "pyproject.toml").exists() and (checkout / "models" / REGISTRY_FILE).exists():
         return checkout / "models"
@@ -54,7 +53,7 @@ def models_folder() -> Path | None:
 
 
 def list_models() -> list[ModelInfo]:
-    """All bundled models, by name; their files are checked when one is resolved."""
+    """All bundled models, sorted by name; their files are checked when they are resolved."""
     root = models_folder()
     if root is None:
         return []
@@ -67,10 +66,10 @@ def list_models() -> list[ModelInfo]:
 
 
 def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The path of a model that is given by name or by path.
+    """The path of a model given by name or path.
 
-    A string without a path separator that is a bundled name means that model, also where a
-    folder of the same name lies in the working directory (write ``./name`` for the folder).
+    The name of a bundled model takes precedence over a folder of the same name in the working
+    directory (write ``./name`` for the folder).
 
     Parameters
     ----------
@@ -78,13 +77,13 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
 
     Returns
     -------
-    What :func:`se3set_ase.checkpoint.store.load_checkpoint` takes.
+    Path for :func:`se3set_ase.checkpoint.store.load_checkpoint`.
 
     Raises
     ------
-    FileNotFoundError : neither a bundled name nor an existing path; lists the names.
-    TypeError : neither text nor a path.
-    CheckpointError : the files of a bundled model are not those of the registry.
+    FileNotFoundError : neither a bundled name nor an existing path; the text lists the names.
+    TypeError : neither a string nor a path.
+    CheckpointError : the files of a bundled model do not match the registry.
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(f"expected the name or the path of a model, got {name_or_path!r}")
@@ -107,9 +106,9 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """List every model folder below ``root`` in ``root/registry.json``.
+    """List all model folders in ``root`` in ``root/registry.json``.
 
-    Every model is loaded first: one that does not load is not listed but raises.
+    Each model is loaded first, and an error is raised if that fails.
 
     Returns
     -------
@@ -117,7 +116,7 @@ def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"no folder {root}: expected the folder that holds the models")
+        raise FileNotFoundError(f"no folder {root}: expected the folder with the models")
     models: dict[str, dict[str, str]] = {}
     for json_file in sorted(root.glob(f"*/{METADATA_FILE}")):
         _, metadata = load_checkpoint(json_file)
@@ -155,7 +154,7 @@ def _read_registry(path: Path) -> dict[str, dict[str, str]]:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"the list of bundled models, {path}, is damaged: {error}. Install se3set-ase again, "
+            f"the list of bundled models, {path}, is damaged: {error}. Reinstall se3set-ase "
             "or, in a source checkout, run: python -m se3set_ase.checkpoint.registry"
         ) from error
 
@@ -170,13 +169,13 @@ def _checked_folder(root: Path, name: str, entry: dict[str, str]) -> Path:
         if not path.exists():
             raise CheckpointError(
                 f"the bundled model {name!r} lacks {file}: expected it at {path}. "
-                "Install se3set-ase again."
+                "Reinstall se3set-ase."
             )
         if (digest := sha256_of(path)) != entry[key]:
             raise CheckpointError(
-                f"the bundled model {name!r} is not the one that was released: {path} has "
-                f"sha256 {digest}, expected {entry[key]}. Install se3set-ase again; after a "
-                "training of your own in a source checkout run: "
+                f"the bundled model {name!r} is not the one that was released: checksum "
+                f"mismatch of {path}, recorded {entry[key]}, contents hash to {digest}. "
+                "Reinstall se3set-ase; after a training of your own in a source checkout run: "
                 "python -m se3set_ase.checkpoint.registry"
             )
     return folder
@@ -186,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of ``python -m se3set_ase.checkpoint.registry``."""
     parser = argparse.ArgumentParser(
         prog="python -m se3set_ase.checkpoint.registry",
-        description="Write registry.json anew from the model folders (after a training).",
+        description="Update registry.json from the model folders (after a training).",
     )
     default = models_folder() or Path(__file__).resolve().parents[2] / "models"
     parser.add_argument("folder", nargs="?", type=Path, default=default)

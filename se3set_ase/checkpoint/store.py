@@ -1,13 +1,13 @@
-"""Saving and loading of models: a folder with weights, metadata and a card.
+"""Save and load models: folders with weights, metadata and a card.
 
 ::
 
     acac/
-      weights.safetensors   the tensors, nothing else
-      model.json            what they mean (se3set_ase.checkpoint.metadata)
-      README.md             the same for people (se3set_ase.checkpoint.card)
+      weights.safetensors   tensors
+      model.json            metadata (se3set_ase.checkpoint.metadata)
+      README.md             card, generated from the metadata (se3set_ase.checkpoint.card)
 
-Nothing is ever unpickled: a pickle runs whatever code its author put in.
+Nothing is ever unpickled, because a pickle can run any code.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ _OTHER_VERSION = "Use the version of se3set-ase that saved the model, or a newer
 def save_checkpoint(
     folder: str | os.PathLike[str], model: SE3Set, metadata: ModelMetadata
 ) -> ModelMetadata:
-    """Write a checkpoint folder, or replace the one that is there.
+    """Write a checkpoint folder, or replace an existing one.
 
-    The new files are complete on disk before the first old one is replaced, and ``model.json``
-    is replaced last: a save that is killed leaves the old model, or one whose mismatch of
-    weights and metadata is found on loading, never a wrong number.
+    The new files are complete on disk before the first old one is replaced, and ``model.json`` is
+    replaced last. If saving is killed, the old model remains, or a model whose mismatch of weights
+    and metadata is detected on loading.
 
     Parameters
     ----------
-    folder : Created where missing, with its parents.
-    model : Saved in the dtype it has; may live on any device.
-    metadata : The author's block is used; all that the model itself knows is filled in.
+    folder : Created if missing, with its parents.
+    model : Saved in its own dtype, from any device.
+    metadata : Fields of the author; those that the model determines are filled in.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def save_checkpoint(
 
     Raises
     ------
-    CheckpointError : if a weight, or a number in the metadata, is not finite.
+    CheckpointError : a weight or a number in the metadata is not finite.
     """
     import safetensors.torch
 
@@ -82,8 +82,8 @@ def save_checkpoint(
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if bad:
         raise CheckpointError(
-            f"model {metadata.name!r} is not saved: expected finite weights, got NaN or infinity "
-            f"in {bad}. The training has diverged; lower its learning rate."
+            f"model {metadata.name!r} cannot be saved: expected finite weights, got NaN or "
+            f"infinity in {bad}. The training has diverged; lower its learning rate."
         )
     metadata = dataclasses.replace(
         metadata,
@@ -105,7 +105,7 @@ def save_checkpoint(
     )
     metadata = dataclasses.replace(metadata, sha256=metadata.digest)
     text = metadata.to_json()
-    # Whatever is written must be readable: better to fail now than when the data are gone.
+    # Check now that what is written can be read.
     ModelMetadata.from_json(text, where=METADATA_FILE, package_version=__version__)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -152,11 +152,11 @@ def load_checkpoint(
 
     Raises
     ------
-    FileNotFoundError : nothing is at ``path``.
-    CheckpointError : what is there cannot be used; the text says which file, what was
-        expected, what came, and what to do.
-    ValueError : no such device or backend.
-    ImportError : a backend that is not installed.
+    FileNotFoundError : ``path`` does not exist.
+    CheckpointError : the model cannot be used; the text says which file, what was expected, what
+        was found, and what to do.
+    ValueError : unknown device or backend.
+    ImportError : the backend is not installed.
     """
     import torch
 
@@ -180,13 +180,13 @@ def load_checkpoint(
     return model.to(device=device, dtype=dtype), metadata
 
 
-# --- Between the model and its description ---------------------------------------------------
+# --- Model and metadata ---------------------------------------------------
 
 _CONFIG_KEYS = ("elements", "network", "hypergraph", "atomic_energies", "shifts", "scale")
 
 
 def _describe(model: SE3Set) -> dict[str, Any]:
-    """The part of the metadata that the model itself knows."""
+    """The part of the metadata that the model determines."""
     from ase.data import chemical_symbols
 
     config = model.to_config()
@@ -206,14 +206,14 @@ def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend, har
     if hard:
         config["hypergraph"] = {**config["hypergraph"], "hard": True}
     try:
-        with torch.random.fork_rng(devices=[]):  # loading must not change the user's next number
+        with torch.random.fork_rng(devices=[]):  # loading must not change the user's random numbers
             model = SE3Set.from_config(config, backend=backend)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{json_file}: se3set-ase {__version__} cannot build the model described there: "
             f"{error}. {_OTHER_VERSION}"
         ) from error
-    # A key that is missing would silently take its default.
+    # A missing key would silently take its default.
     complete = model.to_config()
     for key in ("network", "hypergraph"):
         if missing := sorted(complete[key].keys() - config[key].keys()):

@@ -1,4 +1,4 @@
-"""Positions to hypergraph: bonds, fragments, and how they mix while bonds break and form."""
+"""From positions to the hypergraph: bonds, fragments, and their mixing."""
 
 from __future__ import annotations
 

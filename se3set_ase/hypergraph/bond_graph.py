@@ -21,7 +21,7 @@ def components(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
             continue
         seen[first] = True
         members = [first]
-        for atom in members:  # which grow meanwhile; SciPy's takes 20 times as long for a molecule
+        for atom in members:  # grows in the loop; SciPy takes 20 times as long for a molecule
             for neighbour in neighbours[atom]:
                 if not seen[neighbour]:
                     seen[neighbour] = True
@@ -42,8 +42,8 @@ def adjacency_lists(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
 def in_small_ring(neighbours: Sequence[Sequence[int]], first: int, second: int) -> bool:
     """Whether the bond lies in a ring of at most :data:`LARGEST_RING` atoms.
 
-    A shortest path around the bond decides; a smallest set of smallest rings would not do, since
-    it is not unique and so depends on the order of the atoms.
+    The criterion is the shortest path around the bond. A smallest set of smallest rings is not
+    unique, so it would depend on the order of the atoms.
     """
     distance = {first: 0}
     queue = deque([first])

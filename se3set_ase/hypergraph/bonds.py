@@ -1,8 +1,8 @@
-"""Bonds from the geometry: which pairs are bonded for sure, and which are in between.
+"""Bonds from the geometry: certain bonds, and ambiguous bonds.
 
 A pair of atoms at distance ``d`` has the ratio ``x = d / (R_i + R_j)`` with covalent radii ``R``.
-Its bond weight is 1 for ``x <= on``, 0 for ``x >= off`` and a C2 (quintic) switch between. The
-search for pairs happens here, in numpy; the differentiable weight is evaluated in
+Its bond weight is 1 for ``x <= on``, 0 for ``x >= off``, with a C2 (quintic) switch in between.
+This module searches for pairs with numpy; the differentiable weight is evaluated in
 :mod:`se3set_ase.nn.graph` from the two distances that :func:`bond_range` returns.
 """
 
@@ -16,12 +16,12 @@ from scipy.spatial import cKDTree
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 
-#: Closer than this (Angstrom) two nuclei count as being on top of each other.
+#: Nuclei closer than this (Angstrom) count as coincident.
 COINCIDENT = 1e-3
 
 
 def neighbour_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs closer than ``cutoff``, each once.
+    """All pairs closer than ``cutoff``.
 
     Parameters
     ----------
@@ -68,11 +68,12 @@ def bond_range(
 
 
 def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """The weight of each bond (A,), as :func:`se3set_ase.nn.graph.switch` has it, in numpy.
+    """The weight of each bond (A,) with numpy, equal to :func:`se3set_ase.nn.graph.switch`.
 
     Parameters
     ----------
-    distances : (A,) Angstrom. ranges : (A, 2) Angstrom, as :func:`bond_range` gives them.
+    distances : (A,) Angstrom.
+    ranges : (A, 2) Angstrom, from :func:`bond_range`.
     """
     t = np.clip((distances - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0]), 0.0, 1.0)
     upper = t > 0.5
@@ -95,7 +96,7 @@ def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) 
 
 @dataclass(frozen=True, kw_only=True)
 class BondState:
-    """Which pairs are bonded for sure and which are between bonded and not."""
+    """Certain and ambiguous bonds of a geometry."""
 
     sure: np.ndarray
     ambiguous: np.ndarray
@@ -107,13 +108,13 @@ class BondState:
         return self.sure.tobytes(), self.ambiguous.tobytes()
 
     def decided(self) -> np.ndarray:
-        """(B, 2) bonds of a weight above one half, in lexicographic order."""
+        """(B, 2) bonds with a weight above one half, in lexicographic order."""
         bonds = np.concatenate([self.sure, self.ambiguous[self.ambiguous_weight > 0.5]])
         return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
 
 
 def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
-    """Distances between which the bond of each pair is ambiguous: (P, 2) Angstrom."""
+    """Range of distances in which the bond of each pair is ambiguous, (P, 2) Angstrom."""
     limits = bond_range(
         numbers,
         pairs,
@@ -126,9 +127,9 @@ def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig
 
 
 def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
-    """Sort candidate pairs (P, 2) at their distances (P,) into sure and ambiguous bonds.
+    """Find certain and ambiguous bonds among pairs (P, 2) with distances (P,).
 
-    ``limits`` : (P, 2) as :func:`bond_limits` gives them.
+    ``limits`` : (P, 2) from :func:`bond_limits`.
     """
     sure = distances <= limits[:, 0]
     ambiguous = ~sure & (distances < limits[:, 1])
@@ -141,5 +142,5 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
 
 
 def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
-    """Distance in Angstrom beyond which no pair of these elements is bonded at all."""
+    """Distance in Angstrom beyond which no pair of these elements has a bond weight."""
     return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)

@@ -1,4 +1,4 @@
-"""What decides the hypergraph of a geometry."""
+"""Settings that determine the hypergraph of a geometry."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class HypergraphConfig:
-    """What decides the hypergraph of a geometry.
+    """Settings that determine the hypergraph of a geometry.
 
     Attributes
     ----------
-    cutoff : Angstrom; members of a fragment further than this from the owner are not seen.
+    cutoff : Angstrom; members of a fragment beyond it have no edge to the owner.
     reach : Angstrom; a fragment is a hyperedge of every atom closer than this to a member of it.
-    reach_width : Angstrom; width of the switch by which it comes into reach.
-    bond_on, bond_off : distance over sum of covalent radii up to which a pair is bonded for sure,
-        and from which it is not; pairs without hydrogen.
+    reach_width : Angstrom; width of the switch of the reach.
+    bond_on, bond_off : distances, in units of the sum of covalent radii, up to which a pair is
+        certainly bonded and from which it is not; for pairs without hydrogen.
     hydrogen_bond_on, hydrogen_bond_off : the same for pairs with a hydrogen atom.
-    hard : decide every bond and reach by a threshold in the middle of its switch. For comparison
-        only: the energy then jumps whenever the hypergraph changes.
+    hard : use a threshold in the middle of each switch. For comparison only: the energy jumps
+        whenever the hypergraph changes.
     """
 
     cutoff: float = 5.0
@@ -46,12 +46,12 @@ class HypergraphConfig:
                 raise ValueError(f"expected 0 < on < off for the bond switch, got {on}, {off}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """The settings as plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HypergraphConfig:
-        """Back from :meth:`to_dict`; ValueError names unknown keys."""
+        """The inverse of :meth:`to_dict`; ValueError names unknown keys."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"expected hypergraph settings, got unknown keys {sorted(unknown)}")

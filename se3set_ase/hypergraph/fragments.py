@@ -8,11 +8,11 @@ eight atoms.
 The default perception is a pure function of the atomic numbers and the bond list, never of
 positions, and does not depend on the order of the atoms: bond orders come from unsaturation (a
 bond is multiple if both ends have fewer neighbours than their saturated valence), not from one
-choice of Kekule structure. It takes any bond graph, half-broken ones too.
+choice of Kekule structure. Any bond graph is valid, including those of transition states.
 
 The published recipe, which needs bond orders, is :func:`published_fragments`. Without merging it
-cuts more in conjugated systems, and only there: a single bond between two unsaturated atoms is no
-single bond here, as nothing but a choice between resonance structures would tell.
+cuts more in conjugated systems, and only there: a single bond between two unsaturated atoms is
+not single here, because only the choice of a resonance structure would make it so.
 
 ======================  ==========================  ===========================================
 molecule                published (implicit)        here
@@ -46,8 +46,8 @@ __all__ = [
     "published_fragments",
 ]
 
-#: Whether a bond is kept depends on the bond graph no further than this many bonds away: half a
-#: ring of eight, which also covers every SMARTS (at most two bonds wide).
+#: Whether a bond is kept depends on the bond graph within this many bonds: half a ring of eight,
+#: which also covers every SMARTS (at most two bonds wide).
 CHEMISTRY_RADIUS = 3
 
 
@@ -66,8 +66,8 @@ def find_fragments(
 
     Returns
     -------
-    The atoms of each fragment, ascending; fragments ordered by their first atom. Every atom is in
-    exactly one of them.
+    Atoms of each fragment, ascending; fragments ordered by their first atom. Every atom is in
+    exactly one fragment.
     """
     kept = bonds[kept_bonds(numbers, bonds, bond_orders)]
     return components(len(numbers), kept)
@@ -78,7 +78,7 @@ def kept_bonds(
     bonds: np.ndarray,
     bond_orders: Mapping[tuple[int, int], float] | None = None,
 ) -> np.ndarray:
-    """Which bonds hold a fragment together: (B,) bool. Parameters as :func:`find_fragments`."""
+    """Bonds that are not cut, (B,) bool; parameters as in :func:`find_fragments`."""
     if len(bonds) == 0:
         return np.zeros(0, dtype=bool)
     multiple = multiple_bonds(numbers, bonds, bond_orders)
@@ -99,7 +99,7 @@ def multiple_bonds(
     bonds: np.ndarray,
     bond_orders: Mapping[tuple[int, int], float] | None = None,
 ) -> np.ndarray:
-    """Which bonds have an order above 1: (B,) bool."""
+    """Bonds with an order above 1, (B,) bool."""
     n_neighbours = np.bincount(bonds.ravel(), minlength=len(numbers))
     unsaturated = np.array(
         [is_unsaturated(int(z), int(n)) for z, n in zip(numbers, n_neighbours, strict=True)]
@@ -123,7 +123,7 @@ def is_unsaturated(number: int, n_neighbours: int) -> bool:
 def functional_group_atoms(
     numbers: np.ndarray, bonds: np.ndarray, multiple: np.ndarray
 ) -> np.ndarray:
-    """Which atoms belong to any of :data:`FUNCTIONAL_GROUPS`: (N,) bool."""
+    """Atoms that belong to any of :data:`FUNCTIONAL_GROUPS`, (N,) bool."""
     molecule = Chem.RWMol()
     for number in numbers.tolist():
         atom = Chem.Atom(number)
@@ -131,7 +131,7 @@ def functional_group_atoms(
         molecule.AddAtom(atom)
     for (i, j), double in zip(bonds.tolist(), multiple.tolist(), strict=True):
         molecule.AddBond(i, j, Chem.BondType.DOUBLE if double else Chem.BondType.SINGLE)
-    # Not sanitised: any bond graph is taken, with five bonds on a carbon or H on two oxygens.
+    # Not sanitised: any bond graph is valid, with five bonds of a carbon or H between two oxygens.
     molecule.UpdatePropertyCache(strict=False)
     in_group = np.zeros(len(numbers), dtype=bool)
     for pattern in _patterns():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Of the default perception. What only a Lewis structure tells of a phosphate's oxygens does not
-#: decide; nor does whether the nitrogen of a sulfonamide is in a ring of any size, which is not a
-#: local property of the bond graph.
+#: Groups of the default perception. They do not depend on the Lewis structure of the oxygens of a
+#: phosphate, or on rings of any size at the nitrogen of a sulfonamide, which are not a local
+#: property of the bond graph.
 FUNCTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
     "hydrazine": ("[NX3][NX3]",),
     "hydrazone": ("[NX3][NX2]",),
@@ -31,7 +31,7 @@ FUNCTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
     "water": ("[#1]-[#8]-[#1]",),
 }
 
-#: As published.
+#: Groups of the published recipe.
 PUBLISHED_GROUPS: Mapping[str, tuple[str, ...]] = {
     **FUNCTIONAL_GROUPS,
     "sulfonamide": ("[#16X4](=[OX1])(=[OX1])([NX3R0])",),

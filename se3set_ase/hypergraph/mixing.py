@@ -1,15 +1,15 @@
-"""Ambiguous bonds are mixed over, not decided.
+"""Mixing of the fragments of all bond graphs that ambiguous bonds allow.
 
 For each subset ``S`` of the ambiguous bonds (bond weight ``0 < b < 1``) the bond graph has
 fragments ``P(S)`` and the weight ``w_S = prod_{a in S} b_a prod_{a not in S} (1 - b_a)``. A
-fragment ``f`` weighs ``W_f = sum of w_S over the S with f in P(S)``, so that for every atom the
-weights of its fragments add up to 1 and each is as smooth as the bond weights are. (The idea of
+fragment ``f`` has the weight ``W_f = sum of w_S over the S with f in P(S)``. For every atom the
+weights of its fragments add up to 1, and each is as smooth as the bond weights. (The idea of
 permuted adaptive partitioning: Heyden, Lin, Truhlar, J. Phys. Chem. B 111, 2231, 2007.)
 
-This module finds the polynomials ``W_f(b)``, without positions: the sum over subsets is one over
-the :mod:`outcomes <se3set_ase.hypergraph.outcomes>` of each fragment, which takes only the bonds
-that decide it. Where so many bonds are ambiguous at once that improbable outcomes are left out,
-what is left of the weight of an atom goes to the atom alone.
+This module finds the polynomials ``W_f(b)``, without positions. The sum over subsets becomes a sum
+over the :mod:`outcomes <se3set_ase.hypergraph.outcomes>` of each fragment, which depend only on the
+bonds that affect it. If improbable outcomes are left out because many bonds are ambiguous, the
+remaining weight of an atom goes to a fragment of that atom alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Mixture:
     Attributes
     ----------
     fragments : ordered by their atoms.
-    fleeting : outcomes were left out as improbable: good for these bond weights only.
+    fleeting : improbable outcomes were left out, so the mixture is valid for these bond weights
+        only.
     """
 
     fragments: tuple[WeightedFragment, ...]
@@ -41,16 +42,16 @@ class Mixture:
 
 
 class FragmentMixer:
-    """Bond graphs to weighted fragments, remembering the graphs it has seen.
+    """Finds the weighted fragments of bond graphs, with a cache.
 
-    Molecules that are not bonded to each other are looked up one by one, so that a box of water
-    costs the chemistry of one water molecule.
+    Molecules that are not bonded to each other are cached separately, so that a water cluster costs
+    the chemistry of one water molecule.
 
     Parameters
     ----------
     bond_orders : orders that replace perception, by atom pair ``(i, j)``, ``i < j``.
-    capacity : how much is remembered, in atoms, bonds, and factors of terms (some 100 bytes each);
-        the least recently used bond graph goes first.
+    capacity : size of the cache in atoms, bonds, and factors of terms (about 100 bytes each); the
+        least recently used bond graph is removed first.
     """
 
     def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 200_000):
@@ -63,14 +64,14 @@ class FragmentMixer:
     def __call__(
         self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray, weights: np.ndarray
     ) -> Mixture:
-        """Weighted fragments of one system; terms name rows of ``ambiguous``.
+        """Weighted fragments of one system; terms refer to rows of ``ambiguous``.
 
         Parameters
         ----------
         numbers : (N,) atomic numbers.
         sure, ambiguous : (B, 2) and (A, 2) bonds with weight 1 and between 0 and 1, ``i < j``.
-        weights : (A,) weights of the ambiguous bonds; used only where there are too many of them
-            to follow every outcome.
+        weights : (A,) weights of the ambiguous bonds; used only if there are too many to follow
+            every outcome.
         """
         fragments = []
         fleeting = False
@@ -117,7 +118,7 @@ class FragmentMixer:
         weights: np.ndarray,
         atoms: np.ndarray,
     ) -> Mixture:
-        """Memoised :func:`mix` of one connected molecule; terms name rows of ``bonds``."""
+        """Cached :func:`mix` of one connected molecule; terms refer to rows of ``bonds``."""
         orders = self._orders(bonds, atoms)
         key = (
             numbers.tobytes(),
@@ -152,7 +153,7 @@ def _size(key: tuple, mixture: Mixture) -> int:
 
 
 def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
-    """Weighted fragments of one molecule; terms name rows of its bonds, as ``weights`` does."""
+    """Weighted fragments of one molecule; terms and ``weights`` refer to rows of its bonds."""
     fragments = [
         WeightedFragment(atoms=molecule.blocks[block], terms=((),))
         for block in np.flatnonzero(molecule.settled)
@@ -188,7 +189,7 @@ def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
 
 
 def _reduced(states: Iterable[Term]) -> tuple[Term, ...]:
-    """The polynomial summed over states, without the bonds that do not matter in it."""
+    """The polynomial of the states, without bonds that do not affect it."""
     states = tuple(sorted(states))
     bonds = sorted({bond for state in states for bond, _ in state})
     if len(bonds) > EXACT_BONDS:

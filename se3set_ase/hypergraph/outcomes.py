@@ -1,24 +1,23 @@
-"""What may become of a molecule whose bonds are half broken, followed from one fragment outwards.
+"""Possible fragments of a molecule with partially broken bonds, found from one fragment outwards.
 
-An outcome is a fragment with the state (there or not) of just those ambiguous bonds that decide
-it: the bonds of its atoms and, for each bond of those that is there, the ones that decide whether
-it is kept: the bonds of its other end, and where these leave it a single bond, whatever is near.
-Its probability is the product of their weights, ``b`` or ``1 - b``. From each starting place the
-outcomes exclude one another and their probabilities add up to 1. That no others are looked at
-makes them local: a bond elsewhere in the molecule changes nothing, and one that appears does so
-with the probability 0.
+An outcome is a fragment together with the states (bonded or not) of the ambiguous bonds that
+affect it: the bonds of its atoms and, for each of these that is present, the bonds that determine
+whether it is kept (those of its other end, and all bonds nearby if it is a single bond). Its
+probability is the product of their weights, ``b`` or ``1 - b``. The outcomes from each starting
+point exclude one another, and their probabilities add up to 1. They are local: a bond elsewhere in
+the molecule changes nothing, and a new bond appears with probability 0.
 
-Outcomes of at most :data:`EXACT_BONDS` ambiguous bonds all count. Of more, which a chemistry has
-only where it explodes or is crushed, there are exponentially many; then only those count in which
-all but the most ambiguous bonds are as they probably are. With the ambiguity ``y = 4 b (1 - b)`` of
-each of its bonds, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts those that are more ambiguous
-than bond ``a`` or about as much. Up to ``n_a = EXACT_BONDS - 1`` bond ``a`` changes nothing. Beyond
-RANK an outcome counts by how probable its state of ``a`` is: not at all up to one half, fully at
-1, C2 between (:func:`se3set_ase.nn.graph.likelihood`). So the most probable outcome is damped too
-while many of its bonds are far from decided, and the atoms alone take over what is lacking; a
-smooth function of the weights that leaves out improbable outcomes cannot do otherwise.
-As every ``n_a`` grows with each bond, and no more than eight bonds have one below RANK, some 2^8
-outcomes from each start are left at most; finding them needs the bond weights.
+All outcomes of at most :data:`EXACT_BONDS` ambiguous bonds count. More occur only if a molecule
+explodes or is crushed, and their number grows exponentially. Then only those outcomes count in
+which all but the most ambiguous bonds have their more probable state. With the ambiguity ``y = 4 b
+(1 - b)`` of each bond, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts the bonds that are at
+least about as ambiguous as bond ``a``. Up to ``n_a = EXACT_BONDS - 1`` bond ``a`` has no effect.
+Beyond RANK an outcome is weighted by the probability of its state of ``a``: zero up to one half,
+full at 1, C2 in between (:func:`se3set_ase.nn.graph.likelihood`). So the most probable outcome is
+damped as well while many of its bonds are very ambiguous, and the missing weight goes to fragments
+of one atom. No smooth function of the weights that leaves out improbable outcomes can avoid this.
+Since every ``n_a`` grows with each bond, and at most eight bonds have one below RANK, at most about
+2^8 outcomes remain from each starting point; finding them needs the bond weights.
 """
 
 from __future__ import annotations
@@ -39,30 +38,30 @@ from se3set_ase.hypergraph.fragments import (
 )
 from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, State
 
-#: Rounding must not leave out what still counts.
+#: Tolerance for rounding, so that no outcome with a weight is left out.
 _MARGIN = 1e-6
 
 BondOrders = Mapping[tuple[int, int], float]
 
 
 class Overloaded(Exception):
-    """More ambiguous bonds decide an outcome than can be followed without their weights."""
+    """Too many ambiguous bonds affect an outcome to follow them without their weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A fragment, and the ambiguous bonds (by row) that are there or not for it to be one."""
+    """A fragment, and the states of the ambiguous bonds (by row) that produce it."""
 
     atoms: tuple[int, ...]
     state: State
 
 
 class Chemistry:
-    """Which bonds are kept in small pieces of bond graphs, remembered."""
+    """Cache of the bonds that are kept in small parts of bond graphs."""
 
     def __init__(self, capacity: int = 20_000_000):
         self._memory: OrderedDict[tuple[bytes, bytes, tuple], np.ndarray] = OrderedDict()
-        self._capacity = capacity  # bytes of keys
+        self._capacity = capacity  # by bytes of the key
         self._remembered = 0
 
     def kept(self, numbers: np.ndarray, bonds: np.ndarray, orders: BondOrders) -> np.ndarray:
@@ -87,35 +86,37 @@ class Chemistry:
 
 
 class _Branch(NamedTuple):
-    """Where the following of outcomes has come to."""
+    """A partially determined outcome."""
 
     state: Mapping[int, bool]
     ambiguities: tuple[float, ...]
-    """Of each bond of the state."""
+    """State of each bond."""
     unlikely: tuple[tuple[float, float], ...]
-    """Ambiguity and rank of those that are as they probably are not."""
+    """Ambiguity and rank of the bonds in their less probable state."""
     blocks: frozenset[int]
     rows: tuple[int, ...]
-    """Bonds of the blocks that have not been looked at yet."""
+    """Bonds of the blocks that are not processed yet."""
     single: tuple[int, ...] = ()
-    """Bonds that are there, and are kept or cut by what is near."""
+    """Bonds that are present, and kept or cut depending on bonds nearby."""
     unknown: int | None = None
-    """The bond to ask for; None at the end."""
+    """The bond whose state is needed next; None at the end."""
 
 
 class Molecule:
-    """A bond graph of sure and ambiguous bonds, prepared for :meth:`outcomes`.
+    """A bond graph of certain and ambiguous bonds, prepared for :meth:`outcomes`.
 
     Parameters
     ----------
-    numbers : (N,) atomic numbers. bonds : (B, 2) atom indices, ``i < j``.
-    is_ambiguous : (B,) bool. bond_orders : that replace perception, by atom pair.
-    chemistry : remembers what was found out.
+    numbers : (N,) atomic numbers.
+    bonds : (B, 2) atom indices, ``i < j``.
+    is_ambiguous : (B,) bool.
+    bond_orders : orders that replace perceived ones, by atom pair.
+    chemistry : cache of kept bonds.
 
     Attributes
     ----------
-    blocks : atoms that are together whatever becomes of the ambiguous bonds.
-    settled : (number of blocks,) bool, that the block is a fragment whatever becomes of them.
+    blocks : atoms that are together in all states of the ambiguous bonds.
+    settled : (number of blocks,) bool, blocks that are fragments in all states.
     """
 
     def __init__(
@@ -136,9 +137,9 @@ class Molecule:
             self._bonds_of[i].append(row)
             self._bonds_of[j].append(row)
         self._ambiguous_of = [[row for row in rows if is_ambiguous[row]] for rows in self._bonds_of]
-        # Whatever becomes of the ambiguous bonds, a bond is kept or cut as it is now if all of
-        # them are further away than the chemistry's radius; and kept, if it is one to hydrogen,
-        # a multiple one between atoms that have none, or in a small ring that has none.
+        # In all states of the ambiguous bonds, a bond is kept or cut as now if they are all
+        # further away than the radius of the chemistry. It is kept if it is a bond to hydrogen, a
+        # multiple bond between atoms without ambiguous bonds, or in a small ring without them.
         neighbours = adjacency_lists(len(numbers), bonds)
         broken = np.zeros(len(numbers), dtype=bool)
         broken[bonds[is_ambiguous].ravel()] = True
@@ -164,7 +165,7 @@ class Molecule:
         self._joins = block_of[bonds[open_]]
 
     def zones(self) -> Iterator[list[int]]:
-        """Blocks that are not settled, those together that undecided bonds join."""
+        """Groups of unsettled blocks that are connected by undecided bonds."""
         for zone in components(len(self.blocks), self._joins):
             if not self.settled[zone[0]]:
                 yield list(zone)
@@ -178,7 +179,7 @@ class Molecule:
 
         Raises
         ------
-        Overloaded : without weights, where an outcome has more bonds than EXACT_BONDS.
+        Overloaded : there are no weights, and an outcome has more bonds than EXACT_BONDS.
         """
         pending = [_Branch({}, (), (), frozenset([start]), tuple(self._open[start]))]
         while pending:
@@ -210,9 +211,9 @@ class Molecule:
                     )
 
     def _followed(self, branch: _Branch, start: int) -> _Branch:
-        """Join blocks for as long as what is known decides; then name the bond to ask for.
+        """Join blocks as far as known states allow, then choose the next bond.
 
-        Stops at a block before ``start``: what it is part of is followed from there.
+        Stops at a block before ``start``, whose outcomes are found from that block.
         """
         state, blocks = branch.state, branch.blocks
         rows, single = list(branch.rows), list(branch.single)
@@ -255,16 +256,16 @@ class Molecule:
             single = []
 
     def _joined(self, row: int, blocks: frozenset[int], rows: list[int]) -> frozenset[int]:
-        """The blocks with those at the ends of a bond; what is new there is added to the rows."""
+        """Blocks including those of a bond; bonds of new blocks are added to the rows."""
         for block in self._blocks_at[row]:
             if block not in blocks:
-                # Bonds to the blocks at hand are on their way, or have been looked at.
+                # Bonds to the present blocks are pending or processed.
                 rows += [r for r in self._open[block] if blocks.isdisjoint(self._blocks_at[r])]
                 blocks = blocks | {block}
         return blocks
 
     def _unknown(self, row: int, atoms: Iterable[int], state: Mapping[int, bool]) -> int | None:
-        """An ambiguous bond that nothing is known of: this one, or one of the atoms."""
+        """An ambiguous bond of unknown state: this one, or one of the atoms."""
         if row in self._ambiguous and state.get(row) is not True:
             return None if row in state else row
         for atom in atoms:
@@ -308,5 +309,5 @@ class Molecule:
 
 
 def _outranks(first: float, second: float) -> float:
-    """How much the first ambiguity counts in the rank of the second: 0 to 1."""
+    """Contribution of the first ambiguity to the rank of the second, 0 to 1."""
     return first / (first + SHARPNESS * second) if first else 0.0

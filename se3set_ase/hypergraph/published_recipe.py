@@ -1,8 +1,8 @@
-"""The fragments of SE3Set as published (arXiv:2405.16511), from given bonds: for comparison.
+"""The fragments of SE3Set as published (arXiv:2405.16511), from given bonds, for comparison.
 
-Bonds and their orders are an input here, one Kekule structure of them, and thresholds decide. The
-default perception (:func:`se3set_ase.hypergraph.find_fragments`) sees the same chemistry without
-orders, so that no choice of a Kekule structure leaks in.
+Bonds and their orders (one Kekule structure) are inputs, and fragments follow from thresholds. The
+default perception (:func:`se3set_ase.hypergraph.find_fragments`) finds similar fragments without
+bond orders, so that they do not depend on the choice of a Kekule structure.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def published_fragments(
 
     Parameters
     ----------
-    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
-    bonds : atoms and order of each bond: 1, 2, 3, or 1.5 where a Kekule structure is to be found.
+    numbers : (N,) atomic numbers.
+    positions : (N, 3) Angstrom.
+    bonds : atoms and order of each bond: 1, 2, 3, or 1.5 if a Kekule structure is to be found.
     recipe : ``"implicit"``, groups that overlap in no atom (the paper's MD22 setting); or
         ``"explicit"``, groups of one atom joined to a neighbour and overlapping ones (MD17).
 
@@ -61,8 +62,8 @@ def published_fragments(
 
     Raises
     ------
-    ValueError : an unknown recipe, bond or bond order, no Kekule structure; for ``"explicit"``, an
-        element without a published radius.
+    ValueError : an unknown recipe, bond or bond order; no Kekule structure; or, for
+        ``"explicit"``, an element without a published radius.
     """
     if recipe not in get_args(Recipe):
         raise ValueError(f"expected a recipe among {get_args(Recipe)}, got {recipe!r}")
@@ -108,7 +109,7 @@ def lendvay_orders(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _groups(numbers: np.ndarray, bonds: Sequence[tuple[int, int, float]]) -> list[list[int]]:
-    """Components once every bond that may be cut is; by size, found from the lowest index."""
+    """Connected components after all allowed cuts, ordered by size and lowest index."""
     pairs = np.array([sorted(b[:2]) for b in bonds], dtype=np.int64).reshape(-1, 2)
     orders = _kekule(numbers, pairs, np.array([b[2] for b in bonds], dtype=float))
     in_group = _functional_group_atoms(numbers, pairs, orders)
@@ -121,7 +122,7 @@ def _groups(numbers: np.ndarray, bonds: Sequence[tuple[int, int, float]]) -> lis
 
 
 def _kekule(numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    """Whole bond orders, with one Kekule structure for bonds of order 1.5."""
+    """Integer bond orders, with one Kekule structure for bonds of order 1.5."""
     if not (orders == 1.5).any():
         return orders
     molecule = _molecule(numbers, pairs, orders, np.zeros(len(numbers), dtype=int))
@@ -132,7 +133,7 @@ def _kekule(numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray) -> np.nd
 def _molecule(
     numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray, charges: np.ndarray
 ) -> Chem.RWMol:
-    """With hydrogens as atoms; not sanitised."""
+    """An RDKit molecule with explicit hydrogens, not sanitised."""
     molecule = Chem.RWMol()
     for number, charge in zip(numbers.tolist(), charges.tolist(), strict=True):
         atom = Chem.Atom(number)
@@ -172,7 +173,7 @@ def _merged(
     bonds: Sequence[tuple[int, int, float]],
     orders: np.ndarray,
 ) -> list[list[int]]:
-    """Groups of fewer than :data:`SMALLEST_GROUP` atoms joined to a neighbour, smallest first."""
+    """Join groups of fewer than :data:`SMALLEST_GROUP` atoms to a neighbour, smallest first."""
     merged = [list(g) for g in groups]
     while len(merged) > 1:
         # g, h: the largest bond order between any two of their atoms
@@ -202,7 +203,7 @@ def _merged(
 def _overlapping(
     groups: Sequence[Sequence[int]], merged: Sequence[Sequence[int]], orders: np.ndarray
 ) -> list[list[int]]:
-    """Each fragment with every original group whose summed bond order to it is high enough."""
+    """Extend each fragment by original groups with a sufficient summed bond order to it."""
     result = []
     for fragment in merged:
         atoms = set(fragment)

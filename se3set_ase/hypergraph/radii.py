@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 #: Covalent radii in Angstrom, by atomic number: B. Cordero et al., Dalton Trans. 2832 (2008), for
-#: carbon sp3 and low-spin metals. No radius is known beyond curium: 2.0 there, as ASE has it; 0.2
-#: for number 0, a dummy.
+#: carbon sp3 and low-spin metals. No radius is known beyond curium: 2.0 as in ASE; 0.2 for
+#: number 0, a dummy atom.
 COVALENT_RADII = np.array(
     [
         0.20, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57,

@@ -1,4 +1,4 @@
-"""The hypergraph of one geometry as index arrays; no chemistry, which :mod:`.build` brings in."""
+"""The hypergraph of one geometry as index arrays, without chemistry (see :mod:`.build`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Outcomes of at most so many ambiguous bonds all count.
+#: All outcomes of at most this many ambiguous bonds count.
 EXACT_BONDS = 5
-#: Of more, the rank in ambiguity at which a bond has to be as it probably is, just less than that
-#: of nine equally ambiguous ones, and how sharply ranks are told apart.
+#: For more ambiguous bonds: the rank in ambiguity beyond which a bond must be in its more probable
+#: state (slightly less than that of nine equally ambiguous bonds), and the sharpness of ranks.
 RANK, SHARPNESS = 6.39, 0.25
 
-#: Ambiguous bonds (by row) that are there or not.
+#: States of ambiguous bonds, by row: present or not.
 State = tuple[tuple[int, bool], ...]
-#: One summand of W_f: the ambiguous bonds (by index) that are there or not in it.
+#: A term of W_f: the states of ambiguous bonds, by index.
 Term = State
 
 
@@ -25,10 +25,10 @@ class WeightedFragment:
     Attributes
     ----------
     atoms : ascending.
-    terms : summed; each is the product of ``b_a`` (there) or ``1 - b_a`` (not) over its ambiguous
-        bonds. ``((),)``, the empty product alone, is the weight 1. A term of more than EXACT_BONDS
-        bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
-    rest : one atom alone, which weighs 1 less the weights of all other fragments that have it.
+    terms : terms of a sum; each is the product of ``b_a`` (present) or ``1 - b_a`` (absent) over
+        its ambiguous bonds. ``((),)``, the empty product alone, is the weight 1. A term of more
+        than EXACT_BONDS bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
+    rest : a fragment of one atom with the weight 1 minus those of all other fragments of the atom.
     """
 
     atoms: tuple[int, ...]
@@ -52,7 +52,7 @@ class Hypergraph:
     fragments : the candidate fragments, atoms and weight polynomial.
     rest_fragment, rest_other : (Q,) a fragment that is the rest of an atom, and another fragment
         of the same atom, whose weight it lacks.
-    fleeting : only good for the positions that it was built for, see
+    fleeting : valid only for the positions for which it was built, see
         :class:`se3set_ase.hypergraph.mixing.Mixture`.
     hyper_atom, hyper_fragment : (H,) owner and fragment; hyper_member : (H,) whether the owner is
         a member of the fragment.

@@ -20,7 +20,7 @@ def without_cell(atoms: Atoms) -> Atoms:
 
     Raises
     ------
-    ValueError : bonds that go on through the whole cell, as in a crystal or a polymer.
+    ValueError : bonds connect all cells, as in a crystal or a polymer.
     """
     cutoffs = natural_cutoffs(atoms, mult=BOND)
     first, second, shifts = neighbor_list("ijS", atoms, cutoffs)

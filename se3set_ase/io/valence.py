@@ -7,7 +7,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 
 #: Charges that are tried, likeliest first.
 CHARGES = (-1, 1, -2, 2, -3, 3)
-#: Larger molecules are not looked at, and resonance structures beyond this number neither.
+#: Larger molecules, and more resonance structures, are not examined.
 LARGEST, STRUCTURES = 200, 2000
 #: Times the sum of covalent radii.
 OVERLAP = 0.5

@@ -1,1 +1,1 @@
-"""The network: tensors in, energies out. Works on tensors alone."""
+"""The networks: functions from tensors to energies."""

@@ -1,4 +1,4 @@
-"""Constants of a network that keep their digits."""
+"""Constants of a network that keep full precision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class ExactConstants(nn.Module):
-    """Constants that come back exact in float64 after a detour through float32.
+    """Constants that are exact in float64 even after a conversion to float32.
 
-    A buffer that ``.to(dtype)`` has rounded stays rounded; these are taken anew from float64.
-    They are no part of the state dict.
+    A buffer that ``.to(dtype)`` has rounded stays rounded; these are converted from float64 again.
+    They are not part of the state dict.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class ExactConstants(nn.Module):
         self._exact: dict[str, Tensor] = {}
 
     def register_constant(self, name: str, value: Tensor) -> None:
-        """A float64 tensor, seen as ``self.name`` in the dtype and on the device of the module."""
+        """Register a float64 tensor as ``self.name``, in dtype and device of the module."""
         self._exact[name] = value
         self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
 

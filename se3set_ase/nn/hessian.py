@@ -1,4 +1,4 @@
-"""Second derivatives of the energy, by autograd, some rows at a time."""
+"""Second derivatives of the energy by automatic differentiation, several rows at a time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from se3set_ase.nn.graph import Graph
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import SE3Set
 
-#: Memory that the rows taken together may need: on a processor more are slower, not faster.
+#: Memory for rows that are computed together; on a CPU more rows are slower.
 BYTES, BYTES_ON_DEVICE = 2**28, 2**32
-#: Numbers that autograd keeps for each edge, channel and row (measured: 190 to 260).
+#: Numbers that autograd stores per edge, channel and row (measured: 190 to 260).
 NUMBERS = 250
 
 
@@ -26,8 +26,8 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
 
     Returns
     -------
-    (3N, 3N) eV/Angstrom^2, float64, x y z of the first atom, then of the second, ...; symmetric
-    to the last bit, being the mean of the matrix and its transpose.
+    (3N, 3N) eV/Angstrom^2, float64, x y z of the first atom, then of the second, ...; exactly
+    symmetric, as the mean of the matrix and its transpose.
     """
     model = model.with_backend("native")
     positions = positions.detach().requires_grad_(True)
@@ -37,7 +37,7 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
     seeds = torch.eye(len(components), dtype=components.dtype, device=components.device)
     rows = []  # k, i, x
     for some in seeds.split(rows_at_once(model, graph)):
-        together = len(some) > 1  # alone it works without batching, for any operation
+        together = len(some) > 1  # a single row needs no batching rule for any operation
         (found,) = torch.autograd.grad(
             components,
             positions,
@@ -52,7 +52,7 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
 
 
 def rows_at_once(model: SE3Set, graph: Graph) -> int:
-    """As many as fit the memory; one, where nothing is known of the network's needs."""
+    """Number of rows that fit into memory; one if the needs of the network are unknown."""
     if not isinstance(model.network, LightNetwork):
         return 1
     memory = BYTES if model.device.type == "cpu" else BYTES_ON_DEVICE

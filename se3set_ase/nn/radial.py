@@ -1,4 +1,4 @@
-"""Functions of a distance alone: the radial basis and the repulsion of bare nuclei."""
+"""Functions of one distance: the radial basis and the nuclear repulsion."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class BesselBasis(ExactConstants):
 
 
 class Repulsion(ExactConstants):
-    """Screened Coulomb repulsion of bare nuclei, gone somewhat beyond the bond length.
+    """Screened Coulomb repulsion of nuclei, which ends somewhat beyond the bond length.
 
     The universal potential of Ziegler, Biersack, Littmark (The Stopping and Range of Ions in
-    Solids, 1985), times an envelope that ends, C2, at 1.5 times the sum of covalent radii: so the
-    repulsive wall of a bond, of which data near equilibrium shows little, is not left to the
-    network.
+    Solids, 1985), times a C2 envelope that ends at 1.5 times the sum of covalent radii. So the
+    network does not have to learn the repulsive wall of a bond, of which data near equilibrium
+    show little.
 
     Parameters
     ----------
     elements, radii : atomic number and covalent radius (Angstrom) of each species.
-    cutoff : Angstrom; ends here at the latest, whatever the radii.
+    cutoff : Angstrom; upper limit of the range, for any radii.
     """
 
     numbers: Tensor
@@ -60,7 +60,7 @@ class Repulsion(ExactConstants):
         self.register_constant("radii", torch.tensor(radii, dtype=torch.float64))
 
     def forward(self, distance: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Energy in eV of pairs at a distance (E,), species of the two ends (E,) -> (E,)."""
+        """Energy in eV of pairs, from distances (E,) and species of both ends (E,) -> (E,)."""
         z_i, z_j = self.numbers[first], self.numbers[second]
         reach = (self.RANGE * (self.radii[first] + self.radii[second])).clamp(max=self._cutoff)
         x = distance * (z_i**0.23 + z_j**0.23) / 0.46850

@@ -1,4 +1,4 @@
-"""Sums over the rows that share an index: the only place that chooses how they are taken.
+"""Sums over rows with the same index; this module chooses the implementation.
 
 Native torch is the default. ``"by_hand"`` is native too, and tells networks that have costly steps
 with gradients written by hand (:mod:`se3set_ase.nn.light.kernels`) to use them: the same numbers,
@@ -35,8 +35,8 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
 
     Raises
     ------
-    ValueError : shapes that do not fit, or an unknown backend.
-    ImportError : torch-scatter asked for, but not installed.
+    ValueError : shapes do not match, or the backend is unknown.
+    ImportError : torch-scatter is not installed.
     """
     _check(src, index)
     check_backend(backend)
@@ -47,7 +47,7 @@ def scatter_sum(src: Tensor, index: Tensor, size: int, backend: Backend = "nativ
 
 
 def check_backend(backend: str) -> None:
-    """Raise ValueError for an unknown backend and ImportError for one that is not installed."""
+    """Raise ValueError for an unknown backend and ImportError if it is not installed."""
     if backend not in BACKENDS:
         raise ValueError(f"expected a scatter backend among {BACKENDS}, got {backend!r}")
     if backend == "torch_scatter":
@@ -57,13 +57,13 @@ def check_backend(backend: str) -> None:
 def scatter_max_constant(src: Tensor, index: Tensor, start: Tensor) -> Tensor:
     """``out[i] = max(start[i], src[e] over the rows e with index[e] == i)``, without a gradient.
 
-    For shifts that cancel in the end, such as that of a softmax's exponents.
+    For shifts that cancel, such as that of the exponents of a softmax.
 
     Parameters
     ----------
     src : (E, C) rows to compare.
     index : (E,) int64, each in ``range(len(start))``.
-    start : (size, C) what each row of the result is at least.
+    start : (size, C) lower limit of each row of the result.
     """
     _check(src, index)
     rows = index[:, None].expand_as(src)
@@ -82,7 +82,7 @@ def _check(src: Tensor, index: Tensor) -> None:
 
 
 def _torch_scatter():  # type: ignore[no-untyped-def]
-    """``torch_scatter.scatter``, imported on first use: it is an extra."""
+    """``torch_scatter.scatter``, imported on first use because it is optional."""
     try:
         from torch_scatter import scatter
     except ImportError as error:

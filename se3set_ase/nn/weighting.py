@@ -1,4 +1,4 @@
-"""The weights of a hypergraph without a network: what a network would see."""
+"""The weights of a hypergraph, without a network."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def weighted_hypergraph(
 
     Parameters
     ----------
-    structure : as :func:`se3set_ase.hypergraph.build.build_hypergraph` lists it for positions close
-        to these. positions : (N, 3), Angstrom. config : that it was listed with.
+    structure : result of :func:`se3set_ase.hypergraph.build.build_hypergraph` for positions close
+        to these.
+    positions : (N, 3) Angstrom.
+    config : configuration of the structure.
     """
     positions = np.array(positions, dtype=np.float64)  # a copy: atoms may move later
     species_of = {int(z): k for k, z in enumerate(np.unique(structure.numbers))}

@@ -1,1 +1,1 @@
-"""Pictures of a hypergraph, from what the network saw: still ones, and ones that can be turned."""
+"""Still pictures and interactive views of a hypergraph."""

@@ -1,4 +1,4 @@
-"""What pictures of a hypergraph have in common: colours, names, and hulls around atoms."""
+"""Shared by pictures of a hypergraph: colours, names, and hulls around atoms."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = [
     "oriented",
 ]
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), without black.
+#: Colours for colour-blind readers (Okabe and Ito, 2008), without black.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-#: Jaccard index from which two fragments count as one that has grown or shrunk.
+#: Jaccard index above which two fragments count as the same one, grown or shrunk.
 ALIKE = 0.4
-#: Hulls of less weight than this are too faint to be seen, and left out.
+#: Hulls with a smaller weight are invisible and left out.
 FAINT = 0.01
 _ELEMENTS = {"H": "#F4F4F4", "C": "#7D838A", "N": "#3B62D0", "O": "#DB3A34"}
 
@@ -53,28 +53,28 @@ class Drawable(Protocol):
 
 
 def atom_colour(number: int) -> str:
-    """Of an element, as ``#RRGGBB``."""
+    """Colour of an element as ``#RRGGBB``."""
     symbol = chemical_symbols[number]
-    last = len(jmol_colors) - 1  # meitnerium: heavier ones look the same
+    last = len(jmol_colors) - 1  # meitnerium: heavier elements have the same colour
     red, green, blue = (round(255 * x) for x in jmol_colors[min(number, last)])
     return _ELEMENTS.get(symbol, f"#{red:02X}{green:02X}{blue:02X}")
 
 
 def atom_radius(number: int) -> float:
-    """Of the ball that stands for an atom, Angstrom."""
+    """Radius of the sphere of an atom, Angstrom."""
     return 0.22 if number == 1 else 0.33
 
 
 def hull_radii(numbers: np.ndarray) -> np.ndarray:
-    """(n,) of the balls that a hull goes around, Angstrom."""
+    """Radii (n,) of the spheres inside a hull, Angstrom."""
     return np.where(np.asarray(numbers) == 1, 0.50, 0.75)
 
 
 def fragment_colours(frames: Iterable[Drawable]) -> dict[Fragment, str]:
     """A colour for every fragment of some frames of one molecule.
 
-    A fragment that has grown out of another one, or is left of it, keeps its colour; neighbours in
-    the list of fragments otherwise differ.
+    A fragment that has grown or shrunk keeps its colour; otherwise neighbours in the list of
+    fragments have different colours.
     """
     colours: dict[Fragment, str] = {}
     used = dict.fromkeys(PALETTE, 0)
@@ -97,10 +97,10 @@ def fragment_colours(frames: Iterable[Drawable]) -> dict[Fragment, str]:
 
 
 def oriented(frames: Sequence[Drawable]) -> list[np.ndarray]:
-    """Positions (N, 3) of each frame, Angstrom, for looking at along the third axis.
+    """Positions (N, 3) of each frame, Angstrom, rotated for a view along the third axis.
 
-    The first one lies as flat and as wide as it can; the others are turned to lie as close as they
-    can upon the one before (Kabsch, 1976).
+    The principal axes of the first frame are horizontal, vertical and towards the viewer. Each
+    other frame is superimposed on the previous one (Kabsch, 1976).
     """
     placed: list[np.ndarray] = []
     for frame in frames:
@@ -117,11 +117,12 @@ def oriented(frames: Sequence[Drawable]) -> list[np.ndarray]:
 
 
 def hull(positions: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The convex hull of balls around some atoms, as a mesh.
+    """The convex hull of spheres around atoms, as a mesh.
 
     Parameters
     ----------
-    positions : (n, 3), Angstrom. numbers : (n,) atomic numbers.
+    positions : (n, 3) Angstrom.
+    numbers : (n,) atomic numbers.
 
     Returns
     -------
@@ -143,7 +144,7 @@ def hull(positions: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.nda
 
 @cache
 def _sphere(n_points: int = 60) -> np.ndarray:
-    """Unit vectors (P, 3) spread evenly, on a Fibonacci spiral."""
+    """Uniformly distributed unit vectors (P, 3), on a Fibonacci spiral."""
     k = np.arange(n_points) + 0.5
     height, angle = 1 - 2 * k / n_points, np.pi * (1 + 5**0.5) * k
     across = np.sqrt(1 - height**2)

@@ -1,4 +1,4 @@
-"""Still pictures of a hypergraph, by matplotlib: no window, no browser, no global state."""
+"""Still pictures of a hypergraph with matplotlib: no window, no browser, no global state."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ _INK = "#30343A"
 
 
 class Picture(Figure):
-    """A hypergraph, seen so that the molecule is as wide and as flat as it can be.
+    """A picture of a hypergraph, seen along the shortest axis of the molecule.
 
-    Fragments are hulls, their weights the opacity; bonds are as thick as they weigh, and dashed
-    below one half. It is a figure of matplotlib: ``savefig("molecule.svg")`` writes it. A notebook
-    shows it as it is.
+    Fragments are hulls, with their weights as opacity. The width of a bond is its weight; bonds
+    below one half are dashed. This is a matplotlib figure: ``savefig("molecule.svg")`` writes it,
+    and a notebook displays it.
 
     Parameters
     ----------
-    frame : the hypergraph. labels : number the atoms.
+    frame : the hypergraph.
+    labels : show atom numbers.
     """
 
     def __init__(self, frame: Drawable, *, labels: bool = True) -> None:
@@ -90,7 +91,7 @@ def _draw_hull(
 def _draw_bond(
     axes: Any, ends: np.ndarray, colours: list[str], weight: float, depth: float
 ) -> None:
-    """Each half in the colour of its atom, on a dark line that makes a rim."""
+    """Draw each half of a bond in the colour of its atom, with a dark outline."""
     middle = ends.mean(axis=0)
     style: dict[str, Any] = {"solid_capstyle": "butt", "zorder": depth}
     if weight <= 0.5:

@@ -1,4 +1,4 @@
-"""Hypergraphs in 3-D, for a notebook or a browser: 3Dmol.js draws, this translates."""
+"""Interactive 3-D views of hypergraphs in a notebook or browser, drawn by 3Dmol.js."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from se3set_ase.pictures.drawing import (
 
 __all__ = ["View"]
 
-#: Of a hull whose fragment has weight one.
+#: Opacity of the hull of a fragment with weight one.
 OPACITY = 0.5
 
 
 class View:
-    """A picture that can be turned, and played where it has several frames.
+    """An interactive view of one frame, or a film of several.
 
-    Fragments are hulls, their weights the opacity; bonds are as thick as they weigh; an atom under
-    the mouse tells its name and fragments. It is one page without links: 3Dmol.js, which this
-    package ships, goes along, so that no network is needed. A notebook shows it as it is.
+    Fragments are hulls, with their weights as opacity; the width of a bond is its weight. An atom
+    under the mouse shows its name and fragments. The view is one page that includes 3Dmol.js and
+    needs no network. A notebook displays it.
 
     Parameters
     ----------
-    frames : of one molecule, at least one.
+    frames : frames of one molecule, at least one.
     captions : a line below each frame.
-    width, height : in a notebook, pixels.
+    width, height : size in a notebook, pixels.
     rate : frames per second.
 
     Raises
@@ -102,7 +102,7 @@ class View:
         Path(path).write_text(self.html, encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        # A frame of its own keeps 3Dmol.js apart from what else a notebook has loaded.
+        # An iframe isolates 3Dmol.js from other scripts of the notebook.
         width, height = self._size
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" width="{width}" height="{height}" '
@@ -116,7 +116,7 @@ class View:
 def _frame(
     frame: Drawable, positions: np.ndarray, caption: str, colours: dict[tuple[int, ...], str]
 ) -> dict[str, Any]:
-    """What the page wants to know of one frame."""
+    """The data of one frame for the page."""
     numbers = frame.numbers
     hulls = []
     for atoms, weight in frame.fragments:
@@ -149,7 +149,7 @@ def _frame(
 
 @cache
 def _library() -> str:
-    """3Dmol.js, packed."""
+    """The compressed source of 3Dmol.js."""
     return base64.b64encode(gzip.compress(_resource("3Dmol-min.js"), mtime=0)).decode()
 
 

@@ -1,4 +1,4 @@
-"""Relaxation and molecular dynamics, of one molecule or of many."""
+"""Relaxation and molecular dynamics of one molecule or many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Molecular dynamics: ASE's own, with records of what happened on the way."""
+"""Molecular dynamics with ASE, and records of energies and events."""
 
 from __future__ import annotations
 
@@ -39,32 +39,31 @@ def md(
     interval: int = 1,
     progress: Progress | None = None,
 ) -> DynamicsResult:
-    """Run molecular dynamics of an isolated molecule.  Ctrl-C keeps what was done.
+    """Run molecular dynamics of an isolated molecule.  Ctrl-C ends the run and keeps all results.
 
     Parameters
     ----------
-    atoms : With a calculator; changed in place.
-    temperature_K : Of the thermostat, and of the first velocities.
+    atoms : Atoms with a calculator; changed in place.
+    temperature_K : Temperature of the thermostat and of the initial velocities.
     timestep : fs, a plain number (ASE's own classes take ``0.5 * units.fs``).
     steps : Number of time steps.
     ensemble : ``"langevin"`` (constant temperature) or ``"nve"`` (velocity Verlet).
-    friction : Of the thermostat, 1/fs, a plain number too; not used for ``"nve"``.
-    velocities : ``"maxwell"`` draws them anew, scaled to ``temperature_K``, with neither
-        total momentum nor rotation (but for constraints); ``"keep"`` goes on with those of
+    friction : Friction of the thermostat, 1/fs, a plain number; not used for ``"nve"``.
+    velocities : ``"maxwell"`` draws random velocities, scaled to ``temperature_K``, without total
+        momentum and rotation (except for constraints); ``"keep"`` continues with those of
         ``atoms``.
-    seed : Of all random numbers: the same seed, and velocities that are kept, give the same run. A
-        generator is drawn from: given again, with ``velocities="keep"``, a run goes on as one run
-        of all the steps.
-    trajectory : File for the recorded steps, replaced if it is there: ``.traj``, or whatever else
-        ASE can append to (``.xyz``, ``.extxyz``).
-    events : File for the refragmentation log, replaced too: JSON lines, written as it happens;
-        :func:`se3set_ase.events.files.read_events` reads it.
-    interval : Steps between two records; the last step is one, events are noted at every step.
+    seed : Seed of all random numbers; the same seed gives the same run. To continue a run exactly,
+        pass the same generator to both parts, and ``velocities="keep"`` to the second.
+    trajectory : File for the recorded steps, replaced if it exists: ``.traj``, or another format to
+        which ASE can append (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log (JSON lines), replaced if it exists and written during
+        the run; :func:`se3set_ase.events.files.read_events` reads it.
+    interval : Steps between records; the last step is always recorded, and events at every step.
     progress : Called with 1 after each step.
 
     Raises
     ------
-    ValueError : an argument is out of its range; velocities to keep where there are none.
+    ValueError : an argument is out of range, or there are no velocities to keep.
     """
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
@@ -82,7 +81,7 @@ def md(
         velocities == "maxwell" or atoms.has("momenta"),
         "atoms with momenta, to keep their velocities, got none (at rest they are zero)",
     )
-    atoms.get_forces()  # of what the model does not know, before any file is touched
+    atoms.get_forces()  # raises for unsupported atoms before any file is written
     rng = _random_numbers(seed, atoms, velocities)
     if velocities == "maxwell":
         draw_velocities(atoms, temperature_K, rng, conserved=ensemble == "nve")
@@ -100,15 +99,15 @@ def md(
             fixcm=False,
             rng=rng,
         )
-    rows = array("d")  # a long run has many
-    noted, interrupted = -1, False
+    rows = array("d")  # compact: a long run has many rows
+    last_recorded, interrupted = -1, False
     with frame_writer(trajectory) as write:
         observer = EventObserver(dynamics, atoms, events)
         done = LastStep(atoms, rng)
 
-        def note(step: int) -> None:
-            nonlocal noted
-            noted = step
+        def add_row(step: int) -> None:
+            nonlocal last_recorded
+            last_recorded = step
             potential = float(atoms.get_potential_energy())
             kinetic = float(atoms.get_kinetic_energy())
             hyperedges = getattr(getattr(atoms.calc, "hypergraph", None), "n_hyperedges", np.nan)
@@ -121,7 +120,7 @@ def md(
             done.keep(dynamics.nsteps)
             observer()
             if done.n_steps % interval == 0 or done.n_steps == steps:
-                note(done.n_steps)
+                add_row(done.n_steps)
             if progress is not None and done.n_steps:
                 progress(1)
 
@@ -130,9 +129,9 @@ def md(
             dynamics.run(steps)
         except KeyboardInterrupt:
             interrupted = True
-            done.go_back()
-            if noted != done.n_steps:
-                note(done.n_steps)
+            done.restore()
+            if last_recorded != done.n_steps:
+                add_row(done.n_steps)
     time, temperature, potential, kinetic, total, hyperedges = np.array(rows).reshape(-1, 6).T
     return DynamicsResult(
         ensemble=ensemble,
@@ -156,6 +155,6 @@ def _random_numbers(
 ) -> np.random.Generator:
     if velocities == "maxwell" or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
-    # Parts of a run that had all the same noise would become copies of one another.
+    # Parts of a run with the same noise would become copies of one another.
     state = hashlib.sha256(atoms.get_momenta().tobytes()).digest()
     return np.random.default_rng([seed, *state])

@@ -1,6 +1,6 @@
-"""Relaxation: ASE's own, with records of what happened on the way.
+"""Relaxation with ASE's optimisers, and records of energies and events.
 
-Nothing here is needed to use the calculator with ASE; it saves the usual twenty lines.
+The calculator works with ASE's optimisers directly; this saves the usual twenty lines.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["OPTIMIZERS", "relax"]
 
 OPTIMIZERS = ("BFGS", "LBFGS", "BFGSLineSearch", "FIRE", "FIRE2", "MDMin", "GPMin")
-"""Names that ``optimizer`` may have: classes of :mod:`ase.optimize`."""
+"""Names of optimisers: classes of :mod:`ase.optimize`."""
 
 SOFTEST = 0.5
-"""Least curvature that a relaxation takes from a Hessian, eV/Angstrom^2: turns of single bonds have
-about as much, and what is softer (the molecule as a whole) shall not be moved far by noise."""
+"""Smallest curvature used from a Hessian, eV/Angstrom^2: that of the torsion of a single bond.
+Noise must not move softer modes (the whole molecule) far."""
 
 
 def relax(
@@ -47,31 +47,31 @@ def relax(
     events: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> RelaxResult:
-    """Move ``atoms`` to a minimum of its calculator's energy.  Ctrl-C keeps what was reached.
+    """Relax ``atoms`` to a minimum of its calculator.  Ctrl-C keeps the last complete step.
 
     Parameters
     ----------
-    atoms : With a calculator; changed in place.
-    fmax : Ends when no force is longer, eV/Angstrom.
-    steps : Ends after as many steps of the optimiser.
-    optimizer : One of :data:`OPTIMIZERS`, or a class that is made and run as they are.
-    hessian : (3N, 3N), eV/Angstrom^2: what BFGS begins with instead of a multiple of one, as by
-        :meth:`.SE3SetCalculator.get_hessian` at a minimum of the model, from where a dearer method
-        then takes a few steps. Curvatures count without their sign, and as 0.5 at least.
-    trajectory : File for every step, replaced if it is there: ``.traj``, or whatever else ASE can
-        append to (``.xyz``, ``.extxyz``).
-    events : File for the refragmentation log, replaced too: JSON lines, written as it happens;
-        :func:`se3set_ase.events.files.read_events` reads it.
+    atoms : Atoms with a calculator; changed in place.
+    fmax : Convergence criterion, largest force, eV/Angstrom.
+    steps : Maximum number of steps of the optimiser.
+    optimizer : One of :data:`OPTIMIZERS`, or a class with the same interface.
+    hessian : (3N, 3N) eV/Angstrom^2, initial Hessian of BFGS instead of a multiple of one. With
+        :meth:`.SE3SetCalculator.get_hessian` at a minimum of the model, a more expensive method
+        needs only a few steps from there. Absolute curvatures of at least 0.5 are used.
+    trajectory : File for every step, replaced if it exists: ``.traj``, or another format to which
+        ASE can append (``.xyz``, ``.extxyz``).
+    events : File for the refragmentation log (JSON lines), replaced if it exists and written during
+        the run; :func:`se3set_ase.events.files.read_events` reads it.
     progress : Called with 1 after each step.
 
     Raises
     ------
-    ValueError : an argument is out of its range.
+    ValueError : an argument is out of range.
     """
     check_atoms(atoms)
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
     start = None if hessian is None else _positive(hessian, len(atoms), optimizer_class)
-    atoms.get_forces()  # of what the model does not know, before any file is touched
+    atoms.get_forces()  # raises for unsupported atoms before any file is written
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
     with frame_writer(trajectory) as write:
@@ -96,7 +96,7 @@ def relax(
             converged = bool(dynamics.run(fmax=fmax, steps=steps))
         except KeyboardInterrupt:
             interrupted = True
-            done.go_back()
+            done.restore()
             atoms.get_forces()
     energies, longest_forces = np.array(rows).reshape(-1, 2).T
     return RelaxResult(
@@ -111,7 +111,7 @@ def relax(
 
 
 def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int) -> type[Optimizer]:
-    """The class that is meant, if the other arguments of a relaxation are in range too."""
+    """The class of an optimiser; ValueError if it is unknown or an argument is out of range."""
     import ase.optimize
     from ase.optimize.optimize import Optimizer
 
@@ -122,19 +122,19 @@ def checked_optimizer(optimizer: str | type[Optimizer], fmax: float, steps: int)
     known = ", ".join(OPTIMIZERS)
     require(
         optimizer in OPTIMIZERS,
-        f"an optimizer out of {known}, or a class like them, got {optimizer!r}",
+        f"an optimizer out of {known}, or a class with their interface, got {optimizer!r}",
     )
     found: type[Optimizer] = getattr(ase.optimize, str(optimizer))
     return found
 
 
 def _positive(hessian: np.ndarray, n_atoms: int, optimizer: type[Optimizer]) -> np.ndarray:
-    """The Hessian (3N, 3N), all of its curvatures at least :data:`SOFTEST`."""
+    """The Hessian (3N, 3N) with absolute curvatures of at least :data:`SOFTEST`."""
     from ase.optimize import BFGS
 
     require(
         issubclass(optimizer, BFGS),
-        f"BFGS as the optimizer that begins with a hessian, got {optimizer.__name__}",
+        f"BFGS as the optimizer for an initial hessian, got {optimizer.__name__}",
     )
     hessian = np.asarray(hessian, dtype=float)
     n = 3 * n_atoms

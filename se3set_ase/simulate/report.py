@@ -19,7 +19,7 @@ __all__ = [
 
 
 def describe_relaxation(result: RelaxResult) -> str:
-    """How a relaxation went."""
+    """Summary of a relaxation."""
     if len(result.energy) == 0:
         return "interrupted before the first step"
     outcome = (
@@ -38,7 +38,7 @@ def describe_relaxation(result: RelaxResult) -> str:
 
 
 def describe_dynamics(result: DynamicsResult) -> str:
-    """Averages of a run, and how well it kept its energy."""
+    """Averages of a run, and its energy drift."""
     if len(result.time) == 0:
         return "interrupted before the first step"
     mev_per_atom = 1000.0 / result.n_atoms
@@ -50,12 +50,12 @@ def describe_dynamics(result: DynamicsResult) -> str:
         f"potential       {result.potential.mean():8.4f} eV mean, "
         f"{result.potential.std() * mev_per_atom:.2f} meV/atom standard deviation",
     ]
-    if result.ensemble == "nve":  # a thermostat takes and gives energy as it should
+    if result.ensemble == "nve":  # a thermostat exchanges energy
         lines.append(
             f"total energy    {result.drift():+8.4f} meV/atom/ps drift, "
             f"{result.total.std() * mev_per_atom:.4f} meV/atom standard deviation"
         )
-    if (result.n_hyperedges == result.n_hyperedges).all():  # NaN where there is no hypergraph
+    if (result.n_hyperedges == result.n_hyperedges).all():  # NaN without a hypergraph
         lines.append(
             f"hyperedges      {result.n_hyperedges.mean():8.1f} mean, "
             f"{result.n_hyperedges.min():.0f} to {result.n_hyperedges.max():.0f}"
@@ -64,22 +64,22 @@ def describe_dynamics(result: DynamicsResult) -> str:
 
 
 def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> str:
-    """The refragmentation log: counts of each kind, then the events themselves.
+    """The refragmentation log: the number of events of each kind, then the events.
 
-    Where there are more than ``most``, bonds and fragments come before reach, which changes with
-    every larger vibration; what is told stays in order of time.
+    If there are more than ``most``, bonds and fragments have priority over reach, which changes
+    with every larger vibration. Events are in order of time.
     """
     if hasattr(result, "event_times"):
         stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
     else:
         stamps = [f"step {step}" for step in result.event_steps]
-    told = describe_log(result.events, stamps, most=most)
+    text = describe_log(result.events, stamps, most=most)
     kept, all_of_them = len(result.events), getattr(result, "n_events", 0)
-    return told if kept >= all_of_them else f"{told}\nthese are the last {kept} of {all_of_them}"
+    return text if kept >= all_of_them else f"{text}\nthese are the last {kept} of {all_of_them}"
 
 
 def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20) -> str:
-    """:func:`describe_events` for events and when each of them was."""
+    """:func:`describe_events` for events and their time stamps."""
     if not events:
         return "refragmentation: none"
     counts: dict[str, int] = {}
@@ -87,13 +87,13 @@ def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20
         counts[event.kind] = counts.get(event.kind, 0) + 1
     summary = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
     order = sorted(range(len(stamps)), key=lambda k: (events[k].kind.startswith("reach"), k))
-    told = sorted(order[:most])
+    shown = sorted(order[:most])
     rows = [
         [stamps[k], events[k].kind, atom_names(events[k].kind, events[k].atoms, events[k].symbols)]
-        for k in told
+        for k in shown
     ]
-    left = len(stamps) - len(told)
-    lines = [f"refragmentation: {summary}", table(["when", "what", "atoms"], rows)]
+    left = len(stamps) - len(shown)
+    lines = [f"refragmentation: {summary}", table(["time", "event", "atoms"], rows)]
     if left:
         lines.append(f"... and {left} more")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What relaxations and runs of molecular dynamics have to tell."""
+"""Results of relaxations and molecular dynamics."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["DynamicsResult", "RelaxResult", "write_table"]
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxResult:
-    """What a relaxation did; the relaxed positions are in the atoms that were given.
+    """Result of a relaxation; the atoms passed to it have the relaxed positions.
 
     Attributes
     ----------
-    converged : Every force is shorter than ``fmax``.
+    converged : All forces are smaller than ``fmax``.
     interrupted : Ended by Ctrl-C.
     n_steps : Steps of the optimiser.
     energy : Potential energy of each recorded step, eV, shape (S,).
     fmax : Longest force of each recorded step, eV/Angstrom, shape (S,).
-    events : Refragmentation on the way, as the calculator logged it.
+    events : Refragmentation events of the calculator.
     event_steps : Optimiser step of each event.
     """
 
@@ -38,7 +38,7 @@ class RelaxResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsResult:
-    """A recorded run of molecular dynamics; the last state is in the atoms that were given.
+    """Result of molecular dynamics; the atoms passed to it have the last state.
 
     Arrays are of shape (S,), one entry per recorded step, starting with step 0.
 
@@ -46,17 +46,18 @@ class DynamicsResult:
     ----------
     ensemble : ``"langevin"`` or ``"nve"``.
     time : ps.
-    temperature : K, from the kinetic energy and the 3 N degrees of freedom less those that
-        constraints hold; without a thermostat less those, too, that conserved momenta keep at rest
-        (which ASE's ``get_temperature`` does not).
+    temperature : K, from the kinetic energy and the 3 N degrees of freedom without those that
+        constraints hold and, without a thermostat, without those at rest because their momenta are
+        conserved (which ASE's ``get_temperature`` counts).
     potential, kinetic, total : Energies, eV.
-    n_hyperedges : Hyperedges that the network saw; NaN where the calculator has none.
+    n_hyperedges : Number of hyperedges; NaN if the calculator has none.
     n_atoms : Number of atoms.
-    n_steps : Steps done.
+    n_steps : Number of complete steps.
     interrupted : Ended by Ctrl-C.
-    events : Refragmentation on the way, as the calculator logged it: the last 100,000 at least (a
-        file of events has all). event_times : Time of each of them, ps.
-    n_events : How many there were in all.
+    events : Refragmentation events of the calculator, at least the last 100,000 (a file of events
+        has all).
+    event_times : Time of each event, ps.
+    n_events : Number of all events.
     """
 
     ensemble: Literal["langevin", "nve"]
@@ -88,7 +89,7 @@ class DynamicsResult:
 def write_table(path: str | os.PathLike[str], result: DynamicsResult) -> None:
     """Write temperature, energies and hyperedges over time as CSV; units are in the header.
 
-    A cell is empty where the calculator has no hypergraph.
+    A cell is empty if the calculator has no hypergraph.
     """
     columns = {
         "time_ps": result.time,

@@ -1,4 +1,4 @@
-"""What relaxations and dynamics have in common: the last step, the file of frames, checks."""
+"""Shared by relaxation and dynamics: the last complete step, trajectory files, checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Progress = Callable[[int], object]
 
 
 class LastStep:
-    """The last step that was done: a run that is stopped in the middle of the next ends there."""
+    """The last complete step, to which a run returns if it is interrupted within the next one."""
 
     def __init__(self, atoms: Atoms, rng: np.random.Generator | None = None):
         self._atoms, self._rng = atoms, rng
@@ -28,7 +28,7 @@ class LastStep:
         self._momenta = self._atoms.get_momenta() if self._atoms.has("momenta") else None
         self._state = None if self._rng is None else self._rng.bit_generator.state
 
-    def go_back(self) -> None:
+    def restore(self) -> None:
         self._atoms.set_positions(self._positions, apply_constraint=False)
         if self._momenta is not None:
             self._atoms.set_momenta(self._momenta, apply_constraint=False)
@@ -38,7 +38,7 @@ class LastStep:
 
 @contextlib.contextmanager
 def frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Atoms], object]]:
-    """A function that appends a frame to the file; the file is closed whatever happens."""
+    """A function that appends a frame to the file; the file is closed in any case."""
     if path is None:
         yield lambda atoms: None
     elif Path(path).suffix == ".traj":
@@ -46,7 +46,7 @@ def frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Atom
             try:
                 yield trajectory.write
             finally:
-                trajectory.backend.data = {}  # of a frame cut short, which closing would write
+                trajectory.backend.data = {}  # otherwise closing would write an incomplete frame
     else:
         Path(path).unlink(missing_ok=True)
         yield lambda atoms: write_atoms(path, atoms, append=True)

@@ -1,4 +1,4 @@
-"""Frames as padded batches of one shape, in a seeded order."""
+"""Padded batches of frames with one shape, in a seeded order."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from se3set_ase.train.data import DataError, Frame
 
 
 class Batch(NamedTuple):
-    """Some frames as tensors, padded."""
+    """A padded batch of frames as tensors."""
 
     positions: Tensor
     graph: Graph
     energy: Tensor
     forces: Tensor
     atoms_per_process: Tensor
-    """Atoms of all processes' shares of the batch over the number of processes: what sums over
-    atoms are divided by, so that the mean over processes is the mean over the whole batch."""
+    """Number of atoms of the batch on all processes, divided by the number of processes. Sums over
+    atoms are divided by it, so that the mean over processes is the mean over the whole batch."""
 
 
 class Batches:
-    """Batches of one set of frames, all of one padded shape (so that one compiled step fits).
+    """Batches of a set of frames with one padded shape, which one compiled step can process.
 
     Parameters
     ----------
-    batch_size : frames of a batch, at most all there are. world : processes that share it.
-    seed : of the order. epochs : that :meth:`epoch` will be asked for, whose batches share a shape.
+    batch_size : frames of a batch, at most the number of frames.
+    world : number of processes that share a batch.
+    seed : seed of the order.
+    epochs : number of epochs, whose batches share a shape.
     epoch_frames : frames of an epoch, all by default.
     """
 
@@ -68,7 +70,7 @@ class Batches:
         self.sizes = self._largest(each, epochs)
 
     def _largest(self, each: np.ndarray, epochs: int) -> Sizes:
-        """Of all the batches that will be drawn; sizes of the frames (n, 8)."""
+        """Padded sizes of all batches, from the sizes of the frames (n, 8)."""
         sums = [
             each[self._drawn(epoch)[rank :: self._world]].sum(axis=0).max(axis=0)
             for epoch in range(epochs)
@@ -93,18 +95,18 @@ class Batches:
         return strata
 
     def epoch(self, epoch: int, rank: int = 0) -> Iterator[Batch]:
-        """Every frame at most once, in an order that depends on seed and epoch alone.
+        """Yield batches of an epoch, in an order that depends only on seed and epoch.
 
-        Each batch has one frame of each stratum of size: the few frames with several hypergraphs
-        mixed are so spread over the batches, and the common padded shape is little larger than
-        an average batch. With several processes, the share of process ``rank`` of each batch.
+        Each frame is used at most once. Each batch has one frame of each stratum of size, so the
+        few large frames are distributed over the batches, and the common padded shape is little
+        larger than an average batch. With several processes, the share of process ``rank``.
         """
         for batch in self._drawn(epoch).T:
             n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
             yield self._batch(batch[rank :: self._world], self.sizes, n_atoms / self._world)
 
     def every_frame(self) -> Iterator[Batch]:
-        """Each frame once, in order, not padded; the last batch may be smaller."""
+        """Yield all frames in order, not padded; the last batch may be smaller."""
         indices = np.arange(len(self._frames))
         for start in range(0, len(indices), self._share):
             yield self._batch(indices[start : start + self._share])
@@ -128,7 +130,7 @@ class Batches:
         padding = np.zeros((len(graph.species) - n_atoms, 3))
 
         def tensor(values: np.ndarray | float) -> Tensor:
-            # In C order: a compiled step takes one layout only.
+            # In C order, because a compiled step accepts one memory layout only.
             values = np.asarray(values, order="C")
             return torch.as_tensor(values, dtype=torch.float64, device=self._device)
 

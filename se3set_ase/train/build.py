@@ -1,4 +1,4 @@
-"""The model of a training run, with its first weights."""
+"""The model of a training run, with its initial weights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def build_model(
     normalisation: Normalisation,
     initial: SE3Set | None = None,
 ) -> SE3Set:
-    """The model of a run with its first weights, which depend on the seed or are the initial ones.
+    """The model of a run with random weights, or those of the ``initial`` model.
 
     Raises
     ------
-    DataError : an element that the initial model does not know.
+    DataError : an element is not in the initial model.
     """
     network, scale = network_config(preset_values(config.network)), normalisation.scale
     if initial is not None:
@@ -50,7 +50,7 @@ def build_model(
         rows = [initial.elements.index(z) for z in model.elements]
         own = model.state_dict()
         model.load_state_dict(
-            {  # what is of another length has a row for each element
+            {  # tensors of another length have a row for each element
                 name: value if value.shape == own[name].shape else value[rows]
                 for name, value in initial.state_dict().items()
             }

@@ -1,9 +1,9 @@
-"""Gradients much longer than usual, shortened.
+"""Clip gradients that are much longer than usual.
 
-One batch with a rare geometry would outweigh all others in the optimiser's momentum for twenty
-steps, and for good in AMSGrad's largest squares. How long is usual, the run itself shows; a limit
-known beforehand would have to follow the gradients over orders of magnitude. After Seetharaman et
-al., "AutoClip", arXiv:2007.14469, with a running mean for the percentile.
+A single batch with a rare geometry would dominate the optimiser's momentum for twenty steps, and
+AMSGrad's maxima for ever. The usual length is measured during the run, because gradients change by
+orders of magnitude. After Seetharaman et al., "AutoClip", arXiv:2007.14469, with a running mean
+instead of the percentile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-#: Of the running mean of lengths: it remembers some hundred steps.
+#: Decay of the running mean of lengths, which averages over some hundred steps.
 DECAY = 0.99
 
 
@@ -22,11 +22,11 @@ def clip_unusual(parameters: Iterable[Tensor], usual: float, times: float) -> fl
 
     Parameters
     ----------
-    usual : what the last call returned; 0 at first, when nothing is shortened.
+    usual : result of the last call; 0 at first, when nothing is clipped.
 
     Returns
     -------
-    The running mean of the lengths so far, as shortened.
+    The running mean of the clipped lengths.
     """
     limit = times * usual if usual else float("inf")
     length = min(float(clip_grad_norm_(parameters, limit)), limit)

@@ -23,36 +23,36 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where the labelled geometries are. Paths are relative to the configuration file."""
+    """Files of labelled geometries. Paths are relative to the configuration file."""
 
     train: Path
-    """Extended XYZ with energies (eV) and forces (eV/Angstrom). Frames in which so many bonds are
-    half broken at once that they have several times the edges of others are left out, and told,
-    where they are few."""
+    """Extended XYZ with energies (eV) and forces (eV/Angstrom). A few frames are left out, with a
+    message, if so many of their bonds are partially broken that they have several times the edges
+    of other frames."""
     validation: Path | int
     """Another file, or the number of frames to set aside from ``train`` (seeded)."""
     n_train: int | None = Field(default=None, gt=0)
-    """Use so many of the remaining frames, at random (seeded); all by default."""
+    """Number of remaining frames to use, at random (seeded); all by default."""
     isolated_atoms: Path | None = None
-    """Extended XYZ with one-atom frames: the atomic energies. Fitted to the data without it."""
+    """Extended XYZ with one-atom frames for the atomic energies; without it they are fitted."""
     tests: dict[str, Path] = {}
-    """Measured after training, for the card; missing files are skipped and named."""
+    """Test files, measured after training for the card; missing files are skipped."""
     level_of_theory: str
     source: str = ""
-    """Where to get the data, told when a file is missing."""
+    """Source of the data, shown if a file is missing."""
     charge: int = 0
     spin_multiplicity: int = Field(default=1, gt=0)
 
 
 class TrainingConfig(_Section):
-    """How the network is fitted."""
+    """Settings of the optimisation."""
 
     epochs: int = Field(gt=0)
     epoch_frames: int | None = Field(default=None, gt=0)
-    """Frames of an epoch, at random (seeded) for each; all by default. Of large data a part, so
-    that validations, the points that a run resumes from, are not hours apart."""
+    """Number of frames in an epoch, drawn at random (seeded); all by default. For large data use a
+    part, so that validations, from which a run resumes, are not hours apart."""
     batch_size: int = Field(default=5, gt=0)
-    """Frames of each step, shared among the processes where there are several."""
+    """Frames of each step, shared among all processes."""
     learning_rate: float = Field(default=2e-3, gt=0)
     final_learning_rate: float = Field(default=1e-6, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
@@ -61,18 +61,18 @@ class TrainingConfig(_Section):
     """``mse``: mean of (energy error)^2 / atoms, and mean square of the force components.
     ``l2mae``: mean absolute energy error, and mean length of each atom's force error."""
     energy_weight: tuple[Weight, Weight] = (1.0, 1.0)
-    """Weight of the energy's part at the start and, reached geometrically, at the end."""
+    """Weight of the energy loss at the start and at the end, with geometric interpolation."""
     forces_weight: Weight = 1.0
     excess_weight: Weight = 0.3
     """Weight, in units of the last epoch's loss, of messages beyond the network's saturation, see
     :func:`se3set_ase.train.step.make_step`."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_gradients: float = Field(default=3.0, gt=1)
-    """Longest gradient of the weights, in units of its running mean; longer ones are shortened."""
+    """Largest length of the gradient, in units of its running mean; longer ones are clipped."""
     validate_every: int = Field(default=10, gt=0)
-    """Epochs between validations, which are also the points that a run resumes from."""
+    """Epochs between validations, from which a run resumes."""
     patience: int | None = Field(default=None, gt=0)
-    """Stop after so many validations without a better one."""
+    """Stop after this many validations without improvement."""
     compile: bool = True
     """Trace and compile the whole training step (minutes once, then about three times faster)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -100,21 +100,21 @@ class RunConfig(_Section):
     """One training run."""
 
     name: str = Field(pattern=r"^\w[^/\\]*$")
-    """Of the model, and of the folder of the run."""
+    """Name of the model and of the folder of the run."""
     description: str = ""
     limits: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0)
     data: DataConfig
     initial: Path | None = None
-    """A model whose weights the run begins with, and whose network, hypergraph and scale it takes:
-    fine-tuning. Its elements may be more than those of the data."""
+    """Fine-tuning: a model whose weights are the initial ones. Its network, hypergraph and scale
+    are used. It may have more elements than the data."""
     network: dict[str, Any] = {}
-    """``preset`` and settings that differ from it; see :mod:`se3set_ase.nn.model`."""
+    """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
     """Settings of :class:`se3set_ase.hypergraph.config.HypergraphConfig`."""
     training: TrainingConfig
     output: Path = Path("runs")
-    """Folder for runs, relative to the working directory; this one goes to ``output/name``."""
+    """Folder for runs, relative to the working directory; this run is in ``output/name``."""
 
     @model_validator(mode="after")
     def _known_settings(self) -> RunConfig:
@@ -134,7 +134,7 @@ def load_config(path: str | Path) -> RunConfig:
     Raises
     ------
     FileNotFoundError : no such file.
-    ConfigError : not YAML, or fields missing, unknown or out of range (each is named).
+    ConfigError : not YAML, or fields are missing, unknown or out of range (the text names them).
     """
     path = Path(path)
     try:

@@ -23,16 +23,16 @@ from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
 
-#: A training frame is left out if it has so many times the edges per atom that others have
-#: (median), and so many times those that it would have if each of its bonds were there or not: each
-#: batch is padded for the largest, and one bond that is half broken doubles its neighbourhood's.
+#: A training frame is left out if it has this many times the edges per atom of other frames
+#: (median), and this many times those that it would have without ambiguous bonds. Each batch is
+#: padded to the largest frame, and a partially broken bond doubles the edges of its neighbourhood.
 SPRAWLING = 3.0
-#: The largest part of the frames that may be left out so: where more sprawl, they are the subject.
+#: Largest share of frames that may be left out: if more are large, they are the purpose.
 FEW = 0.02
 
 
 class DataError(ValueError):
-    """Data that cannot be trained on; the text names the file and the frame."""
+    """Invalid training data; the text names the file and the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Frame:
     """One labelled geometry with its hypergraph. eV, Angstrom."""
 
     origin: str
-    """File and number, for messages."""
+    """File and number of the frame, for messages."""
     numbers: np.ndarray
     positions: np.ndarray
     energy: float
@@ -50,7 +50,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a run is trained on."""
+    """Data of a training run."""
 
     train: Sequence[Frame]
     validation: Sequence[Frame]
@@ -85,10 +85,10 @@ def read_frames(
 
     Raises
     ------
-    FileNotFoundError : says where to get the data (``source``).
-    DataError : a frame without energy or forces, with values that are not finite, periodic, of
-        another charge or spin (it says so, or its electrons do), or a
-        geometry that is none; named by its number, counted from 0.
+    FileNotFoundError : no such file; the text has the ``source`` of the data.
+    DataError : a frame has no energy or forces, values that are not finite, a periodic cell,
+        another charge or spin (declared, or from its number of electrons), or an invalid geometry;
+        the text has its number, from 0.
     """
     mixer = FragmentMixer()
     state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
@@ -102,10 +102,10 @@ def read_frames(
 
 
 def _read(path: Path, what: str, source: str) -> Iterator[tuple[str, Atoms]]:
-    """Each frame of an extended XYZ file, after its name in messages."""
+    """Yield each frame of an extended XYZ file with its name for messages."""
     if not path.is_file():
         where = f" ({source})" if source else ""
-        raise FileNotFoundError(f"expected {what} at {path}{where}, got no such file")
+        raise FileNotFoundError(f"expected {what} at {path}{where}, found no such file")
     index = -1
     try:
         for index, atoms in enumerate(frames_of_file(path, "extxyz")):
@@ -127,8 +127,7 @@ def _frame(
         raise ValueError("expected at least one atom, got none")
     if atoms.pbc.any():
         raise ValueError(
-            'expected an isolated molecule (pbc="F F F" where there is a Lattice), '
-            "got a periodic cell"
+            'expected an isolated molecule (with a Lattice set pbc="F F F"), got a periodic cell'
         )
     for name, declared in declared_charge_and_spin(atoms).items():
         if declared != state[name]:
@@ -153,8 +152,8 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
 
     Raises
     ------
-    FileNotFoundError, DataError : see :func:`read_frames`; more frames asked for than there are;
-        an element in the validation frames that no training frame has.
+    FileNotFoundError, DataError : see :func:`read_frames`; too few frames; or validation frames
+        have an element that the training frames lack.
     """
     read = partial(
         read_frames,
@@ -170,14 +169,14 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     else:
         if not 0 < data.validation < len(frames):
             raise DataError(
-                f"{data.train}: expected fewer frames for validation than the {len(frames)} "
-                f"there are, and at least 1, got {data.validation}"
+                f"{data.train}: expected between 1 and {len(frames) - 1} frames for validation, "
+                f"got {data.validation}"
             )
         order = np.random.default_rng(seed).permutation(len(frames))
         validation = [frames[i] for i in order[: data.validation]]
         order = order[data.validation :]
     if data.n_train is not None:
-        if isinstance(data.validation, Path):  # files may have an order, as of molecules
+        if isinstance(data.validation, Path):  # files may be sorted, by molecule for instance
             order = np.random.default_rng(seed).permutation(len(frames))
         if data.n_train > len(order):
             raise DataError(
@@ -197,7 +196,7 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
 
 
 def _without_sprawling(frames: list[Frame], config: HypergraphConfig) -> list[Frame]:
-    """Without the few that would make every batch some times as large."""
+    """Leave out the few frames that would make every batch several times as large."""
     edges = np.array([len(frame.hypergraph.edge_atom) / len(frame.numbers) for frame in frames])
     many = SPRAWLING * np.median(edges)
     sprawling = [
@@ -207,8 +206,8 @@ def _without_sprawling(frames: list[Frame], config: HypergraphConfig) -> list[Fr
     if not 0 < sum(sprawling) <= FEW * len(frames):
         return frames
     _LOGGER.warning(
-        "%d of %d training frames are left out, %s first: so many of their bonds are half broken "
-        "at once that their hypergraphs are several times as large as others",
+        "%d of %d training frames are left out, the first is %s: so many of their bonds are "
+        "partially broken that their hypergraphs are several times as large as others",
         sum(sprawling),
         len(frames),
         frames[sprawling.index(True)].origin,
@@ -217,7 +216,7 @@ def _without_sprawling(frames: list[Frame], config: HypergraphConfig) -> list[Fr
 
 
 def _decided_edges(frame: Frame, config: HypergraphConfig) -> int:
-    """Edges if each bond of more than half a weight were sure, and no other were there."""
+    """Number of edges with the bonds of a weight above 1/2 only."""
     h = frame.hypergraph
     vectors = frame.positions[h.bond_atoms[:, 1]] - frame.positions[h.bond_atoms[:, 0]]
     there = bond_weights(np.linalg.norm(vectors, axis=1), h.bond_range) > 0.5
@@ -226,12 +225,12 @@ def _decided_edges(frame: Frame, config: HypergraphConfig) -> int:
 
 
 def symbols(numbers: Iterable[int]) -> str:
-    """Of atomic numbers, for messages."""
+    """Chemical symbols of atomic numbers, for messages."""
     return ", ".join(map(symbol, sorted(numbers)))
 
 
 def read_atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
-    """Energy in eV by atomic number, from one-atom frames."""
+    """Atomic energies in eV by atomic number, from one-atom frames."""
     energies: dict[int, float] = {}
     for origin, atoms in _read(path, "isolated atoms", source):
         try:
@@ -239,6 +238,6 @@ def read_atomic_energies(path: Path, *, source: str = "") -> dict[int, float]:
         except ValueError as error:
             raise DataError(f"{origin}: {error}") from error
         if len(atoms) != 1 or energy is None:
-            raise DataError(f"{origin}: expected one atom with its energy")
+            raise DataError(f"{origin}: expected one atom with an energy")
         energies[int(atoms.numbers[0])] = energy
     return energies

@@ -14,7 +14,7 @@ from se3set_ase.train.batches import Batches
 
 
 def energy_errors(model: SE3Set, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
-    """Energy minus reference of every frame, eV, and what of it a unit of each shift makes."""
+    """Energy error of every frame, eV, and its derivative with respect to each shift."""
     errors, counts = [], []
     with torch.no_grad():
         for batch in batches.every_frame():

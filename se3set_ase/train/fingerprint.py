@@ -1,4 +1,4 @@
-"""Digests of what a run depends on, so that it is resumed only under the same conditions."""
+"""Hashes of everything a run depends on: it is resumed only under the same conditions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from se3set_ase.train.normalisation import Normalisation
 def fingerprint(
     config: RunConfig, frames: Sequence[Frame], initial: nn.Module | None = None
 ) -> str:
-    """Changes with whatever changes the weights: settings, seed, training data, initial weights."""
+    """Hash of everything that affects the weights: settings, seed, training data, initial model."""
     digest = hashlib.sha256()
     settings = config.model_dump(mode="json", include={"seed", "network", "hypergraph", "training"})
     training = settings["training"]
     training.pop("device")
     training.pop("threads")
-    training["devices"] = 1  # they share a batch (of all frames, if there are enough): the same
+    training["devices"] = 1  # the number of processes does not change a batch
     digest.update(repr(sorted(settings.items())).encode())
     _add(digest, frames)
     for parameter in initial.parameters() if initial is not None else ():
@@ -32,7 +32,7 @@ def fingerprint(
 
 
 def conditions(normalisation: Normalisation, validation: Sequence[Frame]) -> str:
-    """Changes with the constants of the model and the frames that choose its best weights."""
+    """Hash of the constants of the model and of the validation frames."""
     digest = hashlib.sha256(repr(astuple(normalisation)).encode())
     _add(digest, validation)
     return digest.hexdigest()

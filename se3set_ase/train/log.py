@@ -1,4 +1,4 @@
-"""The log of a training run, as CSV and as a picture."""
+"""The log of a training run, as CSV and as a plot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CURVE_FILE = "learning_curve.png"
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:
-    """Rows of the log so far; none if there is no log."""
+    """Rows of the log; empty without a log."""
     path = folder / LOG_FILE
     if not path.exists():
         return []
@@ -22,9 +22,9 @@ def read_log(folder: Path) -> list[dict[str, str]]:
 
 
 def write_row(folder: Path, row: Mapping[str, object]) -> None:
-    """Add a row, in place of those from its epoch on; the file is whole at every moment.
+    """Add a row, replacing rows of the same and later epochs; the file is always complete.
 
-    Such rows are left by an attempt that was killed between its log and its state.
+    Such rows remain if a run was killed between writing its log and its state.
     """
     rows = [r for r in read_log(folder) if int(r["epoch"]) < int(str(row["epoch"]))]
     temporary = folder / f".{LOG_FILE}.new"
@@ -49,7 +49,7 @@ def draw_learning_curve(folder: Path) -> None:
         strict=True,
     ):
         for part, colour in (("train", "tab:gray"), ("validation", "tab:blue")):
-            # Lone atoms have forces of zero, which have no logarithm.
+            # Isolated atoms have zero forces, which have no logarithm.
             values = [float(r[f"{part}_{key}"]) or math.nan for r in rows]
             axes.plot(epochs, values, color=colour, label=part)
         drawn = any(math.isfinite(y) for line in axes.lines for y in line.get_ydata())

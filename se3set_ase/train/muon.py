@@ -1,10 +1,10 @@
 """Muon for the channel mixing of equivariant features, AdamW for everything else.
 
-The matrices are moved by their orthogonalised momentum (K. Jordan, "Muon: an optimizer for hidden
+Matrices are updated with their orthogonalised momentum (K. Jordan, "Muon: an optimizer for hidden
 layers in neural networks", 2024, https://kellerjordan.github.io/posts/muon/; constants from there)
-at the step length that AdamW would take (Liu et al., arXiv:2502.16982). ``torch.optim.Muon`` does
-the same matrix by matrix; here, as the networks' matrices are small and many, all of one shape are
-taken together, some ten times faster.
+at the step length that AdamW would take (Liu et al., arXiv:2502.16982). ``torch.optim.Muon``
+processes one matrix at a time. The networks have many small matrices, so here all matrices of a
+shape are processed together, which is about ten times faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from se3set_ase.nn.light.cartesian import FeatureLinear
 
-#: Quintic Newton-Schulz iteration that brings all singular values near one.
+#: Coefficients of the quintic Newton-Schulz iteration, which brings all singular values near one.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 MOMENTUM = 0.95
@@ -26,7 +26,7 @@ UPDATE_RMS = 0.2
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest orthogonal matrices, roughly: singular values go to 0.7 ... 1.2.
+    """Approximate nearest orthogonal matrices, with singular values of 0.7 to 1.2.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
     Returns
     -------
-    (n, c, c). In the precision of the matrices, not in the customary bfloat16, whose rounding
-    would make the result of a training depend on the number of processes.
+    (n, c, c) in the precision of the matrices. The customary bfloat16 would make the result of a
+    training depend on the number of processes, through rounding.
     """
     a, b, c = COEFFICIENTS
-    # First to order one: the squares in the norm of a small matrix would underflow.
+    # Scale to order one first: the squares in the norm of a small matrix would underflow.
     x = matrices / matrices.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1.0)
     for _ in range(ITERATIONS):
@@ -52,9 +52,9 @@ class MuonAdamW(torch.optim.AdamW):
 
     Parameters
     ----------
-    model : whose :class:`~se3set_ase.nn.light.cartesian.FeatureLinear` are Muon's; all else is
-        AdamW's.
-    **options : of :class:`torch.optim.AdamW`; ``lr`` and ``weight_decay`` hold for both.
+    model : model whose :class:`~se3set_ase.nn.light.cartesian.FeatureLinear` use Muon; all other
+        weights use AdamW.
+    **options : options of :class:`torch.optim.AdamW`; ``lr`` and ``weight_decay`` apply to both.
     """
 
     def __init__(self, model: nn.Module, **options: Any):
@@ -63,7 +63,7 @@ class MuonAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move every weight that has a gradient; the gradients of Muon's weights are used up."""
+        """Update every weight that has a gradient; the gradients of Muon's weights are removed."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -79,13 +79,13 @@ class MuonAdamW(torch.optim.AdamW):
         return loss
 
     def _move(self, weights: Sequence[Tensor], rate: float, decay: float) -> None:
-        """Move stacks (n, c, c) of one c, and leave nothing for AdamW to do with them."""
+        """Update stacks (n, c, c) of one size, and remove their gradients before AdamW."""
         nesterov = []
         for weight in weights:
             assert weight.grad is not None
             state = self.state[weight]
             if not state:
-                state["step"] = torch.tensor(0.0)  # AdamW looks for it when states are loaded
+                state["step"] = torch.tensor(0.0)  # AdamW needs it when states are loaded
                 state["momentum"] = torch.zeros_like(weight)
             state["step"] += 1
             momentum = state["momentum"]

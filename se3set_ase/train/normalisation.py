@@ -1,4 +1,4 @@
-"""Constants of the model that come from the training data, and not by gradients."""
+"""Constants of the model that are computed from the training data, not by gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from se3set_ase.train.data import DataError, Frame, symbols
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Constants of the model that come from the training data; eV."""
+    """Constants of the model from the training data, eV."""
 
     elements: tuple[int, ...]
     atomic_energies: tuple[float, ...]
@@ -23,7 +23,7 @@ class Normalisation:
 def normalise(frames: Sequence[Frame], atomic: Mapping[int, float] | None) -> Normalisation:
     """Elements, atomic energies, shifts per bonded atom (least squares) and the scale.
 
-    Without energies of isolated atoms the fit stands in for them, and shifts are zero.
+    Without energies of isolated atoms, fitted ones are used, and shifts are zero.
     """
     elements = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     if atomic is not None and (missing := [z for z in elements if z not in atomic]):
@@ -34,7 +34,7 @@ def normalise(frames: Sequence[Frame], atomic: Mapping[int, float] | None) -> No
     target = np.array([f.energy for f in frames])
     if atomic is not None:
         target = target - counts @ np.array([atomic[z] for z in elements])
-        bonded = counts.sum(axis=1) > 1  # a lone atom has its atomic energy and no shift
+        bonded = counts.sum(axis=1) > 1  # an isolated atom has its atomic energy and no shift
         counts, target = counts[bonded], target[bonded]
     fit = fit_elements(counts, target)
     scale = float(np.sqrt(np.mean(np.concatenate([f.forces for f in frames]) ** 2)))
@@ -49,8 +49,8 @@ def normalise(frames: Sequence[Frame], atomic: Mapping[int, float] | None) -> No
 
 
 def fit_elements(counts: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Energies per atom of each element that add up to the target (eV, one per frame) best.
+    """Least-squares energies of the elements for a target (eV, one per frame).
 
-    One composition only has no unique solution: the shortest is taken.
+    For a single composition the solution of smallest norm is used.
     """
     return np.linalg.lstsq(counts.astype(float), target, rcond=None)[0]

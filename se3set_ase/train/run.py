@@ -21,30 +21,30 @@ from se3set_ase.potential import Potential
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.trainer import Trainer, make_fabric
 
-#: A limit of models whose data tells no energies of atoms.
+#: A limit of models whose data have no isolated atoms.
 FITTED_ATOMS = (
-    "Energies of atoms are fitted to molecules: energies of atomization, and of bonds that break, "
-    "mean nothing."
+    "Atomic energies are fitted to molecules: atomization energies and energies of dissociation "
+    "have no meaning."
 )
 
-#: So many are named.
+#: Largest number of molecules that are named.
 FEW_MOLECULES = 10
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, *, progress: bool = True) -> Path:
-    """Train (or go on with) a run, measure the model and write it.
+    """Train a model, or resume a run; then measure and save the model.
 
     Returns
     -------
-    The checkpoint folder: ``model`` in the folder of the run. Trained models are measured in
-    float64 on the ``tests`` of the configuration that exist.
+    The checkpoint folder, ``model`` in the folder of the run. The model is measured in float64 on
+    the existing ``tests`` of the configuration.
 
     Raises
     ------
-    FileNotFoundError, DataError : data that is missing or unfit.
-    StateError : the folder of the run holds another run.
+    FileNotFoundError, DataError : data are missing or invalid.
+    StateError : the folder belongs to another run.
     FloatingPointError : the training diverged.
     """
     fabric = make_fabric(config.training)
@@ -52,7 +52,7 @@ def train(config: RunConfig, *, progress: bool = True) -> Path:
     try:
         result = fabric.launch(_train_here, config, progress)
     finally:
-        if port is None:  # set by the launcher, and of no use to the next run
+        if port is None:  # set by the launcher, not needed by the next run
             os.environ.pop("MASTER_PORT", None)
     if isinstance(result, Exception):
         raise result
@@ -60,7 +60,7 @@ def train(config: RunConfig, *, progress: bool = True) -> Path:
 
 
 def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exception:
-    """One process's part. Errors of the user's are returned: raised, a process loses their type."""
+    """Work of one process. Errors are returned, because raising in a process loses their type."""
     try:
         trainer = Trainer(config, progress=progress, fabric=fabric)
         files = data_files(config, trainer)
@@ -78,7 +78,7 @@ def _train_here(fabric: Fabric, config: RunConfig, progress: bool) -> Path | Exc
 
 
 def data_files(config: RunConfig, trainer: Trainer) -> tuple[DataFile, DataFile]:
-    """What was read. Now: it may have grown when the training is over."""
+    """The data files as read, recorded now because they may change during training."""
     data = config.data
     validation = data.validation if isinstance(data.validation, Path) else data.train
     return (
@@ -88,7 +88,7 @@ def data_files(config: RunConfig, trainer: Trainer) -> tuple[DataFile, DataFile]
 
 
 def describe(config: RunConfig, trainer: Trainer, files: tuple[DataFile, ...]) -> ModelMetadata:
-    """What is known of the model, of these data, apart from its errors."""
+    """Metadata of the model from its configuration and data, without errors."""
     data = config.data
     state = trainer.progress
     return ModelMetadata(
@@ -112,13 +112,13 @@ def describe(config: RunConfig, trainer: Trainer, files: tuple[DataFile, ...]) -
 
 
 def few_formulas(molecules: Iterable[np.ndarray]) -> tuple[str, ...]:
-    """Of atomic numbers (N,) each, sorted; none if there are more than :data:`FEW_MOLECULES`."""
+    """Sorted molecular formulas; empty if there are more than :data:`FEW_MOLECULES`."""
     found = set(map(formula, molecules))
     return tuple(sorted(found)) if len(found) <= FEW_MOLECULES else ()
 
 
 def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
-    """Errors of a saved model on the tests whose files are there."""
+    """Errors of a saved model on the existing test files."""
     potential = Potential(folder)
     found = []
     for name, path in config.data.tests.items():
@@ -133,10 +133,10 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
                 charge=config.data.charge,
                 spin_multiplicity=config.data.spin_multiplicity,
             )
-        except (ValueError, OSError) as error:  # no reason to lose what was trained
+        except (ValueError, OSError) as error:  # the trained model is kept
             _LOGGER.warning("test %r is not measured: %s: %s", name, path, error)
             continue
-        if not errors["complete"]:  # a part would stand in the card as if it were all
+        if not errors["complete"]:  # errors of a part of a test must not be in the card
             raise KeyboardInterrupt
         n_frames = errors.pop("n_frames")
         found.append(

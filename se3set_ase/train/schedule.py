@@ -1,4 +1,4 @@
-"""What changes from step to step: learning rate, weight of the energy, memory of the average."""
+"""Schedules of the learning rate, the energy weight and the moving average."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def learning_rate(options: TrainingConfig, epoch: float, step: int) -> float:
 
 
 def energy_weight(options: TrainingConfig, epoch: float) -> float:
-    """Geometric from the first to the last value over the epochs; zero if both are."""
+    """Geometric interpolation between the first and last value; zero if both are zero."""
     first, last = options.energy_weight
     return first * (last / first) ** (epoch / options.epochs) if first else 0.0
 

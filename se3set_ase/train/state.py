@@ -1,4 +1,4 @@
-"""What a training run needs to go on after it was killed, in one safetensors file."""
+"""The state of a training run, in one safetensors file, to resume it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STATE_FILE = "state.safetensors"
 
 
 class StateError(ValueError):
-    """A state file that does not belong to this run, or is damaged."""
+    """The state file is damaged or belongs to another run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come. ``fingerprint`` ties it to its configuration and data."""
+    """Progress of a run. ``fingerprint`` identifies its configuration and data."""
 
     fingerprint: str
     epoch: int = 0
@@ -47,11 +47,11 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     conditions: str,
 ) -> None:
-    """Write weights, averages, best weights and optimiser moments; atomically.
+    """Write weights, averages, best weights and optimiser moments atomically.
 
     Parameters
     ----------
-    conditions : digest of what the run depends on beside ``progress.fingerprint``.
+    conditions : hash of everything else that the run depends on.
     """
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.named_parameters()}
     tensors |= {f"averaged.{k}": v for k, v in averaged.named_parameters()}
@@ -75,11 +75,11 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     conditions: str,
 ) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Restore a run in place; None if there is none. Returns the progress and the best weights.
+    """Restore a run in place and return its progress and best weights; None without a state.
 
     Raises
     ------
-    StateError : damaged, or written under another configuration or other data.
+    StateError : the file is damaged, or from another configuration or other data.
     """
     path = folder / STATE_FILE
     if not path.exists():
@@ -90,13 +90,13 @@ def load_state(
             values = json.loads(metadata.get("progress", "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise StateError(f"{path}: damaged ({error}); remove it to start afresh") from error
+        raise StateError(f"{path}: damaged ({error}); remove it to start again") from error
     if not isinstance(values, dict) or set(values) != {f.name for f in fields(Progress)}:
-        raise StateError(f"{path}: expected the state of a training run, got something else")
+        raise StateError(f"{path}: expected the state of a training run")
     progress = Progress(**values)
     if progress.fingerprint != fingerprint or metadata.get("conditions") != conditions:
         raise StateError(
-            f"{path}: expected a run with this configuration and data, got one with others; "
+            f"{path} belongs to a run with another configuration or other data; "
             "choose another name or remove the folder"
         )
 
@@ -108,8 +108,8 @@ def load_state(
     expected |= {f"best.{k}": v.shape for k, v in model.named_parameters()}
     if any(key not in tensors or tensors[key].shape != expected[key] for key in expected):
         raise StateError(
-            f"{path}: expected the weights of this network, got others (of another version of "
-            "the package?); remove it to start afresh"
+            f"{path}: expected the weights of this network, got others (from another version "
+            "of the package?); remove it to start again"
         )
     with torch.no_grad():
         for prefix, module in (("model.", model), ("averaged.", averaged)):

@@ -1,8 +1,8 @@
-"""One training step: loss and gradients of the weights, eager or compiled.
+"""One training step: loss and gradients of the weights, compiled or not.
 
-Forces are derivatives already, so their loss needs a second derivative, and ``torch.compile``
-does not go through it. The step here is traced with its autograd calls inside (``make_fx``) into
-one graph of plain operations, which is then compiled whole.
+Forces are derivatives, so their loss needs second derivatives, which ``torch.compile`` does not
+support. Here the step including its autograd calls is traced (``make_fx``) to one graph of plain
+operations, which is then compiled.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class StepResult(NamedTuple):
 
 
 class LossWeights(NamedTuple):
-    """What may change from step to step, () each."""
+    """Values that may change from step to step, () each."""
 
     energy: Tensor
     excess: Tensor
-    """Of :func:`excess`."""
+    """Weight of :func:`excess`."""
 
 
 Step = Callable[[Sequence[Tensor], Batch, LossWeights], StepResult]
@@ -55,9 +55,9 @@ def make_step(
     kind : ``"mse"``, mean of (energy error)^2 / atoms and mean square of the force components;
         ``"l2mae"``, mean absolute energy error and mean length of each atom's force error, as
         SE3Set was published with (arXiv:2405.16511).
-    hold_back : add the weight of :func:`excess`. What lies far beyond the saturation is a direction
-        only, which costs nothing in training and makes the surface rough where fragments of a kind
-        that training lacks come and go.
+    hold_back : add the weight of :func:`excess`. Messages far beyond the saturation keep only their
+        direction. In training this costs nothing, but the surface becomes rough for fragments
+        that the training data do not contain.
     """
     names = [name for name, p in model.named_parameters() if p.requires_grad]
 
@@ -73,7 +73,7 @@ def make_step(
             )
         energy_error = energy - batch.energy
         forces_error = forces - batch.forces
-        # Padding has no error, so sums may run over it; the mean is over the real atoms.
+        # Padding has no error, so sums may include it; means are over the real atoms.
         n_atoms = batch.atoms_per_process
         energy_squared = (energy_error**2).mean()
         forces_squared = (forces_error**2).sum() / (3.0 * n_atoms)
@@ -101,7 +101,7 @@ def make_step(
 
 @contextmanager
 def seen_by(model: SE3Set) -> Iterator[list[Features]]:
-    """What a call of the default network multiplies or saturates, of hyperedges and atoms."""
+    """Messages of the default network that are multiplied or saturated."""
     messages: list[Features] = []
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     layers = [layer for block in blocks for layer in (block.scatter.mix, block.mix)]

@@ -1,4 +1,4 @@
-"""The training loop: fit, validate, remember, resume."""
+"""The training loop: optimise, validate, save, resume."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ from se3set_ase.train.schedule import average_weights, energy_weight, learning_r
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import LossWeights, Step, StepResult, compile_step, make_step
 
-#: Training frames that the shifts of the validated weights are fitted to, and of the last ones.
+#: Number of training frames to which shifts are fitted, for validations and at the end.
 SHIFT_FRAMES, LAST_SHIFT_FRAMES = 256, 4096
 
 
 class Trainer:
-    """One training run in ``output/name``; :meth:`run` starts it or goes on with it.
+    """One training run in ``output/name``; :meth:`run` starts or resumes it.
 
     Parameters
     ----------
-    config : of the run. progress : show a progress bar.
-    fabric : the launched processes that share each batch; this process alone by default.
+    config : configuration of the run.
+    progress : show a progress bar.
+    fabric : launched processes that share each batch; only this process by default.
     data : frames and atomic energies; those of ``config.data`` by default.
-    build : makes the model.
+    build : function that builds the model.
 
     Raises
     ------
-    FileNotFoundError, DataError : data that is missing or unfit.
-    StateError : the folder holds another run.
+    FileNotFoundError, DataError : data are missing or invalid.
+    StateError : the folder belongs to another run.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Trainer:
             self.averaged.n_averaged.fill_(self.progress.epoch * len(self.batches))
 
     def run(self) -> SE3Set:
-        """Train to the end of the schedule; the model with the best validated weights."""
+        """Train to the end of the schedule; return the model with the best validated weights."""
         options = self.config.training
         threads = torch.get_num_threads()
         torch.set_num_threads(options.threads or threads)
@@ -150,7 +151,7 @@ class Trainer:
         batch = next(self.batches.epoch(0, self.fabric.global_rank))
         try:
             return compile_step(step, list(self.model.parameters()), batch, self._weights(0.0))
-        except BackendCompilerFailed as error:  # no C++ compiler, as a rule
+        except BackendCompilerFailed as error:  # usually no C++ compiler
             warnings.warn(
                 f"the training step is not compiled, which makes it about three times slower: "
                 f"{error}",
@@ -160,7 +161,7 @@ class Trainer:
             return step
 
     def _epoch(self, step: Step) -> np.ndarray:
-        """One pass over the data; root mean square errors of energies (eV) and forces (eV/A)."""
+        """Train one epoch; root mean square errors of energies (eV) and forces (eV/A)."""
         options, progress, n_steps = self.config.training, self.progress, len(self.batches)
         parameters = list(self.model.parameters())
         started = time.perf_counter()
@@ -193,14 +194,14 @@ class Trainer:
         return np.sqrt(sums[1:] / n_steps)
 
     def _weights(self, done: float) -> LossWeights:
-        """After so many epochs. The excess is weighed with a loss that all processes know."""
+        """Loss weights after a number of epochs; all processes use the same loss as the unit."""
         options = self.config.training
         values = energy_weight(options, done), options.excess_weight * self.progress.loss
         numbers = torch.tensor(values, dtype=torch.float64, device=self.model.device)
         return LossWeights(*numbers.unbind())
 
     def _mean_over_processes(self, result: StepResult) -> tuple[list[Tensor], np.ndarray]:
-        """Gradients, loss and squared errors of the whole batch, in one exchange."""
+        """Average gradients, loss and squared errors over processes, in one communication."""
         gradients = list(result.gradients)
         measured = torch.stack([result.loss, result.energy_squared, result.forces_squared])
         if self.fabric.world_size > 1:
@@ -213,12 +214,12 @@ class Trainer:
         return gradients, measured.cpu().numpy()
 
     def _validate(self, train_error: np.ndarray) -> str:
-        """Measure the averaged weights, log, remember the best and save the state."""
+        """Measure the averaged weights, log them, keep the best and save the state."""
         measured = (0.0, 0.0)
         if self.fabric.global_rank == 0:
             self._fit_shifts(self._average(), SHIFT_FRAMES)
             measured = errors(self._average(), self._batches(self.validation_frames, 25))
-        # One process measures: all must agree to the last bit on which weights are the best.
+        # Only one process measures, because all must agree on which weights are best.
         energy, forces = self.fabric.broadcast(measured)
         score = self._score(energy, forces)
         better = score < self.progress.best_score
@@ -254,8 +255,8 @@ class Trainer:
         return f"E {energy * 1e3:.2f} meV, F {forces * 1e3:.2f} meV/A"
 
     def _score(self, energy: float, forces: float) -> float:
-        """What the best weights have least of: the loss, with the last weight of the energy, or its
-        like of root mean squares where the loss is of absolute errors."""
+        """The criterion for the best weights: the loss with the final energy weight, or the same of
+        root mean squares if the loss is of absolute errors."""
         options = self.config.training
         weight = options.energy_weight[1]
         if options.loss == "l2mae":
@@ -264,10 +265,10 @@ class Trainer:
         return weight * energy**2 / n_atoms + options.forces_weight * forces**2
 
     def _fit_shifts(self, model: SE3Set, most: int) -> None:
-        """Least squares of what the network leaves of the energies of so many training frames.
+        """Fit shifts to the remaining energy errors of training frames, by least squares.
 
-        Steps of the weights shift all energies together, and the average over steps keeps some of
-        that: it would be the largest error of the energy, and a constant removes it.
+        Updates of the weights shift all energies together, and the average over steps keeps part
+        of the shift. It would be the largest energy error, and a constant removes it.
         """
         model.set_shifts(self.normalisation.shifts)
         frames = self.train_frames[:: math.ceil(len(self.train_frames) / most)]
@@ -302,12 +303,12 @@ class Trainer:
 
 
 def make_fabric(options: TrainingConfig) -> Fabric:
-    """The processes of a run, not launched yet; with one there is nothing to launch."""
+    """The processes of a run, not launched yet; a single process needs no launch."""
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Spawned: a relaunch of the running script, Fabric's default, would start a test suite or
-    # notebook again instead of a training.
+    # Spawned: Fabric's default runs the script again, which would restart a test suite or
+    # notebook instead of a training.
     return Fabric(
         accelerator=device,
         devices=options.devices,

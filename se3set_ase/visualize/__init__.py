@@ -1,4 +1,4 @@
-"""Molecules with their hyperedges, and runs, as pictures."""
+"""Pictures of molecules with their hyperedges, and plots of runs."""
 
 from __future__ import annotations
 

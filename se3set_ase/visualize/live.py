@@ -1,4 +1,4 @@
-"""A relaxation or a run of molecular dynamics, watched in a notebook while it goes on."""
+"""Plot a relaxation or molecular dynamics in a notebook while it runs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["LivePlot"]
 
 _BLUE, _ORANGE, _RED, _GREY = "#0072B2", "#E69F00", "#D55E00", "#8A8A8A"
-#: Of the time of a run, what drawing may take at most.
+#: Largest share of the run time that drawing may take.
 SHARE = 0.1
 
 
 class LivePlot:
-    """Energy, longest force, temperature and events of a run, drawn as it goes on.
+    """Plots energy, longest force, temperature and events during a run.
 
     >>> with LivePlot(dynamics, atoms, steps=2000):                          # doctest: +SKIP
     ...     dynamics.run(2000)
 
-    A notebook shows it, with a bar of the progress; elsewhere ``file`` gets the last state.
+    A notebook shows the plot with a progress bar; ``file`` gets the final plot.
 
     Parameters
     ----------
-    dynamics : any of ASE's dynamics or optimisers.
-    atoms : what it moves.
-    steps : that are to come, for the bar; without it the steps are counted only.
-    fmax : eV/Angstrom, where a relaxation is to end; a line in the plot.
+    dynamics : an ASE dynamics or optimiser.
+    atoms : the atoms that it moves.
+    steps : number of steps of the run, for the progress bar; without it steps are only counted.
+    fmax : convergence criterion of a relaxation, eV/Angstrom; a line in the plot.
     file : ``.png``, ``.svg`` or ``.pdf``, written when the run ends.
-    every : seconds between two drawings at least.
+    every : shortest time between drawings, seconds.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class LivePlot:
                 self.figure().savefig(self._file, dpi=150)
 
     def __call__(self) -> None:
-        """Note the present step; draw if it is time to."""
+        """Record the present step, and draw if enough time has passed."""
         self.observer()
         atoms, moving = self._atoms, hasattr(self._dynamics, "get_time")
         longest = float(np.sqrt((atoms.get_forces() ** 2).sum(axis=1).max()))
@@ -91,7 +91,7 @@ class LivePlot:
             self._show()
 
     def figure(self) -> Figure:
-        """The plot of what was noted so far."""
+        """The plot of the records so far."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -133,18 +133,18 @@ class LivePlot:
         return figure
 
     def _show(self) -> None:
-        """Update what the notebook shows, and see that drawing stays a small part of the time."""
+        """Update the notebook, and keep drawing a small part of the time."""
         begun = time.perf_counter()
         if self._handle is not None:
             picture = io.BytesIO()
             self.figure().savefig(picture, format="png", dpi=96)
             data = base64.b64encode(picture.getvalue()).decode()
-            page = f'{self._bar()}<img alt="the run so far" src="data:image/png;base64,{data}">'
-            self._handle.update({"text/html": page, "text/plain": self._told()}, raw=True)
+            page = f'{self._bar()}<img alt="plot of the run" src="data:image/png;base64,{data}">'
+            self._handle.update({"text/html": page, "text/plain": self._progress_text()}, raw=True)
         now = time.perf_counter()
         self._next = now + max(self._every, (now - begun) / SHARE)
 
-    def _told(self) -> str:
+    def _progress_text(self) -> str:
         done = int(self._rows[-1][0]) - self._first_step
         seconds = time.perf_counter() - self._started
         text = f"step {done}" + (f" of {self._steps}" if self._steps else "")
@@ -162,11 +162,11 @@ class LivePlot:
                 f'<progress value="{done}" max="{self._steps}" '
                 'style="width:24em;vertical-align:middle;accent-color:#0072B2"></progress> '
             )
-        return f"<div>{bar}{self._told()}</div>"
+        return f"<div>{bar}{self._progress_text()}</div>"
 
 
 def _display() -> Any:
-    """A place in the notebook's output to draw into; None where there is no notebook."""
+    """A display handle of the notebook; None without a notebook."""
     try:
         from IPython import get_ipython
         from IPython.display import display

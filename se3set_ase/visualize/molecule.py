@@ -1,4 +1,4 @@
-"""Molecules with their hyperedges, to look at: turned and played, or as still pictures."""
+"""Interactive views and still pictures of molecules with their hyperedges."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def show(
     height: int = 480,
     rate: float = 12.0,
 ) -> View:
-    """A molecule with its hyperedges, to be turned; a trajectory to be played.
+    """An interactive view of a molecule with its hyperedges, or of a trajectory.
 
-    Fragments are hulls, their weights the opacity. In a notebook the result shows itself;
+    Fragments are hulls, with their weights as opacity. A notebook displays the result;
     ``show(atoms).save("page.html")`` writes a page for a browser, which needs no network.
 
     Parameters
     ----------
-    molecule : atoms; frames of one molecule; or a file of either that ASE reads. What has an
-        SE3SetCalculator is shown as that sees it; all else as the default settings fragment it.
-    width, height : in a notebook, pixels.
+    molecule : atoms, frames of one molecule, or a file that ASE reads. With an SE3SetCalculator
+        its hypergraph is shown, otherwise that of the default settings.
+    width, height : size in a notebook, pixels.
     rate : frames per second.
 
     Raises
@@ -48,7 +48,7 @@ def show(
     FileNotFoundError : no such file.
     """
     if isinstance(molecule, str | os.PathLike):
-        path = Path(molecule)  # ASE reads one that is none too, such as "md.traj@-10:"
+        path = Path(molecule)  # ASE also reads names such as "md.traj@-10:"
         frames = list(frames_of_file(path)) if path.is_file() else read(molecule, ":")
     else:
         frames = [molecule] if isinstance(molecule, Atoms) else list(molecule)
@@ -64,12 +64,13 @@ def draw(
     Parameters
     ----------
     atoms : one molecule; with a calculator as for :func:`show`.
-    path : ``.png``, ``.svg`` or ``.pdf``; none is written by default.
-    labels : number the atoms.
+    path : ``.png``, ``.svg`` or ``.pdf``; no file by default.
+    labels : show atom numbers.
 
     Raises
     ------
-    ValueError : no atoms, or another ending of the file. TypeError : something else than atoms.
+    ValueError : no atoms, or an unknown file format.
+    TypeError : the argument is not Atoms.
     """
     if not isinstance(atoms, Atoms):
         raise TypeError(f"expected Atoms to draw, got {atoms!r}; show() takes frames and files")
@@ -88,7 +89,7 @@ def _seen(atoms: Atoms) -> WeightedHypergraph:
 
 
 def _captions(frames: Sequence[WeightedHypergraph]) -> list[str]:
-    """What each frame is, and the bonds that it has lost or gained since the one before."""
+    """Caption of each frame, with bonds that broke or formed since the previous one."""
     if len(frames) == 1:
         (frame,) = frames
         name = formula(frame.numbers)

@@ -1,4 +1,4 @@
-"""Pictures of a run.  matplotlib's object interface only: no window, no global state."""
+"""Plots of a run, with matplotlib's object interface only: no window, no global state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from se3set_ase.simulate.results import DynamicsResult
 
 __all__ = ["draw_events", "plot_dynamics", "plot_timeline"]
 
-# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
+# Colours for colour-blind readers (Okabe and Ito, 2008).
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 _GREY = "#8A8A8A"
-# Bonds are what one looks for first; reach changes all the time and stays in the background.
+# Bonds matter most; reach changes all the time and stays in the background.
 _EVENT_STYLES = {
     "bond formed": (_GREEN, "^"),
     "bond broken": (_RED, "v"),
@@ -30,24 +30,26 @@ _EVENT_STYLES = {
 
 
 def check_format(path: str | os.PathLike[str]) -> None:
-    """ValueError for the name of a picture that matplotlib does not draw."""
+    """Raise ValueError for a file name whose format matplotlib cannot write."""
     from matplotlib.figure import Figure
 
     known = Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.removeprefix(".").lower() not in known:
-        raise ValueError(f"expected a picture's name, such as run.png or run.svg, got {path}")
+        raise ValueError(
+            f"expected the file name of a picture, such as run.png or run.svg, got {path}"
+        )
 
 
 def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "") -> None:
-    """Draw temperature, energies, hyperedges and refragmentation events over time.
+    """Plot temperature, energies, hyperedges and refragmentation events over time.
 
-    Without a thermostat the total energy is drawn on a scale of its own, too, with its drift.
+    Without a thermostat another panel shows the total energy with its drift.
 
     Parameters
     ----------
     result : At least one record.
     path : ``.png``, ``.svg`` or ``.pdf``.
-    title : Goes above the picture.
+    title : Title of the plot.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -80,7 +82,7 @@ def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title
     energies.plot(time, (result.total - start) * per_atom, color="black", lw=1.4)
     energies.set_ylabel("energy / meV per atom")
     energies.legend(
-        ["potential, from its start", "kinetic", "total"],
+        ["potential, relative to start", "kinetic", "total"],
         loc="lower right",
         bbox_to_anchor=(1.0, 0.98),
         ncols=3,
@@ -121,19 +123,19 @@ def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title
 
 
 def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> None:
-    """One row per kind of event; bonds are named as far as there is room.
+    """Draw one row per kind of event; bonds are labelled if there is room.
 
     Parameters
     ----------
-    axis : of matplotlib, with what it has of the run drawn already: its width is the room.
-    times : of each event, in the unit of the axis.
+    axis : matplotlib axis with the final time range, which determines the room for labels.
+    times : time of each event, in the unit of the axis.
     """
     kinds = list(_EVENT_STYLES)
     kinds += sorted({event.kind for event in events} - set(kinds))
     when: dict[str, list[float]] = {kind: [] for kind in kinds}
     labelled: dict[str, float] = {}  # kind -> time of its last label
     begin, end = axis.get_xlim()
-    room = 0.065 * (end - begin)  # a label is about as wide
+    room = 0.065 * (end - begin)  # approximate width of a label
     for event, at in zip(events, times, strict=True):
         when[event.kind].append(at)
         if event.kind.startswith("bond") and at - labelled.get(event.kind, -np.inf) > room:
@@ -158,7 +160,7 @@ def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> N
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over a window of about a fiftieth of the run; shorter at both ends."""
+    """Running mean over about a fiftieth of the run; shorter at both ends."""
     half = max(1, len(values) // 100)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
@@ -168,7 +170,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _note(axis: Any, text: str) -> None:
-    """A line above the panel, where it hides nothing."""
+    """Put the legend above the panel."""
     axis.text(
         0.0, 1.01, text, transform=axis.transAxes, va="bottom", ha="left", fontsize=9, color="#444"
     )
@@ -182,13 +184,13 @@ def plot_timeline(
     unit: str = "fs",
     most: int = 24,
 ) -> None:
-    """Draw bonds that broke or formed, and fragments that merged or split, as bars over time.
+    """Plot bonds that broke or formed, and fragments that merged or split, as bars over time.
 
     Parameters
     ----------
-    events, times : in order; times in ``unit``, which goes to the axis.
+    events, times : in order; times in ``unit``, which labels the axis.
     path : ``.png``, ``.svg`` or ``.pdf``.
-    most : rows at most; those with the most events are drawn.
+    most : largest number of rows; those with the most events are drawn.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -44,7 +44,7 @@ def test_paths_are_taken_as_they_are(models: Path) -> None:
         assert registry.resolve_model(path) == Path(path)
 
 
-def test_a_name_means_the_bundled_model_also_beside_a_folder_of_that_name(models: Path) -> None:
+def test_a_bundled_name_takes_precedence_over_a_folder(models: Path) -> None:
     mine = Path("acac")
     save_checkpoint(mine, tiny_model(), METADATA)
     assert registry.resolve_model("acac") == models / "acac"
@@ -75,11 +75,11 @@ def test_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         registry.resolve_model("acac")
 
 
-def test_models_of_an_installed_package_and_of_strangers(
+def test_models_of_an_installed_package_and_unrelated_folders(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert registry.models_folder() == models
-    # Beside an installed package there is no pyproject.toml, and "models" is somebody else's.
+    # Next to an installed package there is no pyproject.toml, and "models" is unrelated.
     (models.parent / "pyproject.toml").unlink()
     assert registry.models_folder() is None
     inside = models.parent / "se3set_ase"
@@ -169,6 +169,6 @@ def test_two_models_of_one_name(models: Path) -> None:
         registry.write_registry(models)
 
 
-def test_registry_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_registry_of_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*absent"):
         registry.write_registry(tmp_path / "absent")

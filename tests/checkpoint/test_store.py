@@ -43,7 +43,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def set_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Replace the weights by others that the metadata vouch for."""
+    """Replace the weights by others, with a matching checksum in the metadata."""
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
     edit(folder, lambda c: c["weights"].update(sha256=sha256_of(folder / WEIGHTS_FILE), n_bytes=8))
 
@@ -71,7 +71,7 @@ def test_round_trip_from_folder_or_either_file(saved: Path, part: str) -> None:
     assert load_metadata(saved / part) == metadata
 
 
-def test_dtype_is_that_asked_for_and_widening_is_exact(saved: Path) -> None:
+def test_requested_dtype_and_exact_widening(saved: Path) -> None:
     single, _ = load_checkpoint(saved)
     double, _ = load_checkpoint(saved, dtype=torch.float64)
     assert double.dtype == torch.float64
@@ -81,7 +81,7 @@ def test_dtype_is_that_asked_for_and_widening_is_exact(saved: Path) -> None:
     assert double.reference.values[0].tolist() == list(ATOMIC_ENERGIES)
 
 
-def test_double_precision_weights_keep_their_digits(tmp_path: Path) -> None:
+def test_double_precision_weights_are_exact(tmp_path: Path) -> None:
     model = tiny_model(dtype=torch.float64)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -93,7 +93,7 @@ def test_double_precision_weights_keep_their_digits(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
-def test_loading_leaves_the_random_numbers_alone(saved: Path) -> None:
+def test_loading_does_not_change_random_numbers(saved: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
@@ -110,7 +110,7 @@ def test_loaded_model_can_be_trained_on(saved: Path) -> None:
 # --- Saving ----------------------------------------------------------------------------------
 
 
-def test_folder_holds_three_files_and_nothing_temporary(saved: Path) -> None:
+def test_folder_contains_three_files_only(saved: Path) -> None:
     assert sorted(p.name for p in saved.iterdir()) == sorted(
         [CARD_FILE, METADATA_FILE, WEIGHTS_FILE]
     )
@@ -146,7 +146,7 @@ def test_a_killed_save_never_gives_a_mixed_model(
         assert load_checkpoint(folder)[0].network_config.channels == 8
     else:
         assert METADATA_FILE not in replaced
-        with pytest.raises(CheckpointError, match=r"(saving it was interrupted|truncated)"):
+        with pytest.raises(CheckpointError, match=r"(saving was interrupted|truncated)"):
             load_checkpoint(folder)
 
 
@@ -179,7 +179,7 @@ def test_describe_data_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "abacus"])
-def test_devices_that_are_not_there(saved: Path, device: str) -> None:
+def test_missing_devices(saved: Path, device: str) -> None:
     with pytest.raises(
         ValueError,
         match=rf"expected device 'cpu' or one of the 0 CUDA devices .*, got '{device}'",
@@ -200,7 +200,7 @@ def test_missing_path(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "absent")
 
 
-def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     refused(tmp_path, r"is not a model folder: expected model\.json and .*, got notes\.txt")
 
@@ -222,17 +222,20 @@ def test_one_changed_bit(folder: Path) -> None:
     content[-3] ^= 1
     path.write_bytes(bytes(content))
     refused(
-        folder, r"weights\.safetensors is not the file that model\.json describes: expected sha"
+        folder,
+        r"weights\.safetensors is not the file that model\.json describes: checksum mismatch",
     )
 
 
 def test_damaged_header(folder: Path) -> None:
     path = folder / WEIGHTS_FILE
     path.write_bytes(b"\xff" * 16 + path.read_bytes()[16:])
-    refused(folder, r"weights\.safetensors is damaged or of another kind: expected the header of")
+    refused(
+        folder, r"weights\.safetensors is damaged or not a safetensors file: expected its header"
+    )
 
 
-def test_header_that_lies(folder: Path) -> None:
+def test_inconsistent_header(folder: Path) -> None:
     """Vouched for by the hash, and no safetensors file all the same."""
     content = (200).to_bytes(8, "little") + b'{"a": 1' + b" " * 400
     (folder / WEIGHTS_FILE).write_bytes(content)
@@ -251,7 +254,7 @@ def test_missing_weights(folder: Path) -> None:
 def test_foreign_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "bert.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    refused(path, r"holds tensors but nothing says what they mean: expected model\.json beside it")
+    refused(path, r"contains tensors without metadata: expected model\.json in the same folder")
 
 
 def test_foreign_json(tmp_path: Path) -> None:
@@ -260,7 +263,7 @@ def test_foreign_json(tmp_path: Path) -> None:
     refused(path, r"config\.json does not describe a se3set-ase model: expected .*, got None")
 
 
-def test_json_that_is_no_object(folder: Path) -> None:
+def test_json_that_is_not_an_object(folder: Path) -> None:
     (folder / METADATA_FILE).write_text("[1, 2]")
     refused(folder, r"expected a JSON object, got a list")
 
@@ -278,7 +281,7 @@ def test_truncated_json(folder: Path, size: int) -> None:
     refused(folder, r"model\.json is not readable as JSON \(.*\): it is damaged or truncated")
 
 
-def test_json_that_is_no_text(folder: Path) -> None:
+def test_json_that_is_not_text(folder: Path) -> None:
     (folder / METADATA_FILE).write_bytes(b'{"name": "\xff\xfe"}')
     refused(folder, r"model\.json is not readable as JSON: expected UTF-8 text, got byte 0xff")
 
@@ -333,7 +336,7 @@ def test_future_schema(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["1", 0, None, True, 1.5])
-def test_schema_that_is_no_version(folder: Path, version: object) -> None:
+def test_invalid_schema_version(folder: Path, version: object) -> None:
     edit(folder, lambda c: c.update(schema_version=version))
     refused(folder, r"no valid schema version: expected the whole number 1, got ")
 
@@ -361,7 +364,7 @@ def test_missing_and_unknown_metadata_keys(folder: Path) -> None:
         ({"weights": None}, r"expected the entry 'weights', got null"),
     ],
 )
-def test_unfit_metadata_values(folder: Path, change: dict[str, Any], text: str) -> None:
+def test_invalid_metadata_values(folder: Path, change: dict[str, Any], text: str) -> None:
     edit(folder, lambda c: c.update(change))
     refused(folder, text)
 
@@ -402,7 +405,7 @@ def test_entries_that_would_change_an_energy_silently(
     refused(folder, "is not as it was saved: expected unchanged entries elements")
 
 
-def test_what_is_said_about_a_model_may_be_edited(folder: Path) -> None:
+def test_descriptive_metadata_may_be_edited(folder: Path) -> None:
     edit(folder, lambda c: c.update(description="Another.", limits=["None."], name="other"))
     assert load_checkpoint(folder)[1].limits == ("None.",)
 
@@ -448,6 +451,6 @@ def test_card_gives_limits_before_errors_before_use(saved: Path) -> None:
     assert "ab" * 32 in card
 
 
-def test_card_of_a_model_never_measured() -> None:
+def test_card_of_an_unmeasured_model() -> None:
     card = render_card(dataclasses.replace(METADATA, measured=()))
     assert "None measured yet: do not rely on this model." in card

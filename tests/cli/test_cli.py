@@ -291,7 +291,7 @@ def test_unknown_optimizer(model: Path, here: Path) -> None:
         ("relax", ("-o", "a.foo"), "expected a file name with a format that ASE writes"),
         ("relax", ("--trajectory", "a.foo"), "expected a file name with a format that ASE writes"),
         ("md", ("--trajectory", "a.foo"), "expected a file name with a format that ASE writes"),
-        ("md", ("--plot", "a.foo"), "expected a picture's name"),
+        ("md", ("--plot", "a.foo"), "expected the file name of a picture"),
         (
             "md",
             ("--plot", "a.png", "--table", "a.png"),

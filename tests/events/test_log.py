@@ -240,15 +240,15 @@ def test_intervals_without_events_are_infinite() -> None:
 def test_a_decided_fragment_with_zero_weight(dtype: torch.dtype) -> None:
     """Twelve bonds near one half: no outcome is probable, in float32 the weight is zero.
 
-    The bonds' decisions are logged all the same, and the atom beside them has lost nothing.
+    The decided bonds are logged, and a neighbouring atom is not affected.
     """
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
     corners += 1e-3 * np.random.default_rng(0).normal(size=corners.shape)
     log = EventLog()
     weights = []
     for edge in (2.0, 1.897, 1.85, 1.897, 1.7):
-        beside = [[edge * corners[:, 0].max() + 2.4, 0.5 * edge, 0.5 * edge]]
-        positions = np.concatenate([edge * corners, beside])
+        neighbour = [[edge * corners[:, 0].max() + 2.4, 0.5 * edge, 0.5 * edge]]
+        positions = np.concatenate([edge * corners, neighbour])
         listed = build_hypergraph(np.full(9, 6), positions, CONFIG)
         now = weighted(listed, positions, dtype=dtype)
         log.observe(now, energy=0.0)

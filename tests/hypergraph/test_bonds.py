@@ -59,7 +59,7 @@ def test_fewer_than_two_atoms_have_no_pairs(n: int) -> None:
     assert len(neighbour_pairs(np.zeros((2, 3)), 5.0)[0]) == 1  # the control
 
 
-def test_neighbour_pairs_leave_the_positions_alone(rng: np.random.Generator) -> None:
+def test_neighbour_pairs_do_not_change_positions(rng: np.random.Generator) -> None:
     positions = rng.uniform(size=(9, 3))
     before = positions.copy()
     neighbour_pairs(positions, 3.0)

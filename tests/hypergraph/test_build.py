@@ -30,7 +30,7 @@ CONFIG = HypergraphConfig(cutoff=4.5, reach=3.5)
 
 
 def random_molecule(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms at distances typical of bonds, some of which are half broken."""
+    """Atoms at distances typical of bonds, some of which are partially broken."""
     rng = np.random.default_rng(seed)
     numbers = rng.choice([1, 1, 6, 6, 8], n)
     positions = np.zeros((n, 3))
@@ -265,7 +265,7 @@ def test_one_atom_is_a_hyperedge_without_edges() -> None:
 
 
 def test_far_from_any_molecule() -> None:
-    """Eleven and more half-broken bonds around one atom."""
+    """Eleven and more partially broken bonds around one atom."""
     rng = np.random.default_rng(0)
     around = rng.normal(size=(13, 3))
     around *= 1.45 / np.linalg.norm(around, axis=1)[:, None]

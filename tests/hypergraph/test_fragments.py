@@ -88,7 +88,7 @@ BY_HAND: Mapping[str, list[tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("given_orders", [True, False], ids=["given", "perceived"])
 @pytest.mark.parametrize("smiles", BY_HAND)
-def test_fragments_known_by_heart(smiles: str, given_orders: bool) -> None:
+def test_fragments_of_known_molecules(smiles: str, given_orders: bool) -> None:
     numbers, bonds, orders = from_smiles(smiles)
     fragments = find_fragments(numbers, bonds, orders if given_orders else None)
     assert heavy(fragments, numbers) == BY_HAND[smiles]
@@ -98,7 +98,7 @@ def test_fragments_known_by_heart(smiles: str, given_orders: bool) -> None:
         assert any({int(a), int(b)} <= set(f) for f in fragments)
 
 
-def test_ring_limit_is_where_it_is_said_to_be() -> None:
+def test_ring_size_limit() -> None:
     for size in range(3, 13):
         numbers = np.full(size, 6)
         ring = np.array([sorted((i, (i + 1) % size)) for i in range(size)])
@@ -195,7 +195,7 @@ def test_published_hyperedges_from_the_geometry(name: str) -> None:
     assert len(found.edge_hyper) == molecule["implicit"]["v2e_edges"]
 
 
-def test_the_fixture_has_what_these_tests_name() -> None:
+def test_the_fixture_is_complete() -> None:
     assert len(published()) >= 37
     assert set(DIFFERENT_PERCEIVED) <= set(published())
 
@@ -246,7 +246,7 @@ def test_resonance_forms_have_the_same_fragments() -> None:
     assert sorted(map(len, fragments)) == sorted(map(len, other)) == [1, 1, 6]
 
 
-# --- Half-broken graphs ----------------------------------------------------------------------
+# --- Partially broken graphs ----------------------------------------------------------------------
 
 
 def graph(symbols: list[str], bonds: Bonds) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +280,7 @@ def graph(symbols: list[str], bonds: Bonds) -> tuple[np.ndarray, np.ndarray]:
         (["O", *"FFFF"], [(0, i) for i in range(1, 5)], [(i,) for i in range(5)]),
     ],
 )
-def test_any_bond_graph_is_taken(
+def test_any_bond_graph_is_valid(
     symbols: list[str], bonds: Bonds, expected: list[tuple[int, ...]]
 ) -> None:
     saturated = dict.fromkeys(bonds, 1.0) if symbols == ["C"] * 6 else None

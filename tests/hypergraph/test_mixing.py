@@ -82,7 +82,7 @@ def assert_same(
 
 
 @st.composite
-def half_broken(
+def partially_broken(
     draw: st.DrawFn, most_ambiguous: int = 5
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Numbers, sure and ambiguous bonds and their weights of something like a molecule."""
@@ -107,7 +107,7 @@ def half_broken(
 # --- The definition --------------------------------------------------------------------------
 
 
-@given(half_broken())
+@given(partially_broken())
 def test_weights_are_those_of_an_enumeration_over_all_subsets(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
@@ -116,8 +116,8 @@ def test_weights_are_those_of_an_enumeration_over_all_subsets(
     assert_same(found, by_enumeration(numbers, sure, ambiguous, b))
 
 
-@given(half_broken(most_ambiguous=8))
-def test_fragments_of_each_atom_weigh_one(
+@given(partially_broken(most_ambiguous=8))
+def test_fragments_of_each_atom_have_total_weight_one(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -128,7 +128,7 @@ def test_fragments_of_each_atom_weigh_one(
     assert all(w > 0 for w in found.values())
 
 
-@given(half_broken(), st.data())
+@given(partially_broken(), st.data())
 def test_limits_of_the_bond_weights_are_the_decided_graphs(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], data: st.DataObject
 ) -> None:
@@ -255,9 +255,9 @@ def star(n_hydrogens: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @st.composite
-def torn(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def dissociating(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Numbers, sure and many ambiguous bonds, some of them hardly so."""
-    numbers, sure, _, _ = draw(half_broken(most_ambiguous=0))
+    numbers, sure, _, _ = draw(partially_broken(most_ambiguous=0))
     extra = draw(st.sets(st.sampled_from(range(len(sure))), min_size=min(6, len(sure))))
     weight = st.one_of(st.floats(0.05, 0.95), st.floats(1e-6, 1e-3), st.floats(0.999, 1 - 1e-6))
     weights = [draw(weight) for _ in extra]
@@ -265,8 +265,8 @@ def torn(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return numbers, sure[kept], sure[sorted(extra)], np.array(weights)
 
 
-@given(torn())
-def test_fragments_of_each_atom_weigh_one_where_outcomes_are_left_out(
+@given(dissociating())
+def test_fragments_of_each_atom_have_total_weight_one_without_some_outcomes(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -281,9 +281,9 @@ def test_fragments_of_each_atom_weigh_one_where_outcomes_are_left_out(
         assert total == pytest.approx(1.0, abs=EXACT)
 
 
-@given(torn())
+@given(dissociating())
 @settings(max_examples=20)
-def test_what_is_left_out_would_not_have_counted(
+def test_left_out_outcomes_have_no_weight(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     numbers, sure, ambiguous, b = case
@@ -296,7 +296,7 @@ def test_what_is_left_out_would_not_have_counted(
     assert_same(found, everything)
 
 
-def test_of_many_half_broken_bonds_a_bounded_number_of_outcomes_is_followed() -> None:
+def test_many_partially_broken_bonds_give_a_bounded_number_of_outcomes() -> None:
     """All the hydrogens leave at once, halfway: 2^n subsets, and none of them likely."""
     counts = []
     for n in (5, 6, 10, 16, 64):
@@ -361,8 +361,8 @@ def test_a_box_of_water_costs_the_chemistry_of_one_molecule(calls: list[int]) ->
     assert all(f.terms == ((),) for f in mixture.fragments)
 
 
-def test_what_was_remembered_is_right_at_other_indices(calls: list[int]) -> None:
-    """The same half-broken molecule twice: terms name the bonds of the system, not of the first."""
+def test_cached_fragments_are_right_at_other_indices(calls: list[int]) -> None:
+    """The same partially broken molecule twice: terms refer to bonds of the system."""
     numbers = np.array([8, 1, 1, 8, 1, 1])
     sure, ambiguous = pairs((0, 1), (3, 4)), pairs((0, 2), (3, 5))
     found = values(mixed(numbers, sure, ambiguous), np.array([0.25, 0.5]))
@@ -371,7 +371,7 @@ def test_what_was_remembered_is_right_at_other_indices(calls: list[int]) -> None
     assert calls == [2]
 
 
-def test_ambiguous_and_sure_elements_and_orders_are_told_apart(calls: list[int]) -> None:
+def test_ambiguous_and_sure_elements_and_orders_are_distinguished(calls: list[int]) -> None:
     mixer = FragmentMixer({(4, 5): 1.0})
     mixed(np.array([6, 6]), pairs((0, 1)), NO_BONDS, mixer=mixer)
     mixed(np.array([6, 6]), NO_BONDS, pairs((0, 1)), mixer=mixer)
@@ -384,8 +384,8 @@ def test_ambiguous_and_sure_elements_and_orders_are_told_apart(calls: list[int])
     assert len(calls) == 4
 
 
-def test_memory_is_bounded_and_forgets_the_least_recent(calls: list[int]) -> None:
-    mixer = FragmentMixer(capacity=6)  # three lone atoms, each with one term
+def test_the_cache_is_bounded_and_drops_the_least_recent(calls: list[int]) -> None:
+    mixer = FragmentMixer(capacity=6)  # three isolated atoms, each with one term
     for z in (1, 6, 7):
         mixed(np.array([z]), NO_BONDS, NO_BONDS, mixer=mixer)
     mixed(np.array([1]), NO_BONDS, NO_BONDS, mixer=mixer)  # used again: 6 is now the oldest
@@ -398,7 +398,7 @@ def test_memory_is_bounded_and_forgets_the_least_recent(calls: list[int]) -> Non
     assert len(calls) == 5
 
 
-def test_what_comes_out_cannot_spoil_the_memory() -> None:
+def test_changing_results_does_not_affect_the_cache() -> None:
     mixer = FragmentMixer()
     water = np.array([8, 1, 1]), pairs((0, 1), (0, 2)), NO_BONDS
     first = mixed(*water, mixer=mixer)
@@ -406,7 +406,7 @@ def test_what_comes_out_cannot_spoil_the_memory() -> None:
     assert [f.atoms for f in mixed(*water, mixer=mixer).fragments] == [(0, 1, 2)]
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_changed() -> None:
     numbers, sure, ambiguous = np.array([8, 1, 1]), pairs((0, 1)), pairs((0, 2))
     orders = {(0, 1): 1.0}
     copies = numbers.copy(), sure.copy(), ambiguous.copy(), dict(orders)

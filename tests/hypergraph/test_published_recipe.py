@@ -71,7 +71,7 @@ WATER = np.array([8, 1, 1]), np.array([[0.0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 
         ([(0, 1, 1), (0, 1.5, 1)], "implicit", r"expected two of 3 atoms .* got \(0, 1\.5\)"),
     ],
 )
-def test_bonds_that_are_none(bonds: list, recipe: Any, text: str) -> None:
+def test_invalid_bonds(bonds: list, recipe: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         published_fragments(*WATER, bonds, recipe)
 

@@ -57,7 +57,7 @@ def test_a_new_object_when_it_is_not() -> None:
     assert third.bond_atoms.tolist() == [[2, 3]]
 
 
-def test_without_a_skin_each_geometry_is_listed_anew() -> None:
+def test_without_a_skin_neighbours_are_listed_at_each_geometry() -> None:
     numbers, positions = molecule("H2O").numbers, molecule("H2O").positions
     engine = Refragmenter(CONFIG, skin=0.0)
     assert engine.update(numbers, positions) is not engine.update(numbers, positions)
@@ -176,7 +176,7 @@ def test_the_chemistry_is_not_done_twice(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- What the network saw --------------------------------------------------------------------
 
 
-def test_a_half_broken_bond_seen() -> None:
+def test_a_partially_broken_bond() -> None:
     numbers = np.array([8, 1, 1])
     middle = 0.97 * (1.25 + 1.5) / 2
     positions = np.array([[0.0, 0, 0], [middle, 0, 0], [0, 0.97, 0]])

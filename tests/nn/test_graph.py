@@ -168,7 +168,7 @@ def test_weights_past_the_end_are_exactly_zero_with_exactly_zero_gradient() -> N
 
 
 def water_cluster(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Three waters and a formaldehyde, with O-H bonds that are half broken."""
+    """Three waters and a formaldehyde, with O-H bonds that are partially broken."""
     rng = np.random.default_rng(seed)
     numbers = np.array([8, 1, 1, 8, 1, 1, 8, 1, 1, 6, 8, 1, 1])
     positions = np.array([
@@ -386,7 +386,7 @@ def test_single_precision_weights() -> None:
 
 
 def three_molecules() -> tuple[list[Hypergraph], list[np.ndarray]]:
-    """Of different sizes, one of them a lone atom and one without ambiguous bonds."""
+    """Of different sizes, one of them an isolated atom and one without ambiguous bonds."""
     numbers, positions = water_cluster()
     parts = [
         (np.array([8]), np.zeros((1, 3))),
@@ -425,7 +425,7 @@ def test_no_molecule_of_a_batch_weighs_on_another() -> None:
         part = (weights.hyperedge[batch.edge_hyper] * weights.edge)[of_edge == m].sum()
         (gradient,) = torch.autograd.grad(part, r, retain_graph=True, materialize_grads=True)
         assert not gradient[batch.molecule != m].any()
-        assert gradient[batch.molecule == m].any() == (m != 0)  # a lone atom has no edges
+        assert gradient[batch.molecule == m].any() == (m != 0)  # an isolated atom has no edges
 
 
 @pytest.mark.parametrize("pad", [1, 6])

@@ -51,7 +51,7 @@ def shaken(atoms: Atoms, seed: int = 0) -> Atoms:
     return atoms
 
 
-def half_broken() -> Atoms:
+def partially_broken() -> Atoms:
     """Ethanol whose O-H bond weighs about one half, so that fragments mix."""
     atoms = shaken(molecule("CH3CH2OH"))
     atoms.set_distance(2, 3, 1.33, fix=0)
@@ -62,7 +62,7 @@ GEOMETRIES = {
     "water": shaken(molecule("H2O")),
     "ethanol": shaken(molecule("CH3CH2OH")),
     "acetylacetone": shaken(acetylacetone()),
-    "half broken": half_broken(),
+    "partially broken": partially_broken(),
 }
 
 
@@ -83,7 +83,7 @@ def test_it_is_the_derivative_of_the_forces(name: str, trained: SE3SetCalculator
 
 def test_a_mixing_fragment_is_differentiated_too(trained: SE3SetCalculator) -> None:
     """The control of the test above: a weight of that geometry is neither 0 nor 1."""
-    atoms = GEOMETRIES["half broken"].copy()
+    atoms = GEOMETRIES["partially broken"].copy()
     trained.get_hessian(atoms)
     assert trained.hypergraph is not None
     weights = trained.hypergraph.bond_weights
@@ -149,7 +149,7 @@ def test_the_published_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, by_differences(atoms, calc), atol=HESSIAN_TOLERANCE)
 
 
-def test_a_lone_atom_has_none(trained: SE3SetCalculator) -> None:
+def test_an_isolated_atom_has_none(trained: SE3SetCalculator) -> None:
     assert np.array_equal(trained.get_hessian(Atoms("O")), np.zeros((3, 3)))
 
 

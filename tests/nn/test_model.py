@@ -1,4 +1,4 @@
-"""The potential: symmetries, derivatives, lone atoms, repulsion, precision, configuration."""
+"""The potential: symmetries, derivatives, isolated atoms, repulsion, precision, configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NETWORKS = [
 ]
 INVARIANCE = 1e-9  # eV, eV/Angstrom; of energies around 4000 eV
 CONTROL = 1e-4
-# The network on an atom minus the network on a lone atom of the same batch: rounding alone.
+# The network on an atom minus the network on an isolated atom of the same batch: rounding alone.
 EXACT = {torch.float64: 1e-15, torch.float32: 1e-9}
 STEP, DIFFERENCE = 1e-4, 1e-6  # Angstrom, eV/Angstrom
 
@@ -62,7 +62,7 @@ def model(network: Any = NETWORKS[0], dtype: torch.dtype = torch.float64, **othe
 
 
 def geometry() -> tuple[np.ndarray, np.ndarray]:
-    """Ethanol, rattled, its O-H bond half broken: an ambiguous bond, and two sets of fragments."""
+    """Rattled ethanol with a partially broken O-H bond, hence two sets of fragments."""
     atoms = molecule("CH3CH2OH")
     atoms.positions += np.random.default_rng(4).normal(0.0, 0.05, atoms.positions.shape)
     atoms.set_distance(2, 3, 1.33, fix=0)
@@ -164,7 +164,7 @@ def test_gradients_of_the_weights_are_differences_of_the_energy(made: SE3Set) ->
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_lone_atom_has_exactly_its_atomic_energy(made: SE3Set, dtype: torch.dtype) -> None:
+def test_an_isolated_atom_has_exactly_its_atomic_energy(made: SE3Set, dtype: torch.dtype) -> None:
     made = made.to(dtype)
     for z, expected in zip(ELEMENTS, ATOMIC_ENERGIES, strict=True):
         energy, forces, _ = predict(np.array([z]), np.array([[1.0, 2.0, 3.0]]), made)
@@ -278,7 +278,7 @@ def test_inputs_are_not_changed() -> None:
 
 
 def test_number_of_parameters_of_the_presets() -> None:
-    """The published network has 6,288,033; ours has a sink for each attention head beside."""
+    """The published network has 6,288,033 parameters; ours also has a sink per attention head."""
     number = {
         name: sum(p.numel() for p in model(network_config({"architecture": name})).parameters())
         for name in ARCHITECTURES

@@ -42,7 +42,7 @@ def test_bessel_functions_are_orthonormal_in_the_ball_of_the_cutoff() -> None:
     np.testing.assert_allclose(overlap, np.eye(8), rtol=0, atol=FLOAT64)
 
 
-def test_bessel_goes_to_float64_and_back_without_a_trace() -> None:
+def test_bessel_constants_survive_conversions() -> None:
     exact = BesselBasis(8, CUTOFF).double().frequencies.clone()
     basis = BesselBasis(8, CUTOFF).float().double().float().double()
     assert torch.equal(basis.frequencies, exact)

@@ -91,7 +91,7 @@ class CutSum(torch.autograd.Function):
         return grad.detach()[index()]
 
 
-def test_second_derivative_check_has_teeth() -> None:
+def test_second_derivative_check_finds_errors() -> None:
     """The control: a sum whose second derivative is wrong fails the same check, and only that."""
     src = rows(2).requires_grad_()
 
@@ -123,7 +123,7 @@ def test_traced_with_its_gradient() -> None:
     )
 
 
-def test_maximum_starts_where_it_is_told_and_is_a_constant() -> None:
+def test_maximum_has_a_lower_limit_and_is_a_constant() -> None:
     src = rows(2).requires_grad_()
     start = torch.zeros(SIZE, 2, dtype=torch.float64)
     got = scatter_max_constant(src, index(), start)

@@ -105,7 +105,7 @@ def test_constraints_hold(potential: Potential) -> None:
     assert found.converged
 
 
-def test_no_steps_tell_energies_and_forces(potential: Potential) -> None:
+def test_no_steps_give_energies_and_forces(potential: Potential) -> None:
     molecules = several()[:2]
     predictions = potential.predict(molecules)
     for found, prediction in zip(
@@ -157,7 +157,7 @@ def test_bad_molecules_are_refused_by_number(potential: Potential) -> None:
             relax_many([molecule("H2O")], potential, **wrong)
 
 
-def test_none_and_a_lone_atom(potential: Potential) -> None:
+def test_none_and_an_isolated_atom(potential: Potential) -> None:
     assert relax_many([], potential) == []
     (found,) = relax_many([Atoms("O")], potential)
     assert found.converged
@@ -194,7 +194,7 @@ def test_batches_that_fit_the_memory_are_the_same(
 def test_an_optimiser_that_finds_no_way_down_is_given_up(
     potential: Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some of ASE's raise RuntimeError; the other molecules go on."""
+    """Some of ASE's optimisers raise RuntimeError; the other molecules continue."""
     step = LBFGS.step
 
     def no_way_down(self: Any, *arguments: Any) -> Any:

@@ -109,9 +109,9 @@ def test_relaxation(converged: bool, interrupted: bool, text: str) -> None:
         events=(Event(1, "bond broken"),),
         event_steps=(4,),
     )
-    told = describe_relaxation(result)
-    assert told.startswith(f"{text} 12 steps")
-    assert "-1.000000 -> -1.250000 eV (-250.00 meV)" in told
+    text_of_result = describe_relaxation(result)
+    assert text_of_result.startswith(f"{text} 12 steps")
+    assert "-1.000000 -> -1.250000 eV (-250.00 meV)" in text_of_result
     assert "step 4" in describe_events(result)
     assert describe_events(run()) + "\nthese are the last 3 of 9" == describe_events(
         run(n_events=9)
@@ -139,7 +139,7 @@ def test_events() -> None:
     assert describe_events(run(events=(), event_times=(), n_events=0)) == "refragmentation: none"
 
 
-def test_of_many_events_bonds_are_told_first() -> None:
+def test_bonds_come_first_among_many_events() -> None:
     events = (*(Event(k, "reach lost") for k in range(30)), Event(30, "bond broken"))
     times = tuple(0.001 * k for k in range(31))
     text = describe_events(run(events=events, event_times=times), most=5)
@@ -156,7 +156,7 @@ def test_fragments_of_ethanol() -> None:
     assert "between bonded" not in text
 
 
-def test_fragments_while_a_bond_is_half_broken() -> None:
+def test_fragments_while_a_bond_is_partially_broken() -> None:
     atoms = molecule("CH3CH2OH")
     atoms.set_distance(2, 3, 1.35, fix=0)  # O-H
     text = describe_fragments(atoms.numbers, atoms.positions, HypergraphConfig())

@@ -1,4 +1,4 @@
-"""Runs that were interrupted go on as if they had not been: dynamics and optimisers, from files.
+"""Interrupted runs resume from files exactly: dynamics and optimisers.
 
 A new calculator lists its hypergraphs at other steps than the one that was interrupted, so sums are
 taken in another order: the runs agree to rounding, which grows as trajectories part.
@@ -80,7 +80,7 @@ def run(
         dynamics.run(STEPS - first)
 
 
-def go_on(path: Path, make: Make, kind: str, *, without: str = "") -> None:
+def resume(path: Path, make: Make, kind: str, *, without: str = "") -> None:
     """From the last frame of the file, ``without`` something that it keeps."""
     atoms = read(path)
     atoms.calc = make()
@@ -106,7 +106,7 @@ def differences(frames: list[Atoms], expected: list[Atoms]) -> tuple[float, floa
     ("kind", "needed"),
     [("langevin", "random numbers"), ("langevin", "momenta"), ("nve", "momenta")],
 )
-def test_dynamics_go_on_from_the_last_frame(
+def test_dynamics_resume_from_the_last_frame(
     make: Make, tmp_path: Path, kind: str, needed: str
 ) -> None:
     whole, stopped, control = (
@@ -122,13 +122,13 @@ def test_dynamics_go_on_from_the_last_frame(
     assert kept == 1 + STOPPED // EVERY < len(expected) == 1 + STEPS // EVERY
     shutil.copy(stopped, control)
 
-    go_on(stopped, make, kind)
+    resume(stopped, make, kind)
     positions, momenta, energies = differences(read(stopped, ":"), expected)
     assert positions < SAME_POSITIONS
     assert momenta < SAME_MOMENTA
     assert energies < SAME_ENERGY
 
-    go_on(control, make, kind, without=needed)
+    resume(control, make, kind, without=needed)
     assert differences(read(control, ":"), expected)[0] > OTHER_POSITIONS
 
 
@@ -137,7 +137,7 @@ def test_dynamics_go_on_from_the_last_frame(
 
 # ASE's FIRE keeps only a part of its state.
 @pytest.mark.parametrize("name", ["BFGS", "LBFGS", "MDMin"])
-def test_optimisers_go_on_from_their_restart_file(make: Make, tmp_path: Path, name: str) -> None:
+def test_optimisers_resume_from_their_restart_file(make: Make, tmp_path: Path, name: str) -> None:
     """What ASE keeps by ``restart=`` and the positions are enough."""
     optimizer = getattr(ase.optimize, name)
     first = moving()

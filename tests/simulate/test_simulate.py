@@ -125,7 +125,9 @@ def test_md_records_and_reports_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "freedom"), [("H2", 1), ("CO2", 4), ("H2O", 3), ("C2H6", 18)])
-def test_without_a_thermostat_the_temperature_is_of_what_moves(name: str, freedom: int) -> None:
+def test_without_a_thermostat_the_temperature_counts_moving_degrees_of_freedom(
+    name: str, freedom: int
+) -> None:
     """Counted by hand: 3 N - 6, of a line 3 N - 5."""
     atoms = molecule(name)
     atoms.calc = EMT()
@@ -139,7 +141,7 @@ def test_without_a_thermostat_the_temperature_is_of_what_moves(name: str, freedo
 
 @pytest.mark.parametrize("run", [relax, md])
 @pytest.mark.parametrize("suffix", [".traj", ".xyz"])
-def test_what_is_refused_costs_no_file(run: Any, suffix: str, tmp_path: Path) -> None:
+def test_refused_runs_write_no_file(run: Any, suffix: str, tmp_path: Path) -> None:
     atoms, file = ethane(), tmp_path / f"last-night{suffix}"
     run(atoms, steps=1, trajectory=file)
     before = file.read_bytes()
@@ -150,7 +152,7 @@ def test_what_is_refused_costs_no_file(run: Any, suffix: str, tmp_path: Path) ->
     assert file.read_bytes() == before
 
 
-def test_first_velocities_neither_move_nor_turn_the_molecule() -> None:
+def test_initial_velocities_neither_translate_nor_rotate_the_molecule() -> None:
     atoms = ethane()
     md(atoms, steps=0)
     assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
@@ -175,7 +177,7 @@ def test_kept_velocities_and_generator_continue_a_run(ensemble: str) -> None:
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "nve"])
-def test_md_with_a_seed_repeats_itself(ensemble: str) -> None:
+def test_md_is_reproducible_with_a_seed(ensemble: str) -> None:
     first, again, other = (
         md(ethane(), steps=10, ensemble=ensemble, seed=seed).potential  # type: ignore[arg-type]
         for seed in (1, 1, 2)
@@ -216,7 +218,7 @@ def test_single_atom_and_zero_temperature() -> None:
     assert result.kinetic[0] == 0.0
 
 
-def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
+def test_md_records_the_step_of_an_event(tmp_path: Path) -> None:
     calculator = LoggingEMT()
     atoms = ethane(calculator)
     for _ in range(9):  # earlier calls, so that the calculator's step is not that of the run
@@ -228,7 +230,7 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
     assert [event.step for event in result.events] == [1, 11, 21]
     assert (result.n_hyperedges == 7).all()
     second = md(atoms, steps=5, velocities="keep")
-    assert len(second.events) == 0  # old events are not told again
+    assert len(second.events) == 0  # old events are not repeated
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["time_ps"] for line in lines] == pytest.approx([0.0005, 0.0055, 0.0105])
@@ -237,7 +239,7 @@ def test_md_notes_at_which_step_an_event_came(tmp_path: Path) -> None:
     assert lines[0]["symbols"] == ["C", "H"]
 
 
-def test_relax_notes_events(tmp_path: Path) -> None:
+def test_relax_records_events(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     result = relax(ethane(LoggingEMT()), fmax=1e-6, steps=15, events=log)
     assert len(result.events) == len(result.event_steps) == 1
@@ -259,14 +261,14 @@ def test_the_log_is_written_as_it_happens(tmp_path: Path) -> None:
     assert len(read_events(log).events) == seen[-1]
 
 
-def test_md_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
+def test_interrupted_md_keeps_finished_steps(tmp_path: Path) -> None:
     result = md(ethane(LoggingEMT(stop_at=8)), steps=100, trajectory=tmp_path / "md.traj")
     assert result.interrupted
     assert len(result.time) == len(read(tmp_path / "md.traj", ":")) == 7
 
 
 def test_an_interrupted_step_is_undone(tmp_path: Path) -> None:
-    """What is left is the last whole step, and going on from it is the run without the stop."""
+    """The last complete step remains, and continuing from it gives the uninterrupted run."""
     rng = np.random.default_rng(3)
     options = {"temperature_K": 600.0, "interval": 7, "friction": 0.02}
     atoms = ethane(LoggingEMT(stop_at=21))
@@ -289,7 +291,7 @@ def test_an_interrupted_step_is_undone(tmp_path: Path) -> None:
     assert atoms.get_potential_energy() == result.energy[-1] == last.get_potential_energy()
 
 
-def test_parts_of_a_run_have_noise_of_their_own() -> None:
+def test_parts_of_a_run_have_different_noise() -> None:
     """Of a free atom p' = c p + noise: with the same noise all changes of p would be parallel."""
 
     def momenta() -> list[np.ndarray]:
@@ -308,7 +310,7 @@ def test_parts_of_a_run_have_noise_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "nve"])
-def test_temperatures_are_of_what_constraints_leave_free(ensemble: Any) -> None:
+def test_temperatures_exclude_constrained_degrees_of_freedom(ensemble: Any) -> None:
     atoms = ethane()
     atoms.set_constraint(FixAtoms([0, 1, 2, 3, 4]))
     result = md(atoms, steps=3, ensemble=ensemble, temperature_K=300.0)
@@ -319,7 +321,7 @@ def test_temperatures_are_of_what_constraints_leave_free(ensemble: Any) -> None:
     assert md(atoms, steps=1, ensemble=ensemble).temperature == pytest.approx([0.0, 0.0])
 
 
-def test_md_interrupted_while_it_writes_leaves_whole_frames(
+def test_md_interrupted_during_a_write_leaves_complete_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_array, frames = ulm.Writer.add_array, 0
@@ -402,9 +404,7 @@ def test_a_hessian_at_the_minimum_saves_most_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize(("curvature", "taken"), [(70.0, 70.0), (-70.0, 70.0), (0.0, 0.5)])
-def test_a_hessian_of_one_curvature_is_what_bfgs_begins_with(
-    curvature: float, taken: float
-) -> None:
+def test_a_uniform_hessian_equals_the_default_of_bfgs(curvature: float, taken: float) -> None:
     def energies(**options: Any) -> np.ndarray:
         return relax(ethane(), steps=5, **options).energy
 
@@ -427,15 +427,13 @@ def test_a_hessian_of_one_curvature_is_what_bfgs_begins_with(
         ({"hessian": np.eye(24) * np.nan}, "a hessian of finite numbers"),
     ],
 )
-def test_a_hessian_that_cannot_be_is_refused(
-    options: dict[str, Any], text: str, tmp_path: Path
-) -> None:
+def test_an_invalid_hessian_is_refused(options: dict[str, Any], text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=text):
         relax(ethane(), trajectory=tmp_path / "no.traj", **{"optimizer": "BFGS", **options})
     assert not (tmp_path / "no.traj").exists()
 
 
-def test_atoms_must_be_there_and_have_a_calculator() -> None:
+def test_atoms_need_a_calculator_and_must_not_be_empty() -> None:
     with pytest.raises(ValueError, match=r"expected atoms with a calculator, got none"):
         relax(molecule("H2O"))
     with pytest.raises(ValueError, match=r"expected at least one atom, got an empty Atoms"):

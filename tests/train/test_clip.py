@@ -26,7 +26,7 @@ def gradient(weights: list[Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("usual", [0.0, 1.0], ids=["first", "later"])
-def test_the_usual_is_left_as_it_is(usual: float) -> None:
+def test_usual_gradients_are_not_clipped(usual: float) -> None:
     weights = with_gradients(2.0)
     before = gradient(weights).clone()
     now = clip_unusual(weights, usual, TIMES)
@@ -34,7 +34,7 @@ def test_the_usual_is_left_as_it_is(usual: float) -> None:
     assert now == pytest.approx(2.0 if not usual else DECAY * 1.0 + (1 - DECAY) * 2.0)
 
 
-def test_an_outlier_keeps_its_direction_and_hardly_counts() -> None:
+def test_an_outlier_is_clipped_and_keeps_its_direction() -> None:
     weights = with_gradients(1e4)
     direction = gradient(weights) / 1e4
     now = clip_unusual(weights, 1.0, TIMES)
@@ -42,7 +42,7 @@ def test_an_outlier_keeps_its_direction_and_hardly_counts() -> None:
     assert now == pytest.approx(DECAY * 1.0 + (1 - DECAY) * TIMES)
 
 
-def test_what_is_usual_follows_the_gradients() -> None:
+def test_the_usual_length_follows_the_gradients() -> None:
     usual = clip_unusual(with_gradients(1.0), 0.0, TIMES)
     expected = 1.0
     for length in [50.0] * 1000 + [0.1] * 1000:

@@ -93,7 +93,7 @@ def test_names_every_bad_field_at_once(path: Path) -> None:
         (b"name: x\n", "training: Field required"),
     ],
 )
-def test_refuses_what_is_no_configuration(tmp_path: Path, content: bytes, text: str) -> None:
+def test_refuses_invalid_configurations(tmp_path: Path, content: bytes, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=text):

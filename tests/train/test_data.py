@@ -167,10 +167,14 @@ def test_refuses_a_frame_without_atoms(tmp_path: Path) -> None:
         read_frames(path, CONFIG)
 
 
-def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.xyz \(at the library\), got no such file"):
+def test_a_missing_file_names_its_source(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.xyz \(at the library\), found no such file"
+    ):
         read_frames(tmp_path / "none.xyz", CONFIG, source="at the library")
-    with pytest.raises(FileNotFoundError, match=r"none\.xyz \(at the library\), got no such file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.xyz \(at the library\), found no such file"
+    ):
         read_atomic_energies(tmp_path / "none.xyz", source="at the library")
 
 
@@ -214,7 +218,7 @@ def test_split_is_seeded_disjoint_and_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [0, 10, 11])
 def test_split_needs_frames_on_both_sides(tmp_path: Path, number: int) -> None:
     data = data_config(tmp_path, frames(10), validation=number)
-    with pytest.raises(DataError, match=f"than the 10 there are, and at least 1, got {number}"):
+    with pytest.raises(DataError, match=f"between 1 and 9 frames for validation, got {number}"):
         split(data, CONFIG, seed=0)
 
 
@@ -236,7 +240,7 @@ def test_refuses_an_element_of_the_validation_that_training_lacks(tmp_path: Path
 EXPLODING = Atoms("C14", np.outer(np.arange(14), [1.8, 0.0, 0.0]))
 
 
-def test_a_frame_that_explodes_is_left_out_and_told(
+def test_a_frame_that_explodes_is_left_out_with_a_message(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = frames(59)
@@ -286,7 +290,9 @@ def test_atomic_energies_are_fitted_without_isolated_atoms(tmp_path: Path) -> No
     assert result.scale == pytest.approx(0.5)
 
 
-def test_shifts_are_fitted_with_isolated_atoms_and_lone_atoms_do_not_count(tmp_path: Path) -> None:
+def test_shifts_are_fitted_with_isolated_atoms_and_isolated_atoms_do_not_count(
+    tmp_path: Path,
+) -> None:
     atomic = {1: -13.0, 8: -2038.0, 6: -1000.0}
     made = additive([WATER, HYDROGEN, PEROXIDE], {1: -13.5, 8: -2040.0})
     lone = additive([Atoms("H"), Atoms("O")], atomic)
@@ -295,7 +301,7 @@ def test_shifts_are_fitted_with_isolated_atoms_and_lone_atoms_do_not_count(tmp_p
     np.testing.assert_allclose(result.shifts, [-0.5, -2.0], atol=LSTSQ_TOLERANCE)
 
 
-def test_lone_atoms_alone_have_no_shift(tmp_path: Path) -> None:
+def test_isolated_atoms_alone_have_no_shift(tmp_path: Path) -> None:
     lone = additive([Atoms("H"), Atoms("O")], {1: -13.0, 8: -2038.0})
     assert normalise(read(tmp_path, lone), {1: -13.0, 8: -2038.0}).shifts == (0.0, 0.0)
 
@@ -311,7 +317,7 @@ def test_isolated_atoms(tmp_path: Path) -> None:
     write(path, lone, format="extxyz")
     assert read_atomic_energies(path) == {1: -13.0, 8: -2038.0}
     write(path, [lone[0], frames(1)[0]], format="extxyz")
-    with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with its energy"):
+    with pytest.raises(DataError, match=r"atoms\.xyz, frame 1: expected one atom with an energy"):
         read_atomic_energies(path)
 
 
@@ -324,5 +330,5 @@ def test_a_compressed_file_is_unpacked_once(tmp_path: Path) -> None:
     assert [f.energy for f in packed] == [f.energy for f in plain]
     assert len(list(console.read_frames(tmp_path / "a.xyz.gz"))) == 5
     (tmp_path / "a.xyz.gz").write_bytes(b"no gzip")
-    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a whole compressed file"):
+    with pytest.raises(DataError, match=r"a\.xyz\.gz: expected a complete compressed file"):
         read_frames(tmp_path / "a.xyz.gz", CONFIG)

@@ -38,7 +38,7 @@ def forces(model: Path) -> np.ndarray:
     return found.forces
 
 
-def test_begins_with_the_weights_of_the_elements_that_it_has(tmp_path: Path, initial: Path) -> None:
+def test_starts_from_the_initial_weights_of_its_elements(tmp_path: Path, initial: Path) -> None:
     water = frames(12, [WATER], seed=3)
     still = {"epochs": 1, "validate_every": 1, "learning_rate": 1e-12, "final_learning_rate": 0.0}
     path = fine_tuning(tmp_path, initial, water, training=still, seed=5)
@@ -81,9 +81,9 @@ def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
         Trainer(load_config(path), progress=False)
 
 
-def test_refuses_to_go_on_from_other_weights(tmp_path: Path, initial: Path) -> None:
+def test_refuses_to_resume_from_other_weights(tmp_path: Path, initial: Path) -> None:
     path = fine_tuning(tmp_path, initial, frames(12))
     tuned = train(load_config(path), progress=False)
     fine_tuning(tmp_path, tuned, frames(12))
-    with pytest.raises(StateError, match="expected a run with this configuration"):
+    with pytest.raises(StateError, match="belongs to a run with another configuration"):
         train(load_config(path), progress=False)

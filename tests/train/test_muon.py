@@ -52,7 +52,7 @@ def test_singular_values_are_near_one_and_vectors_are_kept(size: float) -> None:
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
-def test_stacks_move_as_with_torchs_muon() -> None:
+def test_stacks_are_updated_as_by_torch_muon() -> None:
     ours = [stack(1), stack(2)]
     theirs = [nn.Parameter(m.detach().clone()) for w in ours for m in w]
     optimizer = MuonAdamW(Weights(*ours), lr=RATE, weight_decay=DECAY)
@@ -79,7 +79,7 @@ def test_stacks_move_as_with_torchs_muon() -> None:
     assert (moved - expected).square().mean().sqrt() < SAME_DIRECTION * size
 
 
-def test_all_else_moves_as_with_adamw() -> None:
+def test_other_weights_are_updated_as_by_adamw() -> None:
     def others() -> list[nn.Parameter]:
         shapes = [(8,), (8, 8), (3, 11, 11), (4, 2)]
         return [nn.Parameter(torch.linspace(-1, 1, nn.Parameter(torch.empty(s)).numel()).view(s))
@@ -134,7 +134,7 @@ def test_momentum_is_saved_and_restored() -> None:
     assert not torch.equal(whole, afresh)
 
 
-def test_a_gradient_of_zero_moves_nothing_and_a_closure_is_called_once() -> None:
+def test_a_zero_gradient_changes_nothing_and_a_closure_is_called_once() -> None:
     weight, other = stack(6), nn.Parameter(torch.ones(3))
     optimizer = MuonAdamW(Weights(weight, others=[other]), lr=RATE, weight_decay=0.0)
     before, calls = weight.detach().clone(), []

@@ -50,7 +50,7 @@ def start(path: Path) -> torch.Tensor:
     return flat(Trainer(config, progress=False).model)
 
 
-def test_killed_command_goes_on_to_the_same_model(tmp_path: Path) -> None:
+def test_killed_command_resumes_to_the_same_model(tmp_path: Path) -> None:
     options = {"epochs": 30, "validate_every": 3, "learning_rate": 1e-2}
     whole, broken = (
         write_run(tmp_path / name, frames(12), training=options) for name in ("whole", "broken")

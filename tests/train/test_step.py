@@ -103,7 +103,7 @@ def test_loss_is_its_formula_over_single_frames(made: list[Frame], kind: Loss) -
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-def test_excess_pulls_on_what_lies_beyond_the_saturation(made: list[Frame], kind: Loss) -> None:
+def test_excess_penalises_messages_beyond_the_saturation(made: list[Frame], kind: Loss) -> None:
     """Its part of the gradients, against differences of its formula with float numbers."""
     network = model()
     saturation, heaviest = network.network.config.saturation, 0.4

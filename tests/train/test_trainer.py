@@ -68,7 +68,7 @@ def interrupted(path: Path, after: int) -> None:
         training.run()
 
 
-def test_learns_a_potential_that_is_none_of_ours(tmp_path: Path) -> None:
+def test_learns_another_potential(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "epochs": 40,
         "validate_every": 4,
@@ -236,7 +236,9 @@ def test_refuses_to_resume_under_another_configuration(
     started: Path, changes: dict[str, Any]
 ) -> None:
     assert trainer(started).progress.epoch == 2
-    with pytest.raises(StateError, match="expected a run with this configuration and data"):
+    with pytest.raises(
+        StateError, match="belongs to a run with another configuration or other data"
+    ):
         trainer(rewritten(started, **changes))
 
 
@@ -261,7 +263,9 @@ def test_refuses_other_validation_frames_and_atomic_energies(tmp_path: Path) -> 
     interrupted(configured(-1.0, 1), after=1)
     assert trainer(configured(-1.0, 1)).progress.epoch == 2
     for energy, seed in ((-2.0, 1), (-1.0, 2)):
-        with pytest.raises(StateError, match="expected a run with this configuration and data"):
+        with pytest.raises(
+            StateError, match="belongs to a run with another configuration or other data"
+        ):
             trainer(configured(energy, seed))
 
 
@@ -304,7 +308,7 @@ def test_refuses_another_kind_of_file_and_missing_weights(started: Path) -> None
             trainer(started)
 
 
-def test_stops_out_of_patience_and_stays_stopped(tmp_path: Path) -> None:
+def test_stops_without_improvement_and_stays_stopped(tmp_path: Path) -> None:
     # So high a rate that the first validations are not bettered.
     options = {"epochs": 50, "validate_every": 1, "patience": 2, "learning_rate": 0.3}
     path = write_run(tmp_path, frames(8), training={**options, "warmup_steps": 0})
@@ -317,7 +321,7 @@ def test_stops_out_of_patience_and_stays_stopped(tmp_path: Path) -> None:
     assert again.progress == training.progress
 
 
-def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
+def test_a_diverging_training_raises(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(8), training={"learning_rate": 1e30, "warmup_steps": 0})
     with pytest.raises(FloatingPointError, match=r"diverged in epoch .* lower learning_rate"):
         train(load_config(path), progress=False)
@@ -328,10 +332,10 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     [
         (frames(1), frames(1, seed=1), 5),  # one frame, smaller than a batch
         (frames(7, [WATER, PEROXIDE, HYDROGEN]), 3, 3),  # a frame left over
-        (frames(6, [WATER, Atoms("O")]), frames(2, [Atoms("H")]), 2),  # lone atoms
+        (frames(6, [WATER, Atoms("O")]), frames(2, [Atoms("H")]), 2),  # isolated atoms
         (frames(2, [Atoms("O"), Atoms("H")]), frames(1, [Atoms("H")]), 2),  # nothing else
     ],
-    ids=["single", "mixed", "some lone atoms", "lone atoms"],
+    ids=["single", "mixed", "some isolated atoms", "isolated atoms"],
 )
 def test_unusual_data(
     tmp_path: Path, made: list[Atoms], validation: list[Atoms] | int, batch_size: int
@@ -366,7 +370,7 @@ def test_all_validation_frames_are_measured(tmp_path: Path) -> None:
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_leaves_the_number_of_threads_alone(tmp_path: Path) -> None:
+def test_does_not_change_the_number_of_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     options = {"threads": before + 1, "epochs": 1}
     trainer(write_run(tmp_path, frames(6), training=options)).run()
@@ -383,7 +387,7 @@ def test_errors_of_the_data_come_before_a_folder_is_made(tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_test_that_cannot_be_measured_costs_no_model(
+def test_the_model_is_kept_if_a_test_cannot_be_measured(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "methane.xyz", Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]), format="extxyz")
@@ -409,15 +413,13 @@ def test_log_has_a_header_and_one_row_per_validation(tmp_path: Path) -> None:
     shutil.rmtree(training.folder)
 
 
-def test_needs_its_processes(tmp_path: Path) -> None:
+def test_requires_launched_processes(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(6), training={"devices": 2, "device": "cpu"})
     with pytest.raises(ValueError, match="expected a fabric of 2 launched processes"):
         trainer(path)
 
 
-def test_trains_where_nothing_can_be_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trains_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler"), None)
 

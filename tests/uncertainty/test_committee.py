@@ -140,7 +140,9 @@ def test_uncertainty_is_that_of_the_last_geometry(tmp_path: Path) -> None:
     assert calc.forces_uncertainty is None
 
 
-def test_a_run_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_evaluates_only_the_first_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     atoms.get_potential_energy()
@@ -157,7 +159,7 @@ def test_a_run_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(calls) == 1
 
 
-def test_results_go_through_ases_files(tmp_path: Path) -> None:
+def test_results_survive_files_of_ase(tmp_path: Path) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path / "model"))
     atoms.get_forces()

@@ -63,8 +63,8 @@ def test_dynamics(make: Make, notebook: Notebook, tmp_path: Path) -> None:
     longest = np.linalg.norm(atoms.get_forces(), axis=1).max()
     assert forces.lines[0].get_ydata()[-1] == pytest.approx(longest)
     assert plot.observer.events == atoms.calc.events
-    told = sum(len(line.get_xdata()) for line in events.lines)
-    assert told == len(plot.observer.events) > 0
+    n_drawn = sum(len(line.get_xdata()) for line in events.lines)
+    assert n_drawn == len(plot.observer.events) > 0
     assert imread(tmp_path / "run.png").shape[0] > 500
 
 
@@ -81,7 +81,7 @@ def test_relaxation(make: Make, notebook: Notebook) -> None:
     assert "<progress" not in notebook.shown[-1]["text/html"]  # nobody knows how many steps
 
 
-def test_an_interrupted_run_is_drawn_and_left_alone(make: Make, notebook: Notebook) -> None:
+def test_an_interrupted_run_is_drawn_and_not_changed(make: Make, notebook: Notebook) -> None:
     atoms, dynamics = moving(make)
 
     def stop() -> None:

@@ -101,7 +101,7 @@ def test_frames_lie_flat_and_follow_each_other() -> None:
     assert handed[0] == pytest.approx(handed[1])  # no mirror image
 
 
-def test_colours_tell_fragments_apart_and_stay_as_they_grow() -> None:
+def test_colours_distinguish_fragments_and_stay_as_they_grow() -> None:
     frames = [seen(acetylacetone(share)) for share in np.linspace(0, 1, 21)]
     colours = fragment_colours(frames)
     assert set(colours.values()) <= set(PALETTE)
@@ -117,7 +117,7 @@ def test_colours_tell_fragments_apart_and_stay_as_they_grow() -> None:
 # --- The page ----------------------------------------------------------------------------------
 
 
-def test_page_has_what_the_network_saw(make: Make) -> None:
+def test_page_contains_the_hypergraph(make: Make) -> None:
     atoms = acetylacetone(0.5)
     atoms.calc = make()
     view = show(atoms)
@@ -172,13 +172,13 @@ def test_hypergraph_keeps_the_positions_that_it_was_made_for(make: Make) -> None
     assert np.array_equal(two.hypergraph.positions, molecule("CH4").positions)
 
 
-def test_trajectory_tells_which_bonds_changed(tmp_path: Path) -> None:
+def test_trajectory_captions_name_changed_bonds(tmp_path: Path) -> None:
     frames = [acetylacetone(share) for share in (0.0, 0.1, 1.0)]
     write(tmp_path / "hop.traj", frames)
     for view in (show(frames), show(tmp_path / "hop.traj")):
-        told = [frame["caption"] for frame in data_of(view)["frames"]]
-        assert told[:2] == ["frame 0 of 2", "frame 1 of 2"]
-        assert told[2] == "frame 2 of 2, bond formed: O5-H11, bond broken: O3-H11"
+        captions = [frame["caption"] for frame in data_of(view)["frames"]]
+        assert captions[:2] == ["frame 0 of 2", "frame 1 of 2"]
+        assert captions[2] == "frame 2 of 2, bond formed: O5-H11, bond broken: O3-H11"
         assert repr(view) == "View(C5H8O2, 3 frames)"
     hulls = [{h["name"] for h in frame["hulls"]} for frame in data_of(view)["frames"]]
     assert hulls[0] != hulls[2]  # hyperedges follow the frames
@@ -190,7 +190,7 @@ def test_every_element_has_a_colour() -> None:
     assert len(colours) > 90
 
 
-def test_what_cannot_be_shown(tmp_path: Path) -> None:
+def test_invalid_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected at least one frame, got none"):
         show([])
     with pytest.raises(ValueError, match=r"one molecule, got CH4 and, in frame 1, H2O"):
@@ -201,7 +201,7 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
         show(tmp_path / "nothing.xyz")
 
 
-def test_looking_leaves_no_trace(make: Make) -> None:
+def test_pictures_do_not_change_the_calculator(make: Make) -> None:
     calc = make()
     frames = [acetylacetone(0.0), acetylacetone(0.5), acetylacetone(1.0)]
     for atoms in frames:

@@ -1,1 +1,1 @@
-"""The default network: vertex -> hyperedge -> vertex attention, made cheap."""
+"""The default network: inexpensive vertex -> hyperedge -> vertex attention."""

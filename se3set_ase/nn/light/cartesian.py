@@ -18,7 +18,7 @@ EDGE_PATHS, FIRST_EDGE_PATHS = 9, 3
 #: Weights per channel of :func:`square`.
 PRODUCT_PATHS = 11
 
-#: Of the basis of tensors: (xy + yx) / sqrt 2, (yz + zy) / sqrt 2, (xz + zx) / sqrt 2,
+#: The basis of tensors: (xy + yx) / sqrt 2, (yz + zy) / sqrt 2, (xz + zx) / sqrt 2,
 #: (xx - yy) / sqrt 2, (2 zz - xx - yy) / sqrt 6.
 _R2, _R6 = 0.5**0.5, 6.0**-0.5
 
@@ -35,19 +35,19 @@ class Features(NamedTuple):
         return Features(*(x.index_select(0, index) for x in self))
 
     def plus(self, other: Features) -> Features:
-        """Sum, item by item."""
+        """Sum of two sets of features."""
         return Features(
             self.scalar + other.scalar, self.vector + other.vector, self.tensor + other.tensor
         )
 
     def scaled(self, factor: Tensor) -> Features:
-        """Times a factor per item and channel (n, c)."""
+        """Multiply by a factor per item and channel (n, c)."""
         more = factor[:, None]
         return Features(self.scalar * factor, self.vector * more, self.tensor * more)
 
 
 class Direction(NamedTuple):
-    """Of an edge: what its products need."""
+    """Direction of an edge, prepared for products."""
 
     unit: Tensor
     """(n, x)"""
@@ -62,7 +62,8 @@ class Direction(NamedTuple):
         a, b, c = (_R2 * unit).unbind(1)
         d, e, f = (_R6 * unit).unbind(1)
         o = torch.zeros_like(x)
-        # The unit vector too, or a compiler would divide by the length anew for every channel.
+        # Including the unit vector; otherwise a compiler divides by the length again for each
+        # channel.
         rows = [x, y, z, b, a, o, o, c, b, c, o, a, a, -b, o, -d, -e, 2.0 * f]
         both = torch.stack(rows, dim=1).view(-1, 6, 3)
         return cls(both[:, 0], both[:, 1:])
@@ -133,9 +134,9 @@ def multiplied(first: Tensor, second: Tensor) -> Tensor:
 def edge_product(features: Features, direction: Direction, weight: Tensor) -> Features:
     """Depthwise product of a member's features with the harmonics (l <= 2) of an edge.
 
-    Of each l of the member to each l of the output one path, with the lowest harmonic that there
-    is. Those with l up to 4 make five more, which cost a quarter of the time and change nothing:
-    products of sums contract with the edges again.
+    One path from each l of the member to each l of the output, with the lowest possible harmonic.
+    Harmonics up to l = 4 give five more paths, which cost a quarter of the time and do not improve
+    results, because products of sums contract with the edges again.
 
     Parameters
     ----------
@@ -180,9 +181,9 @@ def square(features: Features, weight: Tensor) -> Features:
 
 
 def saturate(features: Features, size: float) -> Features:
-    """Shorten each channel smoothly, f / sqrt(1 + |f|^2 / size^2), to less than ``size``.
+    """Limit the length of each channel smoothly to ``size``, f / sqrt(1 + |f|^2 / size^2).
 
-    |f|^2 takes scalar, vector and tensor together.
+    |f|^2 includes scalar, vector and tensor.
     """
     return features.scaled((1.0 + square_norm(features) / size**2).rsqrt())
 

@@ -14,9 +14,9 @@ class LightConfig:
     channels : scalars, vectors and tensors of each atom and hyperedge.
     blocks : V2E-E2V rounds.
     heads : groups of channels that share an attention gate.
-    radial_functions : Bessel functions of each edge length. From random weights, few are best: more
-        fit the training data alone (docs/front.csv). Begun from another model, more may be.
-    radial_hidden : width of the network that turns them into weights.
+    radial_functions : Bessel functions of each edge length. From random weights few are best,
+        because more overfit (docs/front.csv). After pre-training more can be better.
+    radial_hidden : width of the network from these functions to weights.
     readout_hidden : width of each block's readout.
     saturation : size that what an atom gathers does not exceed before it is multiplied; without
         it the energy is a polynomial of high degree and runs away outside the training data.

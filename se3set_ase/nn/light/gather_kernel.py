@@ -1,4 +1,4 @@
-"""Hyperedges gather their members, by hand as in :mod:`se3set_ase.nn.light.kernels`.
+"""Sums over members with hand-written gradients, as in :mod:`se3set_ase.nn.light.kernels`.
 
 Index letters as in :mod:`se3set_ase.nn.light.cartesian`; e edge, p path.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 silu_backward = torch.ops.aten.silu_backward
 
-#: Of :class:`se3set_ase.nn.light.layers.ScaledSiLU`.
+#: Factor of :class:`se3set_ase.nn.light.layers.ScaledSiLU`.
 GAIN = 1.68
-#: Brings l = 0, 1, 2 of a sum over members to order one with fresh weights.
+#: Factors that bring l = 0, 1, 2 of a sum over members to order one with initial weights.
 MEMBER_GAIN = (1.0, 3**0.5, 7.5**0.5)
 
 
 class Gather(torch.autograd.Function):
-    """The sums of :class:`se3set_ase.nn.light.layers.VertexToHyperedge`, of constant weights."""
+    """The sums of :class:`se3set_ase.nn.light.layers.VertexToHyperedge` for constant weights."""
 
     @staticmethod
     def forward(ctx: Any, gather: VertexToHyperedge, incidence: Incidence, *inputs: Tensor) -> Any:
@@ -79,13 +79,13 @@ class Gather(torch.autograd.Function):
 
 
 def with_gain(scalar: Tensor, vector: Tensor, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is done to a finished sum, and, as it is its own transpose, to its gradient."""
+    """Scale a finished sum or, since this operation is its own transpose, its gradient."""
     s, v, t = MEMBER_GAIN
     return s * scalar, v * vector, t * tensor
 
 
 class EdgeWeight(NamedTuple):
-    """The weight of some edges, (e, p, c), and what its gradient needs."""
+    """The weights of edges, (e, p, c), and intermediate values for their gradient."""
 
     weight: Tensor
     radial: Tensor
@@ -93,7 +93,7 @@ class EdgeWeight(NamedTuple):
     gate: Tensor
     """(e, head)"""
     arguments: tuple[Tensor, Tensor, Tensor]
-    """(e, hidden) each: of the SiLUs of the radial network and of the gate."""
+    """(e, hidden) each: inputs of the SiLUs of the radial network and of the gate."""
 
     @classmethod
     def of(
@@ -106,7 +106,7 @@ class EdgeWeight(NamedTuple):
         basis: Tensor,
         edge: Tensor,
     ) -> EdgeWeight:
-        """As :meth:`se3set_ase.nn.light.layers.VertexToHyperedge.plain` has it."""
+        """The weight as in :meth:`se3set_ase.nn.light.layers.VertexToHyperedge.plain`."""
         x = basis[at]
         first = gather.radial[0](x)
         second = gather.radial[2](GAIN * silu(first))
@@ -139,7 +139,7 @@ class EdgeWeight(NamedTuple):
 
 
 def weight_of(layers: nn.Sequential, index: int) -> Tensor:
-    """(out, in), of the linear layer at a place."""
+    """Weight (out, in) of the linear layer with an index."""
     layer = layers[index]
     assert isinstance(layer, nn.Linear)
     return layer.weight
@@ -204,7 +204,7 @@ def products_backward(
     to_s = (w[0] * gs).addcmul_(w[3], to_w3s).addcmul_(w[6], to_w6s)
     to_v = (w[4][:, None] * gv).addcmul_(w[7][:, None], to_row).addcmul_(r, w1g[:, None])
     to_t = torch.baddbmm(w[8][:, None] * gt, edge.slope, to_b)
-    # What each axis of the direction was multiplied with, summed over channels.
+    # Gradient of each axis of the direction, summed over channels.
     to_r = (gv * w3s[:, None]).addcmul_(to_row, w6s[:, None])
     to_r = to_r.addcmul_(v, w1g[:, None]).addcmul_(b, w2g[:, None]).sum(2)
     to_slope = torch.bmm(gt, row.mT).baddbmm_(t, to_b.mT)  # e, m, x

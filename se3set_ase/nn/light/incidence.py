@@ -1,4 +1,4 @@
-"""What the default network sees of a weighted hypergraph."""
+"""A weighted hypergraph as input of the default network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from se3set_ase.nn.light.cartesian import Direction
 
 
 class Incidence(NamedTuple):
-    """What the network sees of a hypergraph: n atoms, h hyperedges, e edges."""
+    """Input of the network: n atoms, h hyperedges, e edges."""
 
     species: Tensor
     """(n,)"""
@@ -27,6 +27,6 @@ class Incidence(NamedTuple):
     edge: Tensor
     """(e,) weight omega of each edge."""
     direction: Direction
-    """Of each edge."""
+    """Direction of each edge."""
     basis: Tensor
     """(e, k) radial basis at its length."""

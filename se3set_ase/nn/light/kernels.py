@@ -1,9 +1,9 @@
-"""Costly steps of a block with gradients written by hand, for forces without compilation.
+"""Expensive steps of a block with hand-written gradients, for forces without compilation.
 
-Autograd keeps and rereads some hundred arrays per edge. Here a step takes items by the hundred, so
-that all of it stays in a processor's cache, and keeps nothing but its inputs. Gradients of the
-gradient, where they are asked for, come from the plain formulas, as everything else does while a
-model is trained or compiled. Index letters as in :mod:`se3set_ase.nn.light.cartesian`.
+Autograd stores and reads about a hundred arrays per edge. Here a step processes hundreds of items
+at a time, which stay in the processor cache, and stores only its inputs. Second gradients come from
+the plain formulas, which are also used while a model is trained or compiled. Index letters as in
+:mod:`se3set_ase.nn.light.cartesian`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from se3set_ase.nn.light.layers import HyperedgeToVertex
 
 
-#: Items: what was fastest on a processor with two megabytes of cache (128 to 2048 were tried, at
-#: 102 to 1002 atoms), and what fills about three gigabytes of another device.
+#: Items per step: the fastest of 128 to 2048 on a CPU with 2 MB of cache (at 102 to 1002 atoms),
+#: and about 3 GB on other devices.
 AT_ONCE_IN_CACHE, AT_ONCE_ON_DEVICE = 512, 2**17
 
 
@@ -42,9 +42,9 @@ def inner(first: Tensor, second: Tensor) -> Tensor:
 def gradients_of(
     plain: Callable[..., Features], inputs: tuple[Any, ...], needed: tuple[bool, ...], grads: Any
 ) -> list[Tensor | None]:
-    """Differentiable gradients, by autograd through the plain formula."""
+    """Differentiable gradients by autograd through the plain formula."""
     with torch.enable_grad():
-        # Other names for the same: not their dependence on each other, only the plain formula's.
+        # Detached views, so that only the dependence within the plain formula counts.
         inputs = tuple(x.view_as(x) for x in inputs)
         outputs = plain(*inputs)
         wanted = [i for i, need in zip(inputs, needed, strict=True) if need]
@@ -55,7 +55,7 @@ def gradients_of(
 
 
 def square_by_hand(features: Features, weight: Tensor) -> Features:
-    """:func:`se3set_ase.nn.light.cartesian.square`; by hand for constant weights."""
+    """:func:`se3set_ase.nn.light.cartesian.square`; with hand-written gradients."""
     if weight.requires_grad:
         return cartesian.square(features, weight)
     return Features(*Square.apply(*features, weight))
@@ -153,11 +153,11 @@ class Deliver(torch.autograd.Function):
 
 
 def like(factor: Tensor, other: Tensor) -> Tensor:
-    """(n, c), with an axis more if there are components, for a product with (n, ..., c)."""
+    """(n, c) with additional axes for a product with (n, ..., c)."""
     return factor if other.ndim == 2 else factor[:, None]
 
 
 def of_paths(weight: Tensor, at: slice) -> list[Tensor]:
-    """Weights of the eight different products of a thing with itself, see ``square``."""
+    """Weights of the eight different products of features with themselves, see ``square``."""
     w = (weight if len(weight) == 1 else weight[at]).unbind(1)
     return [w[0], w[1], w[2], w[3] + w[4], w[5] + w[6], w[7] + w[8], w[9], w[10]]

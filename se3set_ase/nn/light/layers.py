@@ -24,8 +24,8 @@ from se3set_ase.nn.light.incidence import Incidence
 from se3set_ase.nn.light.kernels import Deliver, square_by_hand
 from se3set_ase.nn.scatter import Backend, scatter_sum
 
-#: Brings activations to order one with fresh weights, so that products of sums (the many-body
-#: terms) are alive from the first step.
+#: Factor that brings activations to order one with initial weights, so that products of sums (the
+#: many-body terms) contribute from the first step.
 PRODUCT_STD = 0.2
 
 
@@ -33,12 +33,12 @@ class ScaledSiLU(nn.SiLU):
     """SiLU that keeps the variance of a normal input."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Element by element."""
+        """Apply the activation to each element."""
         return GAIN * super().forward(input)
 
 
 class VertexToHyperedge(nn.Module):
-    """Each hyperedge gathers its members, seen from its owner."""
+    """Sums over the members of each hyperedge, as seen from its owner."""
 
     def __init__(self, config: LightConfig, first: bool, backend: Backend):
         super().__init__()
@@ -105,12 +105,12 @@ class VertexToHyperedge(nn.Module):
 
 
 class HyperedgeToVertex(nn.Module):
-    """Each atom gathers its hyperedges, under their smooth weights.
+    """Sums over the hyperedges of each atom, with their smooth weights.
 
-    What is linear in the members is passed on as it is: as the fragments of an atom add up to
-    one, that part of the message hardly depends on how the molecule is cut, and the attended
-    products of a fragment's members are a correction. Without it every bond graph, the rare ones
-    between reactant and product too, would have to be learnt on its own.
+    The part that is linear in the members has no gate. Because the weights of an atom's fragments
+    add up to one, this part hardly depends on how the molecule is cut, and the gated products of
+    a fragment's members are a correction. Without it, each bond graph would have to be learned
+    separately, including rare ones between reactant and product.
     """
 
     def __init__(self, config: LightConfig, backend: Backend):
@@ -143,7 +143,7 @@ class HyperedgeToVertex(nn.Module):
     def plain(
         self, incidence: Incidence, n_atoms: int, attention: Tensor, weight: Tensor, *parts: Tensor
     ) -> Features:
-        """Sums over hyperedges; what is linear and what is a product in one list."""
+        """Sums over hyperedges, of linear parts and products together."""
         members, together = Features(*parts[:3]), Features(*parts[3:])
         message = members.plus(together.scaled(attention)).scaled(weight[:, None])
         # h -> i

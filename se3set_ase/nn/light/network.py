@@ -1,8 +1,8 @@
-"""The default network: SE3Set's vertex -> hyperedge -> vertex attention, made cheap.
+"""The default network: an inexpensive form of the attention of SE3Set.
 
-What it keeps of the published network: fragments as node-wise hyperedges, equivariant attention
+Kept from the published network: fragments as node-wise hyperedges, equivariant attention
 of a hyperedge over its members (V2E) and of an atom over its hyperedges (E2V), both under the
-smooth weights. What it changes: features up to l = 2 in Cartesian form, attention by gates
+smooth weights. Changed: features up to l = 2 in Cartesian form, attention by gates
 instead of a softmax (un-normalised, so that a member of weight zero changes nothing), and body
 order from channel-wise products instead of wide feed-forward layers on every hyperedge.
 """
@@ -30,7 +30,7 @@ from se3set_ase.nn.scatter import Backend
 
 
 class Block(nn.Module):
-    """V2E, E2V, products of what each atom gathered, update, readout."""
+    """One block: V2E, E2V, products of messages, update, readout."""
 
     def __init__(self, config: LightConfig, n_species: int, first: bool, backend: Backend):
         super().__init__()
@@ -41,7 +41,7 @@ class Block(nn.Module):
         self.gather = VertexToHyperedge(config, first, backend)
         self.scatter = HyperedgeToVertex(config, backend)
         self.mix = FeatureLinear(channels)
-        # Products carry weights per element of the atom, as in MACE (arXiv:2206.07697).
+        # Products have weights per element of the atom, as in MACE (arXiv:2206.07697).
         self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(2))
         self.dense = nn.Sequential(

@@ -2,7 +2,7 @@
 
 Sources: SE3Set (arXiv:2405.16511); AllSet (arXiv:2106.13264) for the two directions of the
 attention; Equiformer (arXiv:2206.11990) for its layers. Every softmax and every sum carries the
-smooth weights of its members; nothing here sees how many there are.
+smooth weights of its members; the number of members never enters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LEAKY_SLOPE = 0.2
 
 
 class Incidence(NamedTuple):
-    """Who meets whom, with which weight: what every block sees of the hypergraph."""
+    """The weighted hypergraph as input of each block."""
 
     edge_hyper: Tensor
     """(E,) hyperedge h of each edge."""
@@ -43,9 +43,9 @@ class Incidence(NamedTuple):
     hyper_atom: Tensor
     """(H,) owner i of each hyperedge."""
     edge_weight: Tensor
-    """(E,) omega."""
+    """(E,) weight omega of each edge."""
     hyper_weight: Tensor
-    """(H,) u."""
+    """(H,) weight u of each hyperedge."""
     sphere: Tensor
     """(E, irreps of the spherical harmonics) of the edge's direction."""
     basis: Tensor
@@ -78,7 +78,7 @@ class ExpNormalBasis(ExactConstants):
 class RadialNetwork(nn.Module):
     """Weights of a tensor product from the length of the edge.
 
-    The envelope multiplies the result: a layer norm inside would undo one put only on the input.
+    The envelope multiplies the result, because a layer norm would undo an envelope on the input.
     """
 
     def __init__(self, config: PublishedConfig, n_out: int) -> None:
@@ -96,7 +96,7 @@ class RadialNetwork(nn.Module):
         self.offset = uniform(n_out, fan_in=1)
 
     def forward(self, incidence: Incidence) -> Tensor:
-        """(E, n_out), zero where the edge weighs nothing."""
+        """(E, n_out), zero for edges of weight zero."""
         result: Tensor = self.layers(incidence.basis) + self.offset
         return result * incidence.edge_weight[:, None]
 
@@ -117,7 +117,7 @@ class ElementEmbedding(nn.Module):
 
 
 class HyperedgeDegree(nn.Module):
-    """What a hyperedge sees of the shape of its members: a weighted sum of spherical harmonics."""
+    """Shape of a hyperedge: the weighted sum of spherical harmonics of its members."""
 
     def __init__(self, config: PublishedConfig, irreps_sphere: Irreps, backend: Backend) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class HyperedgeDegree(nn.Module):
 
 
 class AtomDegree(nn.Module):
-    """What an atom sees of its hyperedges: a weighted sum of their features."""
+    """The weighted sum of the features of the hyperedges of an atom."""
 
     def __init__(self, config: PublishedConfig, backend: Backend) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class AtomDegree(nn.Module):
         self.norm = config.mean_hyperedges**-0.5
 
     def forward(self, hyper: Tensor, incidence: Incidence, n_atoms: int) -> Tensor:
-        """Normed hyperedges (H, irreps) -> atoms (n_atoms, irreps)."""
+        """Normalised hyperedges (H, irreps) -> atoms (n_atoms, irreps)."""
         ones = hyper.new_ones(hyper.shape[0], 1)
         x = self.project(self.product(self.expand(ones), hyper))
         x = x * (self.norm * incidence.hyper_weight)[:, None]
@@ -159,10 +159,10 @@ class AtomDegree(nn.Module):
 
 
 class Attention(nn.Module):
-    """From messages to their smooth-softmax average: what both directions share.
+    """Smooth-softmax average of messages, shared by both directions.
 
-    A message gives the logits, through scalars, and the values, through a gate and a second
-    tensor product, which the caller supplies.
+    Logits come from scalars of the message, and values from a gate and a second tensor product,
+    which the caller supplies.
     """
 
     def __init__(self, config: PublishedConfig, irreps_message: Irreps, backend: Backend) -> None:
@@ -215,7 +215,7 @@ class VertexToHyperedge(nn.Module):
         self.attention = Attention(config, self.product.irreps_out, backend)
 
     def forward(self, hyper: Tensor, atoms: Tensor, incidence: Incidence) -> Tensor:
-        """Normed hyperedges (H, irreps) and atoms (N, irreps) -> change of the hyperedges."""
+        """Normalised hyperedges (H, irreps) and atoms (N, irreps) -> change of the hyperedges."""
         h, j = incidence.edge_hyper, incidence.edge_atom
         message = self.from_hyper(hyper)[h] + self.from_atom(atoms)[j]
         message = self.product(message, incidence.sphere, self.radial(incidence))
@@ -229,7 +229,7 @@ class VertexToHyperedge(nn.Module):
 
 
 class HyperedgeToVertex(nn.Module):
-    """E2V: each atom attends to its hyperedges; no distance enters but through their weights."""
+    """E2V: each atom attends to its hyperedges; distances enter only through their weights."""
 
     def __init__(self, config: PublishedConfig, backend: Backend) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class HyperedgeToVertex(nn.Module):
         self.attention = Attention(config, self.product.irreps_out, backend)
 
     def forward(self, atoms: Tensor, hyper: Tensor, incidence: Incidence) -> Tensor:
-        """Normed atoms (N, irreps) and hyperedges (H, irreps) -> change of the atoms."""
+        """Normalised atoms (N, irreps) and hyperedges (H, irreps) -> change of the atoms."""
         i = incidence.hyper_atom
         return self.attention(
             self.product(self.from_atom(atoms)[i], hyper),
@@ -267,7 +267,7 @@ class FeedForward(nn.Module):
 
 
 class State(NamedTuple):
-    """Features of atoms (N, irreps) and hyperedges (H, irreps), and the same after a norm."""
+    """Features of atoms (N, irreps) and hyperedges (H, irreps), before and after a layer norm."""
 
     atoms: Tensor
     hyper: Tensor
@@ -278,8 +278,8 @@ class State(NamedTuple):
 class Block(nn.Module):
     """V2E, feed-forward of the hyperedges, E2V, feed-forward of the atoms; pre-norm.
 
-    The residuals carry features without norm. In the last block the atoms end as scalars, past a
-    linear shortcut.
+    Residual connections use features before the norm. In the last block the atoms become scalars,
+    with a linear shortcut.
     """
 
     def __init__(
@@ -293,8 +293,8 @@ class Block(nn.Module):
         self.norm_hyper = EquivariantLayerNorm(irreps, epsilon=epsilon)
         self.feed_hyper = FeedForward(config, irreps)
         self.norm_hyper_out = EquivariantLayerNorm(irreps, epsilon=epsilon)
-        # The same features as the norm that ended the block before, with weights of its own: the
-        # parameter count of the paper has five norms in each block.
+        # Same input as the last norm of the previous block, but separate weights: the parameter
+        # count of the paper has five norms in each block.
         self.norm_atoms_in = EquivariantLayerNorm(irreps, epsilon=epsilon)
         self.to_atoms = HyperedgeToVertex(config, backend)
         self.norm_atoms = EquivariantLayerNorm(irreps, epsilon=epsilon)
@@ -315,6 +315,6 @@ class Block(nn.Module):
 
 
 def smooth_leaky_relu(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.2 with its kink rounded off, as in Equiformer."""
+    """Smooth leaky ReLU of slope 0.2, as in Equiformer."""
     even, odd = 0.5 * (1.0 - LEAKY_SLOPE), 0.5 * (1.0 + LEAKY_SLOPE)
     return odd * x + even * x * torch.tanh(0.5 * x)

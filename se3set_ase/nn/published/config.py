@@ -11,25 +11,25 @@ from e3nn.o3 import Irreps
 class PublishedConfig:
     """Shape of :class:`se3set_ase.nn.published.network.PublishedNetwork`; plain values only.
 
-    The defaults are the published ones (SE3Set, arXiv:2405.16511, at its MD17 and MD22 settings)
-    but for the three means, which belong to the training data: set them from it.
+    The defaults are those of the paper (arXiv:2405.16511, MD17 and MD22), except for the three
+    means, which depend on the training data.
 
     Attributes
     ----------
     irreps_node : features of atoms and of node-wise hyperedges.
     irreps_feedforward : middle of the feed-forward layers.
     irreps_last : scalars of the atoms after the last block.
-    lmax : of the spherical harmonics of the edges.
-    heads : of the attention; divides every multiplicity of ``irreps_node``.
-    attention_channels : scalars per head, from which the attention is taken.
+    lmax : largest l of the spherical harmonics of the edges.
+    heads : attention heads; a divisor of every multiplicity of ``irreps_node``.
+    attention_channels : scalars per head that determine the attention.
     blocks : rounds of V2E and E2V.
     radial_functions : fixed exp-normal functions of each edge length.
     radial_hidden : width of both hidden layers of the radial networks.
     mean_members, mean_hyperedges, mean_atoms : members per hyperedge, hyperedges per atom and
-        atoms per molecule, in the mean over the data. Constants of the model, never the counts of
-        the molecule at hand: those jump.
-    norm_epsilon : added to the mean square in the layer norms. The paper has 1e-5, with which
-        the energy is rough wherever symmetry makes a part vanish (methane, planar ammonia).
+        atoms per molecule, averaged over the data. These are constants of the model; the counts of
+        the present molecule would jump.
+    norm_epsilon : added to the mean square in layer norms. With 1e-5, as in the paper, the energy
+        is rough at symmetric geometries, where a part vanishes (methane, planar ammonia).
     """
 
     irreps_node: str = "128x0e+64x1o+32x2e"

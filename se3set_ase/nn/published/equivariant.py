@@ -1,9 +1,9 @@
 """Equivariant layers on rows of irreps, in e3nn's layout: channel by channel, l ascending.
 
 The irreps and the coupling coefficients are e3nn's (https://e3nn.org); the layers are plain tensor
-algebra, for three reasons. The couplings stay exact in float64 whatever dtypes the module went
-through; the factor 1 / sqrt(fan in) is in the initial weights rather than in front of them, so that
-one learning rate suits every layer; and the layers trace, compile and differentiate twice.
+algebra, for three reasons. The couplings stay exact in float64 after any conversion of the module;
+the factor 1 / sqrt(fan in) is in the initial weights, so that one learning rate suits all layers;
+and the layers can be traced, compiled and differentiated twice.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def join(parts: Sequence[Tensor]) -> Tensor:
 
 
 class EquivariantLinear(nn.Module):
-    """Mixes the channels of each irrep; scalars get a bias where asked for.
+    """Mixes the channels of each irrep; scalars may have a bias.
 
-    An irrep of the result that the input lacks is zero.
+    Irreps of the result that the input lacks are zero.
     """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, *, bias: bool) -> None:
@@ -73,7 +73,7 @@ class EquivariantLinear(nn.Module):
 
 
 class EquivariantLayerNorm(nn.Module):
-    """Scalars centred; each l divided by its rms over channels and components; then scaled.
+    """Layer norm: centres scalars, divides each l by its rms over channels and components, scales.
 
     As in Equiformer (Liao and Smidt, arXiv:2206.11990).
     """
@@ -99,7 +99,7 @@ class EquivariantLayerNorm(nn.Module):
 
 
 class Gate(nn.Module):
-    """SiLU of the scalars; every other channel times the sigmoid of a scalar of its own.
+    """SiLU of scalars; each other channel is multiplied by the sigmoid of its own scalar.
 
     Both activations keep the mean square of a normal input.
     """
@@ -113,7 +113,7 @@ class Gate(nn.Module):
         self.irreps_in = Irreps([(self.n_scalars + sum(self.channels), "0e"), *gated])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, irreps_in): scalars, then gates, then what they gate -> (n, irreps_out)."""
+        """(n, irreps_in): scalars, gates, gated channels -> (n, irreps_out)."""
         first, *gated = split(x, self.irreps_in)
         scalars, *gates = first.split([self.n_scalars, *self.channels], dim=1)
         result = [nn.functional.silu(scalars) * SILU_SCALE]
@@ -156,7 +156,7 @@ def _product_irreps(irreps_first: Irreps, paths: Sequence[Path]) -> Irreps:
 
 
 def _gather(results: Sequence[Tensor], paths: Sequence[Path], irreps_out: Irreps) -> Tensor:
-    """The channels of all paths, side by side for each irrep of the result."""
+    """The channels of all paths, concatenated for each irrep of the result."""
     return join(
         [
             torch.cat([x for x, path in zip(results, paths, strict=True) if path.out == ir], dim=1)

@@ -1,9 +1,9 @@
 """The network of the SE3Set paper, on the smooth hypergraph.
 
 The published reference among the networks: wide features, and equivariant attention in both
-directions between atoms and node-wise hyperedges. What differs from the paper is what smoothness
-asks for: every softmax has a sink and, like every sum, carries the smooth weights; the radial
-networks end with the envelope; mean counts are constants. The parameters are those of the paper
+directions between atoms and node-wise hyperedges. Differences from the paper serve
+smoothness: every softmax has a sink and, like every sum, carries the smooth weights; the radial
+networks end with the envelope; mean counts are constants. Parameters are those of the paper
 and the sinks.
 """
 
@@ -34,11 +34,11 @@ class PublishedNetwork(nn.Module):
 
     Parameters
     ----------
-    config : its shape.
+    config : shape of the network.
     n_species : number of elements.
-    cutoff : Angstrom, where the weight of an edge ends.
-    backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`. No part of the
-        configuration: the results are the same.
+    cutoff : Angstrom, where the weight of an edge becomes zero.
+    backend : backend of sums, see :func:`se3set_ase.nn.scatter.scatter_sum`. It is not part of the
+        configuration, because results are equal.
     """
 
     def __init__(
@@ -68,8 +68,9 @@ class PublishedNetwork(nn.Module):
 
         Parameters
         ----------
-        species : (N',) element of each atom. The first N are the graph's; more are lone atoms.
-        graph : who belongs to what; of it, the owners and the edges are used.
+        species : (N',) element of each atom. The first N are those of the graph, the others
+            isolated atoms.
+        graph : the hypergraph; only its owners and edges are used.
         weights : in the dtype of the network.
 
         Returns
@@ -87,7 +88,7 @@ class PublishedNetwork(nn.Module):
             sphere=self.sphere(unit),
             basis=self.basis(weights.distance) * weights.edge[:, None],
         )
-        # A node-wise hyperedge starts from the element of its owner.
+        # The initial features of a hyperedge are the element of its owner.
         hyper = self.embed_hyper(species[graph.hyper_atom]) + self.degree_hyper(incidence)
         normed_hyper = self.norm_hyper(hyper)
         atoms = self.embed_atoms(species)

@@ -235,7 +235,7 @@ def test_the_basis_is_orthonormal_symmetric_and_traceless() -> None:
     assert torch.einsum("mxx->m", BASIS).abs().max() == 0.0
 
 
-def test_what_a_direction_holds_is_its_formula() -> None:
+def test_direction_is_its_formula() -> None:
     unit = units()
     expected = torch.einsum("mxy,ny->nmx", BASIS, unit)
     direction = Direction.of(unit)

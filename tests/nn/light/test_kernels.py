@@ -142,7 +142,7 @@ def test_square_against_finite_differences(weights: int) -> None:
     assert torch.autograd.gradgradcheck(squares, inputs)
 
 
-def test_weights_that_learn_take_the_plain_way() -> None:
+def test_trainable_weights_use_the_plain_formula() -> None:
     f = Features(random(5, 4), random(5, 3, 4), random(5, 5, 4))
     w = random(1, PRODUCT_PATHS, 4)
     for ours, theirs in zip(square_by_hand(f, w), square(f, w), strict=True):

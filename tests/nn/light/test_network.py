@@ -51,7 +51,7 @@ def test_invariant_under_rotations_reflections_translations(determinant: float) 
 
 
 def test_sees_angles_of_members_at_the_same_distances() -> None:
-    """A member turned about its owner: to that owner, in one block, only direction tells."""
+    """A member turned about its owner: to that owner, in one block, only the direction matters."""
     config = LightConfig(**{**vars(SMALL), "blocks": 1})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -120,7 +120,7 @@ def with_items(weights: Weights, g: Graph, edge: float, hyperedge: float) -> tup
     )
 
 
-def test_what_weighs_nothing_contributes_exactly_nothing() -> None:
+def test_weight_zero_contributes_exactly_nothing() -> None:
     g = graph()
     weights = weigh(positions(), g)
     expected = outputs(positions(), g)
@@ -131,7 +131,7 @@ def test_what_weighs_nothing_contributes_exactly_nothing() -> None:
         assert largest(control - expected) > CONTROL
 
 
-def test_an_atom_more_without_hyperedges_is_alone() -> None:
+def test_an_atom_without_hyperedges_is_isolated() -> None:
     """Rows beyond the graph's atoms depend on their own element only."""
     g = graph()
     weights = weigh(positions(), g)
@@ -180,6 +180,6 @@ def test_refuses_channels_that_heads_do_not_divide() -> None:
         ({"channels": 6, "heads": 4}, "multiple of heads"),
     ],
 )
-def test_settings_that_are_none(setting: dict[str, object], message: str) -> None:
+def test_invalid_settings(setting: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LightConfig(**setting)  # type: ignore[arg-type]

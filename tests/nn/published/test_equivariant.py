@@ -99,7 +99,7 @@ def test_linear_is_that_of_e3nn() -> None:
     torch.testing.assert_close(linear(x), reference(x, weight), rtol=0, atol=TOLERANCE_FLOAT64)
 
 
-def test_linear_gives_zero_for_what_its_input_lacks_and_bias_to_scalars() -> None:
+def test_linear_gives_zero_for_missing_irreps_and_a_bias_to_scalars() -> None:
     linear = EquivariantLinear(Irreps("2x0e"), IRREPS, bias=True).double()
     nn.init.constant_(linear.bias, 0.5)
     scalars, vectors, tensors = split(linear(torch.zeros(N, 2).double()), IRREPS)

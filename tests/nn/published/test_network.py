@@ -248,7 +248,7 @@ def test_no_edges(hyperedges: bool) -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_atoms_beyond_the_graph_are_lone_atoms() -> None:
+def test_atoms_beyond_the_graph_are_isolated_atoms() -> None:
     model, made = network(), graph()
     weights = weigh(positions(), made)
     more = model(torch.cat([made.species, torch.arange(3)]), made, weights)

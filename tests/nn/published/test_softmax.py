@@ -47,7 +47,7 @@ def test_members_and_sink_sum_to_one() -> None:
     assert members[2].abs().max() == 0.0
     assert (members[[0, 1, 3]] > 0.0).all()
     assert (members < 1.0).all()
-    # The sink as one more member of weight 1, beside a sink of nothing.
+    # The sink as another member of weight 1, with a negligible sink.
     groups = torch.cat([INDEX, torch.arange(SIZE)])
     everything = smooth_softmax(
         torch.cat([logits, sink.expand(SIZE, 2)]),
