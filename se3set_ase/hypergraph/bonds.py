@@ -140,6 +140,17 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
     )
 
 
+def only(bonds: np.ndarray) -> BondState:
+    """These bonds (B, 2), all of them sure, and no others."""
+    nothing = np.empty((0, 2), dtype=np.int64)
+    return BondState(
+        sure=bonds,
+        ambiguous=nothing,
+        ambiguous_range=nothing.astype(np.float64),
+        ambiguous_weight=np.empty(0),
+    )
+
+
 def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
     """Distance in Angstrom beyond which no pair of these elements is bonded at all."""
     return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)
