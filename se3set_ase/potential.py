@@ -27,10 +27,10 @@ from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import formula, symbol
 from se3set_ase.nn.compiled import compiled, padded
-from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import differentiable, hessian
 from se3set_ase.nn.light.network import LightNetwork
-from se3set_ase.nn.model import Outputs, SE3Set, outputs
+from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 
@@ -233,40 +233,25 @@ class Potential:
             model, graph = self._collated(hypergraphs)
             joined = np.concatenate(positions)  # a copy: atoms move on
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
-            found = [t.double().cpu().numpy() for t in model(where, graph)]
-        atoms = [len(h.numbers) for h in hypergraphs]
-        hyperedges = [len(h.hyper_atom) for h in hypergraphs]
-        lengths = (
-            [1] * len(hypergraphs),
-            atoms,
-            atoms,
-            [len(h.bond_atoms) for h in hypergraphs],
-            [len(h.fragments) for h in hypergraphs],
-            hyperedges,
-            hyperedges,
-            atoms,
-        )
-        parts = (
-            np.split(values[: sum(each)], np.cumsum(each[:-1]))
-            for values, each in zip([*found, joined], lengths, strict=True)
-        )
+            found = model(where, graph)._asdict()
+            found = {name: t.double().cpu().numpy() for name, t in found.items()}
+        parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
+        parts["positions"] = split(joined, "atoms", hypergraphs)
         return [
             Prediction(
-                energy=float(energy[0]),
-                energies=energies,
-                forces=forces,
+                energy=float(parts["energy"][m][0]),
+                energies=parts["energies"][m],
+                forces=parts["forces"][m],
                 hypergraph=WeightedHypergraph(
                     structure=hypergraph,
-                    positions=at,
-                    bond_weights=bond,
-                    fragment_weights=fragment,
-                    hyperedge_weights=hyperedge,
-                    hyperedge_reach=reach,
+                    positions=parts["positions"][m],
+                    bond_weights=parts["bond"][m],
+                    fragment_weights=parts["fragment"][m],
+                    hyperedge_weights=parts["hyperedge"][m],
+                    hyperedge_reach=parts["reach"][m],
                 ),
             )
-            for hypergraph, energy, forces, energies, bond, fragment, hyperedge, reach, at in zip(
-                hypergraphs, *parts, strict=True
-            )
+            for m, hypergraph in enumerate(hypergraphs)
         ]
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
