@@ -8,7 +8,7 @@ search for pairs happens here, in numpy; the differentiable weight is evaluated 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -142,13 +142,8 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
 
 def only(bonds: np.ndarray) -> BondState:
     """These bonds (B, 2), all of them sure, and no others."""
-    nothing = np.empty((0, 2), dtype=np.int64)
-    return BondState(
-        sure=bonds,
-        ambiguous=nothing,
-        ambiguous_range=nothing.astype(np.float64),
-        ambiguous_weight=np.empty(0),
-    )
+    none = np.empty((0, 2), dtype=np.int64)
+    return replace(find_bonds(none, np.empty(0), np.empty((0, 2))), sure=bonds)
 
 
 def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:

@@ -67,11 +67,11 @@ class Refragmenter:
     def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
         """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
         check_positions(positions, len(numbers))
-        last = self._hypergraph
+        last, pairs = self._hypergraph, self._pairs
         if last is not None and not last.fleeting and self._still_listed(numbers, positions):
-            vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
+            vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
-            state = find_bonds(self._pairs, distances, self._limits)
+            state = find_bonds(pairs, distances, self._limits)
             if not (distances < COINCIDENT).any():  # or the rebuild says which
                 if state.key() == self._bonds:
                     return last

@@ -29,8 +29,10 @@ from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula
-from se3set_ase.potential import Potential, Prediction
-from se3set_ase.uncertainty.novelty import Lookout
+from se3set_ase.prediction import Evaluator, Prediction
+from se3set_ase.uncertainty.novelty import Followed, Lookout
+
+Uncertainty = tuple[float, np.ndarray]
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
@@ -97,7 +99,7 @@ class Committee:
     CheckpointError : ``committee.json`` is damaged, or a member is not the one it names.
     """
 
-    def __init__(self, folder: Path, first: Potential):
+    def __init__(self, folder: Path, first: Evaluator):
         self.folder = folder
         self.first = first
         self.calibration = read_calibration(folder / COMMITTEE_FILE)
@@ -109,10 +111,9 @@ class Committee:
                     "Take the model again from where it came from."
                 )
             self._check_alike(load_metadata(file.parent), file)
-        self.others = [self._load(member) for member in self.calibration.members]
+        # At once: a calculator may be taken to where its folder is not.
+        self.others = [first.like(folder / m.folder) for m in self.calibration.members]
         self._known = frozenset(self.calibration.environments)
-        self._lookout = Lookout()
-        self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
         """CheckpointError for a member whose predictions cannot be compared with the first's."""
@@ -121,72 +122,82 @@ class Committee:
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
-    def _load(self, member: Member) -> Potential:
-        """At once: a calculator may be taken to where its folder is not."""
-        model = self.first.model
-        dtype: Any = str(model.dtype).removeprefix("torch.")
-        return Potential(
-            self.folder / member.folder,
-            device=model.device,
-            dtype=dtype,
-            refragment="hard" if model.hypergraph.hard else "smooth",
-        )
-
-    def uncertainty(self, prediction: Prediction) -> tuple[float, np.ndarray]:
-        """Errors to expect of a prediction of the first member.
+    def uncertainties(self, predictions: Sequence[Prediction]) -> list[Uncertainty]:
+        """Errors to expect of predictions of the first member.
 
         Returns
         -------
-        Of the energy (eV); of the force on each atom (N,), length of the error (eV/Angstrom). Both
-        are standard deviations among the members times a factor, with a floor (root of the sum of
-        squares) where there are several atoms.
+        Of each, that of the energy (eV), and of the force on each atom (N,), length of the error
+        (eV/Angstrom). Both are standard deviations among the members times a factor, with a floor
+        (root of the sum of squares) where there are several atoms.
         """
-        if self._answer is not None and self._answer[0] is prediction:
-            return self._answer[1]
-        seen, found = prediction.hypergraph, [prediction]
-        for other in self.others:
-            found += other.evaluate([seen.structure], [seen.positions])
-        energy, forces = disagreement(found)
-        told = self.calibration
-        several = len(seen.numbers) > 1  # a lone atom is exact
-        answer = (
-            float(np.hypot(told.energy_factor * energy, several * told.energy_floor)),
-            np.hypot(told.forces_factor * forces, several * told.forces_floor),
-        )
-        self._answer = prediction, answer
-        return answer
+        structures = [p.hypergraph.structure for p in predictions]
+        positions = [p.hypergraph.positions for p in predictions]
+        found = [predictions, *(other.evaluate(structures, positions) for other in self.others)]
+        return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
-    def surprises(self, prediction: Prediction) -> list[str]:
-        """Why the first member's prediction is a guess; of a molecule each reason once.
+    def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:
+        """From the predictions of all members for one molecule."""
+        energy, forces = disagreement(predictions)
+        c = self.calibration
+        several = len(forces) > 1  # an isolated atom is exact
+        return (
+            float(np.hypot(c.energy_factor * energy, several * c.energy_floor)),
+            np.hypot(c.forces_factor * forces, several * c.forces_floor),
+        )
+
+    def doubts(
+        self, lookouts: Sequence[Lookout], predictions: Sequence[Prediction]
+    ) -> list[tuple[list[str], Uncertainty | None]]:
+        """Why predictions of the first member are a guess; of a molecule each reason once.
 
         The uncertainty is looked at where a molecule is new (of other atoms, or somewhere else than
         a step would have brought it), higher in energy than before, or has moved since the last
         look (its 1st, 4th, 16th, ... geometry, then every thousandth); the bonds whenever they
         change.
+
+        Parameters
+        ----------
+        lookouts : what each prediction was preceded by.
+
+        Returns
+        -------
+        Of each, the reasons, and the uncertainty if it was looked at.
         """
-        hypergraph, told = prediction.hypergraph, []
-        what = f"model {self.first.metadata.name!r}", formula(hypergraph.numbers)
-        molecule = self._lookout.follow(hypergraph)
-        if molecule.has_other_bonds(hypergraph):
-            lone = len(hypergraph.numbers) == 1  # whose energy is exact
-            found = set() if lone else environments(hypergraph) - self._known - molecule.told
-            molecule.told |= found
-            if unseen := sorted(found):
-                lacking = " (* lacks a bond)" if any(u.endswith("*") for u in unseen) else ""
-                told.append(
-                    f"{what[0]} never saw atoms bonded as {', '.join(unseen)}{lacking}: energies "
-                    f"and forces of this {what[1]} are a guess"
-                )
-        if molecule.is_worth_a_look(hypergraph.positions, prediction.energy):
-            _, forces = self.uncertainty(prediction)
-            worst, limit = int(forces.argmax()), self.calibration.familiar_forces
-            if forces[worst] > limit:
-                told.append(
-                    f"{what[0]} may be wrong by {forces[worst]:.1f} eV/Angstrom at "
-                    f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
-                    f"{what[1]}, more than {limit:.1f} for anything like its training data"
-                )
-        return told
+        reasons, asked = [], []
+        for k, (lookout, p) in enumerate(zip(lookouts, predictions, strict=True)):
+            molecule = lookout.follow(p.hypergraph)
+            reasons.append(self._unseen_bonds(molecule, p.hypergraph))
+            if molecule.is_worth_a_look(p.hypergraph.positions, p.energy):
+                asked.append(k)
+        found = asked and self.uncertainties([predictions[k] for k in asked])
+        answers = dict(zip(asked, found, strict=True))
+        for k, (_, forces) in answers.items():
+            reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
+        return [(said, answers.get(k)) for k, said in enumerate(reasons)]
+
+    def _unseen_bonds(self, molecule: Followed, hypergraph: WeightedHypergraph) -> list[str]:
+        isolated = len(hypergraph.numbers) == 1  # its energy is exact
+        if not molecule.has_other_bonds(hypergraph) or isolated:
+            return []
+        unseen = sorted(environments(hypergraph) - self._known - molecule.told)
+        molecule.told.update(unseen)
+        lacking = " (* lacks a bond)" if any(u.endswith("*") for u in unseen) else ""
+        return unseen and [
+            f"model {self.first.metadata.name!r} never saw atoms bonded as {', '.join(unseen)}"
+            f"{lacking}: energies and forces of this {formula(hypergraph.numbers)} are a guess"
+        ]
+
+    def _large_errors(self, forces: np.ndarray, hypergraph: WeightedHypergraph) -> list[str]:
+        worst, limit = int(forces.argmax()), self.calibration.familiar_forces
+        if forces[worst] <= limit:
+            return []
+        return [
+            f"model {self.first.metadata.name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
+            f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
+            f"{formula(hypergraph.numbers)}, more than {limit:.1f} for anything like its training "
+            "data"
+        ]
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
@@ -201,7 +212,7 @@ def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
     return float(energies.std(ddof=1)), np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
 
 
-def committee_of(path: str | os.PathLike[str], first: Potential) -> Committee | None:
+def committee_of(path: str | os.PathLike[str], first: Evaluator) -> Committee | None:
     """The committee of a model folder (or of a file in it); None if it has none."""
     folder = Path(path)
     folder = folder if folder.is_dir() else folder.parent
