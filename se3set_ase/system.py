@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,27 @@ from ase.data import chemical_symbols
 #: Keys of ``atoms.info``, ours first.
 NAMES = {
     "charge": ("charge", "total_charge"),
-    "spin_multiplicity": ("spin_multiplicity", "multiplicity", "mult"),
+    "spin_multiplicity": ("spin_multiplicity", "multiplicity", "mult", "spin", "total_spin"),
+}
+#: Multiplicities that other programs write as 0 where they are unknown.
+MAY_BE_UNKNOWN = ("spin", "total_spin")
+#: Keys that resemble ours and are not read, with the key that is meant.
+NOT_READ = {
+    "net_charge": "charge",
+    "formal_charge": "charge",
+    "system_charge": "charge",
+    "molecular_charge": "charge",
+    "n_electrons": "charge",
+    "nelectrons": "charge",
+    "num_electrons": "charge",
+    "spin_mult": "spin_multiplicity",
+    "spinmult": "spin_multiplicity",
+    "mult_spin": "spin_multiplicity",
+    "uhf": "spin_multiplicity",
+    "nunpaired": "spin_multiplicity",
+    "n_unpaired": "spin_multiplicity",
+    "unpaired_electrons": "spin_multiplicity",
+    "magmom": "spin_multiplicity",
 }
 
 
@@ -22,23 +43,21 @@ class UnsupportedSystem(ValueError):
 
 
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
-    """What the atoms themselves say: ``charge``, ``spin_multiplicity``; absent if nothing.
+    """``charge`` and ``spin_multiplicity`` that the atoms declare; absent where they do not.
 
-    Read are ``info["charge"]``, ``info["spin_multiplicity"]`` (or what other programs call them:
-    ``total_charge``, ``multiplicity``, ``mult``, and ``spin``, the multiplicity too, 0 if
-    unknown); else the sums of the initial charges and magnetic moments where those were set.
+    Read are the keys of ``atoms.info`` in ``NAMES`` (``spin`` and ``total_spin`` are
+    multiplicities, 0 if unknown), else the sums of the initial charges and magnetic moments where
+    those were set. Keys that only resemble them (``NOT_READ``) get a warning.
 
     Raises
     ------
-    UnsupportedSystem : what they say is no whole number, or contradicts itself.
+    UnsupportedSystem : a value that is no whole number, or values that contradict each other.
     """
     declared: dict[str, int] = {}
+    _warn_of_similar_keys(atoms)
     for ours, names in NAMES.items():
         said = {n: _whole(atoms.info[n], f"atoms.info[{n!r}]") for n in names if n in atoms.info}
-        if ours == "spin_multiplicity" and "spin" in atoms.info:
-            said["spin"] = _whole(atoms.info["spin"], "atoms.info['spin']")
-            if said["spin"] == 0:  # unknown
-                del said["spin"]
+        said = {n: value for n, value in said.items() if value or n not in MAY_BE_UNKNOWN}
         values = set(said.values())
         if len(values) > 1:
             raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {said}")
@@ -55,6 +74,17 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
         if unpaired := round(abs(total)):
             declared.setdefault("spin_multiplicity", unpaired + 1)
     return declared
+
+
+def _warn_of_similar_keys(atoms: Atoms) -> None:
+    """A key that is nearly one of ours is likely meant as such, and is not read."""
+    for key in atoms.info:
+        name = str(key).lower()
+        meant = NOT_READ.get(name) or next((o for o, names in NAMES.items() if name in names), None)
+        if meant and key not in NAMES[meant]:
+            warnings.warn(
+                f"atoms.info[{key!r}] is not read; {meant} is what declares it", stacklevel=2
+            )
 
 
 def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:

@@ -225,6 +225,8 @@ def declared(**changes: Any) -> dict[str, int]:
         ({"total_charge": 1, "charge": 1}, {"charge": 1}),
         ({"spin": 0, "mult": 3}, {"spin_multiplicity": 3}),
         ({"spin": "0"}, {}),
+        ({"total_spin": 3}, {"spin_multiplicity": 3}),
+        ({"total_spin": 0, "charge": -1}, {"charge": -1}),
     ],
 )
 def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, int]) -> None:
@@ -256,6 +258,12 @@ def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, i
 def test_declared_charge_and_spin_that_are_none(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UnsupportedSystem, match=text):
         declared(**changes)
+
+
+@pytest.mark.parametrize("key", ["net_charge", "uhf", "spin_mult", "nelectrons", "Charge", "MULT"])
+def test_similar_keys_are_warned_of(key: str) -> None:
+    with pytest.warns(UserWarning, match=rf"atoms.info\['{key}'\] is not read; (charge|spin_mult)"):
+        assert declared(**{key: 1}) == {}
 
 
 # --- Options ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""Hooks of mkdocs: what lies outside of docs/ becomes part of the site, and is never copied.
+"""Hooks of mkdocs: pages of the site that are made from other files of the repository.
 
-Cards of the models, the README and the examples are taken where they lie when the site is built.
+Model cards and examples are read from their folders, tables from CSV files, when the site is
+built.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import html
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,17 @@ from matplotlib.textpath import TextPath
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads this file by its path
+
+from tables import table
+
 CELLS = re.compile(r'^--cells-- "([^"]+)"$', re.MULTILINE)
 MODELS = "--models--"
+TABLE = re.compile(r'^--table-- "([^"]+)"$', re.MULTILINE)
 CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
-FONT_SIZE = 16.0  # of the text around
-FONT = FontProperties(size=18.0, math_fontfamily="stix")  # whose letters are small
-#: Steps of a path, by matplotlib's codes for them.
+FONT_SIZE = 16.0  # of the page, pixels
+FONT = FontProperties(size=18.0, math_fontfamily="stix")  # a font with small letters
+#: SVG commands for matplotlib's path codes.
 PEN = {
     Outline.MOVETO: "M",
     Outline.LINETO: "L",
@@ -36,7 +43,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Cards of the bundled models go to the navigation."""
+    """Add the cards of the bundled models to the navigation."""
     assert config.nav is not None
     section = next(entry["Models"] for entry in config.nav if "Models" in entry)
     section += [f"models/{name}.md" for name in bundled(root_of(config))]
@@ -44,7 +51,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Pages and downloads that lie elsewhere in the repository."""
+    """Add pages and downloads from elsewhere in the repository."""
     root = root_of(config)
     for name, folder in bundled(root).items():
         files.append(File.generated(config, f"models/{name}.md", content=card(folder)))
@@ -52,8 +59,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(
                 File.generated(config, f"models/{name}/{path.name}", abs_src_path=str(path))
             )
-    readme = with_site_links((root / "README.md").read_text(encoding="utf-8"))
-    files.append(File.generated(config, "readme.md", content=readme))
     for path in sorted((root / "examples").iterdir()):
         if path.suffix in (".ipynb", ".py", ".xyz"):
             files.append(File.generated(config, f"tutorials/{path.name}", abs_src_path=str(path)))
@@ -61,19 +66,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:
-    """Examples as pages, and the table of the models."""
+    """Fill in examples, tables of measurements and the table of the models."""
     root = root_of(config)
     markdown = CELLS.sub(lambda found: as_page(root / found[1]), markdown)
+    markdown = TABLE.sub(lambda found: table(found[1], root / "docs"), markdown)
     return markdown.replace(MODELS, table_of_models(root)) if MODELS in markdown else markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as pictures: the same in any browser, whatever fonts it finds."""
+    """Replace formulas by pictures, which look the same in any browser."""
     return FORMULA.sub(drawn, content)
 
 
 def drawn(found: re.Match[str]) -> str:
-    """One formula, its letters as large as those around it."""
+    """One formula as an image, with letters of the size of the text."""
     inline, tex = found[1] == "span", " ".join(html.unescape(found[2]).split())
     outline = TextPath((0, 0), f"${tex}$", prop=FONT)
     box = outline.get_extents().padded(1.0)
@@ -104,7 +110,7 @@ def bundled(root: Path) -> dict[str, Path]:
 
 
 def card(folder: Path) -> str:
-    """Of a model, with what was measured beside it: errors.md, and pictures."""
+    """The card of a model, followed by its measured errors (errors.md)."""
     text = (folder / "README.md").read_text(encoding="utf-8")
     if (folder / "errors.md").exists():
         text += "\n" + (folder / "errors.md").read_text(encoding="utf-8")
@@ -112,8 +118,8 @@ def card(folder: Path) -> str:
 
 
 def table_of_models(root: Path) -> str:
-    """Of all bundled models what to choose one by."""
-    rows = ["| model | what for | elements | level of theory |", "|---|---|---|---|"]
+    """Purpose, elements and level of theory of all bundled models."""
+    rows = ["| model | purpose | elements | level of theory |", "|---|---|---|---|"]
     for name, folder in bundled(root).items():
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         cells = (about["description"], " ".join(about["symbols"]), about["level_of_theory"])
@@ -121,22 +127,14 @@ def table_of_models(root: Path) -> str:
     return "\n".join(rows)
 
 
-def with_site_links(text: str) -> str:
-    """The README with the addresses that things have on the site."""
-    text = re.sub(r"\]\(docs/", "](", text)
-    text = re.sub(r"\]\(models/([\w-]+)/errors\.md\)", r"](models/\1.md)", text)
-    text = re.sub(r"\]\(examples/(\w+)\.ipynb\)", r"](tutorials/\1.md)", text)
-    return re.sub(r"`docs/(\w+\.csv)`", r"[`docs/\1`](\1)", text)
-
-
 def as_page(path: Path) -> str:
-    """A notebook or a percent script as Markdown, without its title: the page has one."""
+    """A notebook or a percent script as Markdown, without its title, which the page has."""
     parts = [text if kind == "markdown" else fenced(text) for kind, text in cells_of(path)]
     return re.sub(r"\A# .*\n+", "", "\n\n".join(part for part in parts if part))
 
 
 def cells_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Kind and text of each cell; a script without any is one of code."""
+    """Kind and text of each cell; a script without cells is one code cell."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         for cell in json.loads(text)["cells"]:

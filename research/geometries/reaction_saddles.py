@@ -24,7 +24,7 @@ def find_saddle(
     direction: np.ndarray,
     *,
     highest: float = np.inf,
-    least: float = 1.0,
+    least: float = 0.3,
     steps: int = 30,
     fmax: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray] | None:

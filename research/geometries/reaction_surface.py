@@ -14,6 +14,8 @@ from ase.units import Bohr, Hartree
 STEP = 0.002
 #: Force constant of restraints, in eV/A^2.
 STIFFNESS = 40.0
+#: Damping of the self-consistent field, tried in turn, and the most iterations with each.
+DAMPING, ITERATIONS = (0.4, 0.2), 70
 #: Bonds are shorter than this multiple of the sum of covalent radii; the other pairs are longer.
 BONDED = 1.3
 #: Atoms nearer than this multiple overlap.
@@ -42,17 +44,26 @@ class Surface:
         near : begin with the density of the last call. It is faster, but wherever two electronic
             states are close, the energy then depends on the history: only for displacements.
         """
-        try:
-            if self._calculator is None:
-                self._calculator = tblite.interface.Calculator(
-                    "GFN2-xTB", self.numbers, positions / Bohr, charge=self.charge
-                )
-                self._calculator.set("verbosity", 0)
-                self._calculator.set("max-iter", 80)
-            self._calculator.update(positions / Bohr)
-            results = self._calculator.singlepoint(self._results if near else None)
-        except RuntimeError as error:
-            raise CalculationFailed(str(error)) from error
+        last, self._results = self._results, None
+        attempts = [(damping, last if near else None) for damping in DAMPING]
+        if last is not None and not near:  # some ions only converge from a density near by
+            attempts.append((DAMPING[0], last))
+        for damping, start in attempts:
+            try:
+                if self._calculator is None:
+                    self._calculator = tblite.interface.Calculator(
+                        "GFN2-xTB", self.numbers, positions / Bohr, charge=self.charge
+                    )
+                    self._calculator.set("verbosity", 0)
+                    self._calculator.set("max-iter", ITERATIONS)
+                self._calculator.set("mixer-damping", damping)
+                self._calculator.update(positions / Bohr)
+                results = self._calculator.singlepoint(start)
+                break
+            except RuntimeError as error:
+                reason = str(error)
+        else:
+            raise CalculationFailed(reason)
         self._results = results
         return float(results["energy"]) * Hartree, results["gradient"] * (Hartree / Bohr)
 

@@ -117,9 +117,10 @@ def search(
             candidates.setdefault(kind_of(reactant, product), []).append(product)
     for kind in full.intersection(candidates):
         del candidates[kind]
-    minimum = relaxed(reactant, rng) if candidates else None
-    if minimum is None:
+    if not candidates:
         return [], Counter()
+    minimum = relaxed(reactant, rng)
+    highest = minimum[0] + HIGHEST if minimum else np.inf
     found: dict[str, Found] = {}
     weights = {
         kind: PREFERENCE.get(kind, 1.0)
@@ -132,7 +133,7 @@ def search(
     for kind in kinds:
         share = weights[kind] / weights[kind].sum()
         product = candidates[kind][int(rng.choice(len(share), p=share))]
-        result = find_path(reactant, product, rng=rng, graphs=graphs, highest=minimum[0] + HIGHEST)
+        result = find_path(reactant, product, rng=rng, graphs=graphs, highest=highest)
         if result is None:
             continue
         path, first, second = result

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from research.labels.leaks import TRUTH, Leaks, truth_geometries
+from research.labels.leaks import Leaks, truth_geometries
 from research.labels.shards import SHARDS, read_all, rounded, shard_files, write_shard
+from research.truth.reactions import TRUTH
 from se3set_ase.io.extended_xyz import frames_of_file
 
 #: Functions of vDZP: of hydrogen, of anything else up to krypton and of heavier elements.
@@ -26,7 +27,7 @@ HYDROGEN, OTHERS = 5, 15
 FRAMES_PER_SHARD = 250
 KEPT = (
     "family", "kind", "sampling", "smiles", "charge", "part", "reaction", "path", "saddle",
-    "gfn2_barrier",
+    "gfn2_barrier", "end",
 )  # fmt: skip
 
 
@@ -38,6 +39,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--largest", type=int, default=150, help="functions of the basis")
     parser.add_argument("--family", action="append", help="only these; all by default")
+    parser.add_argument("--part", help="only this one; all by default")
+    parser.add_argument("--weight", action="append", default=[], help="FAMILY=TIMES as many")
     parser.add_argument("--truth", type=Path, default=TRUTH)
     arguments = parser.parse_args()
     leaks = Leaks(truth_geometries(arguments.truth))
@@ -49,6 +52,8 @@ def main() -> None:
         for atoms in map(rounded, frames_of_file(path)):
             if arguments.family and atoms.info["family"] not in arguments.family:
                 continue
+            if arguments.part not in (None, atoms.info["part"]):
+                continue
             if functions(atoms) > arguments.largest:
                 refused["too large"] += 1
             elif identity(atoms) in had:
@@ -59,7 +64,8 @@ def main() -> None:
                 had.add(identity(atoms))
                 candidates.append(atoms)
     rng = np.random.default_rng(arguments.seed)
-    chosen = spread(candidates, queue, arguments.number, rng)
+    weights = {f: float(w) for f, w in (pair.split("=") for pair in arguments.weight)}
+    chosen = spread(candidates, queue, arguments.number, rng, weights)
     rng.shuffle(chosen)  # type: ignore[arg-type]
     for atoms in chosen:
         atoms.info = {key: atoms.info[key] for key in KEPT if key in atoms.info}
@@ -72,9 +78,20 @@ def main() -> None:
 
 
 def spread(
-    candidates: Sequence[Atoms], before: Iterable[Atoms], number: int, rng: np.random.Generator
+    candidates: Sequence[Atoms],
+    before: Iterable[Atoms],
+    number: int,
+    rng: np.random.Generator,
+    weights: Mapping[str, float] | None = None,
 ) -> list[Atoms]:
-    """Fewest so far first: by family, then by kind, then by molecule or reaction."""
+    """Fewest so far first: by family, then by kind, then by molecule or reaction.
+
+    Parameters
+    ----------
+    candidates, before : frames to choose from, and those that were chosen earlier.
+    weights : families that get a multiple of the others' share.
+    """
+    weights = weights or {}
     turns: Counter[tuple[str, ...]] = Counter()
     for atoms in before:
         turns.update(_levels(atoms))
@@ -90,7 +107,7 @@ def spread(
                 frames.sort(key=lambda atoms: bool(atoms.info.get("saddle")))  # taken from the end
     chosen: list[Atoms] = []
     while waiting and len(chosen) < number:
-        family = min(waiting, key=lambda f: turns[(f,)])
+        family = min(waiting, key=lambda f: turns[(f,)] / weights.get(f, 1.0))
         kinds = waiting[family]
         kind = min(kinds, key=lambda k: turns[(family, k)])
         systems = kinds[kind]

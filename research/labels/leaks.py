@@ -10,8 +10,6 @@ That needs no alignment and no order of atoms; mirror images count as copies.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,11 +18,11 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import get_distances
 
+from research.truth.reactions import TRUTH, load
 from se3set_ase.io.extended_xyz import frames_of_file
 
 #: Root mean square difference of sorted distances, Angstrom.
 NEAR = 0.05
-TRUTH = Path(__file__).parents[3] / "shared" / "data" / "truth" / "reactions.json.gz"
 
 
 class Leaks:
@@ -53,18 +51,11 @@ class Leaks:
 
 
 def truth_geometries(path: Path = TRUTH) -> list[Atoms]:
-    """Every species of the benchmark reactions; FileNotFoundError if they are not there."""
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no benchmark reactions at {path}: GSCDB138 (arXiv:2508.13468), as JSON with symbols, "
-            "positions and charge of each species"
-        )
-    sets = json.loads(gzip.decompress(path.read_bytes()))
-    return [
-        Atoms(one["symbols"], one["positions"], info={"charge": one["charge"], "name": f"{s}/{n}"})
-        for s, content in sets.items()
-        for n, one in content["species"].items()
-    ]
+    """Every species of the benchmark reactions, with its name in ``info``."""
+    _, species = load(path)
+    for name, atoms in species.items():
+        atoms.info["name"] = name
+    return list(species.values())
 
 
 def sorted_distances(atoms: Atoms) -> np.ndarray:

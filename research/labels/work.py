@@ -2,13 +2,14 @@
 
     OMP_NUM_THREADS=1 python -m research.labels.work --processes 2 --hours 2
 
-Shards are worked on in order. What was done is written every few minutes, and at the end or at
-Ctrl-C.
+Shards are worked on in order. What was done is written every two minutes, at the end, and when the
+run is stopped by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1000.0)
     parser.add_argument("--shards", type=Path, default=SHARDS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     end = time.time() + 3600.0 * arguments.hours
     with ProcessPoolExecutor(arguments.processes) as executor:
         for path in shard_files(arguments.shards):
@@ -59,6 +61,10 @@ def work_on(path: Path, executor: ProcessPoolExecutor, at_once: int, end: float)
                 print(f"{path.name}: {done} labels, {(written - began) / done:.1f} s each, "
                       f"{len(waiting)} wait", flush=True)  # fmt: skip
     finally:
+        for future, index in running.items():
+            if not future.cancel():
+                frames[index] = future.result()
+                done += 1
         if done:
             write_shard(path, frames)
 

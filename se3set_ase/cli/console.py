@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -35,25 +36,81 @@ def check_readable(file: Path) -> None:
         raise IsADirectoryError(f"expected a file with atoms, got the folder {file}")
 
 
-def read_frames(file: Path) -> Iterator[Atoms]:
-    """The frames of a file, one by one; ValueError for one that cannot be read, or none."""
-    from se3set_ase.io.extended_xyz import frames_of_file
+def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Iterator[Atoms]:
+    """Yield the structures of a file with what they declare.
 
-    frames = frames_of_file(file)
-    first = next(frames, None)
-    if first is None:
+    Warns of a molecule that declares no charge, with bonds that fit an ion only.
+
+    Parameters
+    ----------
+    charge : that the user asked for; there is no warning then.
+    isolated : take the molecules out of a periodic cell.
+
+    Raises
+    ------
+    ValueError : a structure that cannot be read, or none; a periodic cell.
+    """
+    from se3set_ase.io.periodic import without_cell
+    from se3set_ase.io.structures import read_structures
+    from se3set_ase.io.valence import charge_that_fits
+    from se3set_ase.system import declared_charge_and_spin
+
+    seen: set[str] = set()
+    for atoms in read_structures(file):
+        formula = atoms.get_chemical_formula()
+        new = formula not in seen
+        seen.add(formula)
+        if atoms.pbc.any():
+            if not isolated:
+                raise ValueError(
+                    f"expected molecules, got a periodic cell in {file}; --isolated takes its "
+                    "atoms as molecules without one"
+                )
+            atoms = without_cell(atoms)
+        declared = charge or "charge" in declared_charge_and_spin(atoms)
+        if new and not declared and (fitting := charge_that_fits(atoms)) is not None:
+            warnings.warn(
+                f"{file} declares no charge for {formula}, and its bonds fit charge {fitting:+d}, "
+                f"not a neutral molecule; --charge={fitting:+d} says so",
+                stacklevel=2,
+            )
+        yield atoms
+    if not seen:
         raise ValueError(f"expected frames with atoms in {file}, got none")
-    yield first
-    yield from frames
 
 
-def read_molecule(file: Path) -> Atoms:
-    """The last frame of a file, without the results that it may carry: they are not ours."""
+def read_molecule(
+    file: Path, *, record: int | None = None, charge: int = 0, isolated: bool = False
+) -> Atoms:
+    """One structure of a file, without the results that it may carry: they are not ours.
+
+    Parameters
+    ----------
+    record : its number, from 0; the last by default, as of a trajectory.
+    charge, isolated : see :func:`read_frames`.
+
+    Raises
+    ------
+    ValueError : no such record; none chosen where the file has different molecules.
+    """
     check_readable(file)
-    for atoms in read_frames(file):
-        last = atoms
-    last.calc = None
-    return last
+    formulas: dict[str, None] = {}
+    chosen = None
+    n_records = 0
+    for index, atoms in enumerate(read_frames(file, charge=charge, isolated=isolated)):
+        formulas[atoms.get_chemical_formula()] = None
+        n_records += 1
+        if record in (None, index):
+            chosen = atoms
+    if chosen is None:
+        raise ValueError(f"expected a --record from 0 to {n_records - 1} of {file}, got {record}")
+    if record is None and len(formulas) > 1:
+        raise ValueError(
+            f"expected one molecule in {file}, got {n_records} records of {len(formulas)} "
+            f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
+        )
+    chosen.calc = None
+    return chosen
 
 
 def count_frames(file: Path) -> int | None:

@@ -33,8 +33,10 @@ from se3set_ase.cli.options import (
     Compile,
     Device,
     Dtype,
+    Isolated,
     Overwrite,
     Precision,
+    Record,
     SpinMultiplicity,
     Structure,
 )
@@ -133,6 +135,7 @@ def evaluate(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
@@ -148,7 +151,7 @@ def evaluate(
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
             potential,
-            read_frames(file),
+            read_frames(file, charge=charge, isolated=isolated),
             charge=charge,
             spin_multiplicity=spin_multiplicity,
             batch_size=batch_size,
@@ -212,6 +215,8 @@ def fragments(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Fragment as this model does.")
     ] = None,
+    record: Record = None,
+    isolated: Isolated = False,
 ) -> None:
     """Print the fragments and hyperedges of a molecule.  Needs no model."""
     from se3set_ase.checkpoint.registry import resolve_model
@@ -219,7 +224,7 @@ def fragments(
     from se3set_ase.cli.report import describe_fragments
     from se3set_ase.hypergraph.config import HypergraphConfig
 
-    atoms = read_molecule(file)
+    atoms = read_molecule(file, record=record, isolated=isolated)
     config = HypergraphConfig()
     if model is not None:
         config = HypergraphConfig.from_dict(load_metadata(resolve_model(model)).hypergraph)

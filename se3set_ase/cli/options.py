@@ -57,6 +57,14 @@ SpinMultiplicity = Annotated[
 Structure = Annotated[
     Path, typer.Argument(help="Any file that ASE reads; its last frame is taken.")
 ]
+Record = Annotated[
+    int | None,
+    typer.Option(help="Number of the structure in the file, from 0; the last one by default."),
+]
+Isolated = Annotated[
+    bool,
+    typer.Option("--isolated", help="Ignore the cell of the file; molecules cut by it are mended."),
+]
 Compile = Annotated[
     bool,
     typer.Option("--compile", help="Compile the model: minutes once, then 1.5 to 6 times faster."),

@@ -28,10 +28,12 @@ from se3set_ase.cli.options import (
     Dtype,
     Ensemble,
     Events,
+    Isolated,
     Membership,
     Model,
     Overwrite,
     Precision,
+    Record,
     SpinMultiplicity,
     Structure,
     Velocities,
@@ -71,6 +73,7 @@ def relax(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax a molecule, or each of many.
@@ -80,7 +83,7 @@ def relax(
     converge. The exit code is 1 where a molecule did not.
     """
     check_readable(file)
-    frames = list(read_frames(file))
+    frames = list(read_frames(file, charge=charge, isolated=isolated))
     output = output or Path(f"{file.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
         trajectory = trajectory or Path(f"{file.stem}-relax.traj")
@@ -232,6 +235,8 @@ def md(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    record: Record = None,
+    isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Run molecular dynamics.  Ctrl-C keeps what was done."""
@@ -239,7 +244,7 @@ def md(
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
-    atoms = read_molecule(file)
+    atoms = read_molecule(file, record=record, charge=charge, isolated=isolated)
     trajectory = trajectory or Path(f"{file.stem}-md.traj")
     plot = plot or Path(f"{file.stem}-md.png")
     table = table or Path(f"{file.stem}-md.csv")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.cli.options import TOLD, UNFINISHED
+from se3set_ase.cli.options import TOLD, UNFINISHED, Isolated
 
 __all__ = ["label", "train"]
 
@@ -45,6 +45,7 @@ def label(
         int | None,
         typer.Option(min=1, help="Of every molecule. [default: what each frame declares, or 1]"),
     ] = None,
+    isolated: Isolated = False,
 ) -> None:
     """Label geometries by quantum chemistry; started again, it resumes.
 
@@ -60,7 +61,7 @@ def label(
         spin_multiplicity=spin_multiplicity,
         options=dict(map(_name_and_value, option or [])),
     )
-    frames = list(read_frames(file))
+    frames = list(read_frames(file, charge=charge or 0, isolated=isolated))
     output = output or Path(f"{file.stem}-labelled.xyz")
     try:
         with (

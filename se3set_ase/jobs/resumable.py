@@ -307,7 +307,7 @@ def _write_record(
 
 def fingerprint(atoms: Atoms) -> str:
     """The same only for the same elements, positions, charges, spins and constraints."""
-    said = [atoms.info.get(key) for key in (*itertools.chain(*NAMES.values()), "spin")]
+    said = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
     digest = hashlib.sha256(repr((said, [c.todict() for c in atoms.constraints])).encode())

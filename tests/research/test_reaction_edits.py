@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from research.geometries.reaction_edits import VALENCES, BondGraph, enumerate_reactions
+from research.geometries.reaction_edits import (
+    VALENCES,
+    BondGraph,
+    enumerate_reactions,
+    is_sensible,
+    likelihood,
+)
 from research.geometries.reaction_kinds import kind_of
 from research.geometries.reaction_pool import LISTS, draw_system, grown, pool
 from research.splits import part_of
@@ -90,3 +96,26 @@ def test_pool_can_be_read_and_drawn_from() -> None:
     assert {family for family, _ in drawn} == {*LISTS, "grown"}
     for smiles in {grown(rng) for _ in range(100)}:
         BondGraph.from_smiles(smiles)
+
+
+def test_likely_products_weigh_more() -> None:
+    aldehyde = BondGraph.from_smiles("CC=O")
+    weights = {p.smiles: likelihood(p, aldehyde) for p, _ in enumerate_reactions(aldehyde)}
+    assert weights["C=CO"] == 1
+    assert 0 < weights["[CH]CO"] < 1
+    chloride = BondGraph.from_smiles("CCl.[OH-]")
+    weights = {p.smiles: likelihood(p, chloride) for p, _ in enumerate_reactions(chloride)}
+    assert weights["OCCl.[H-]"] < weights["C[O-].Cl"] == weights["CO.[Cl-]"] == 1
+
+
+@pytest.mark.parametrize("smiles", ["O=O", "C[SH2]Cl", "[CH2-][OH2+]", "C1#CC1", "[CH3+]"])
+def test_unlikely_molecules_are_no_products(smiles: str) -> None:
+    graph = BondGraph.from_smiles(smiles)
+    assert not is_sensible(graph, graph)
+    water = BondGraph.from_smiles("O")
+    assert is_sensible(water, water)
+
+
+def test_families_can_be_chosen() -> None:
+    rng = np.random.default_rng(0)
+    assert {draw_system(rng, ("anion",))[0] for _ in range(20)} == {"anion"}

@@ -1,0 +1,1 @@
+"""Reaction energies, barriers, conformers and interactions against which methods are measured."""
