@@ -127,7 +127,6 @@ class SE3SetCalculator(Calculator):
                 raise  # a checkpoint's own error says more
             raise CalculatorSetupError(str(error)) from error
         self._prediction: Prediction | None = None
-        self._info: Mapping[str, int] = {}
         super().__init__(
             model=os.fspath(model),
             device=str(device),
@@ -182,7 +181,7 @@ class SE3SetCalculator(Calculator):
             declared = declared_charge_and_spin(atoms)
         except ValueError:  # calculate() says what is wrong with it
             return [*changed, "info"]
-        if not changed and declared != self._info:
+        if not changed and declared != declared_charge_and_spin(self.atoms):
             changed.append("info")
         return changed
 
@@ -200,7 +199,6 @@ class SE3SetCalculator(Calculator):
         if atoms is None:
             raise InputError("expected atoms to calculate, got none")
         try:
-            declared = declared_charge_and_spin(atoms)
             self._check_molecule(atoms)
             replica = self._replica
             replica.charge = self.parameters["charge"]
@@ -212,7 +210,6 @@ class SE3SetCalculator(Calculator):
         if departed != replica.refragmenter.departed:
             self._warn_of_departure(atoms)
         (self._prediction,), remarks = advance([replica])
-        self._info = declared
         self.results = self._prediction.results
         for remark in remarks:
             warn_each_time(remark)

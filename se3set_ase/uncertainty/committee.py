@@ -170,7 +170,7 @@ class Committee:
             reasons.append(self._unseen_bonds(molecule, p.hypergraph))
             if molecule.is_worth_a_look(p.hypergraph.positions, p.energy):
                 asked.append(k)
-        found = asked and self.uncertainties([predictions[k] for k in asked])
+        found = self.uncertainties([predictions[k] for k in asked]) if asked else []
         answers = dict(zip(asked, found, strict=True))
         for k, (_, forces) in answers.items():
             reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
