@@ -51,7 +51,7 @@ wheel-test: $(WHEEL_VENV)/.tested  ## a wheel, built and installed where no comp
 
 clean:  ## remove what was built and written, but not the virtual environments
 	rm -rf build dist site demo-output .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find se3set_ase tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	find se3set_ase research tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean  ## the virtual environments too
 	rm -rf $(VENV) $(WHEEL_VENV)

@@ -6,6 +6,7 @@ t is in Angstrom, so that a step of t is at most a step of that length for every
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -219,13 +220,13 @@ PATHS: dict[str, Callable[[], Scan]] = {
     "recombination": recombination,
     "substitution": substitution,
     "new functional group": new_group,
-    **{f"hot cut {index}": lambda index=index: hot_cut(index) for index in (0, 1, 3, 4, 5, 6, 7)},
+    **{f"hot cut {index}": partial(hot_cut, index) for index in (0, 1, 3, 4, 5, 6, 7)},
 }
 
 
 #: Further from the hot geometries, where atoms hit each other at 20 to 100 eV/Angstrom.
 FAR: dict[str, Callable[[], Scan]] = {
-    f"far from hot {index}": lambda index=index: hot_cut(index, furthest=0.4) for index in (3, 6)
+    f"far from hot {index}": partial(hot_cut, index, furthest=0.4) for index in (3, 6)
 }
 
 

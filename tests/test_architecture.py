@@ -13,8 +13,11 @@ from types import ModuleType
 import pytest
 
 import se3set_ase
+from se3set_ase.checkpoint import models_folder
 
+ROOT = Path(__file__).parents[1]
 PACKAGE = Path(se3set_ase.__file__).parent
+RESEARCH = ROOT / "research"
 MAX_LINES = 350
 
 # A package (or a module at the root) may import only those of earlier rows.
@@ -93,8 +96,13 @@ def sources() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if "models" not in p.relative_to(PACKAGE).parts)
 
 
+def research() -> list[Path]:
+    """The modules that make the data and the models, and measure them."""
+    return sorted(RESEARCH.rglob("*.py"))
+
+
 def label(path: Path) -> str:
-    return path.relative_to(PACKAGE).as_posix()
+    return path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).as_posix()
 
 
 def dotted(path: Path) -> tuple[str, ...]:
@@ -167,6 +175,19 @@ def broken_rules(tree: ast.AST, path: Path) -> list[str]:
     return found
 
 
+def tricks(tree: ast.AST) -> list[str]:
+    """Changes of the import path, and patches of other modules."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
+            found.append(f"line {node.lineno} uses sys.path")
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [alias.name for alias in node.names]
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
+            found += [f"imports {name}" for name in modules if name.startswith("unittest")]
+    return found
+
+
 def inside_catch_warnings(tree: ast.AST, call: ast.Call) -> bool:
     return any(
         isinstance(block, ast.With)
@@ -193,7 +214,25 @@ def test_no_forbidden_calls_or_imports(path: Path) -> None:
     assert broken_rules(ast.parse(path.read_text()), path) == []
 
 
+@pytest.mark.parametrize("path", research(), ids=label)
+def test_research_needs_no_tricks(path: Path) -> None:
+    assert tricks(ast.parse(path.read_text())) == []
+
+
 @pytest.mark.parametrize("path", sources(), ids=label)
+def test_the_package_does_not_need_research(path: Path) -> None:
+    names = {name.split(".")[0] for name in imports(ast.parse(path.read_text()), path)}
+    assert not names & {"research", "tests"}
+
+
+def test_models_are_weights_and_cards_only() -> None:
+    folder = models_folder()
+    assert folder is not None
+    kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert {".safetensors", ".json"} <= kinds <= {".safetensors", ".json", ".md", ".png"}
+
+
+@pytest.mark.parametrize("path", [*sources(), *research()], ids=label)
 def test_file_has_one_purpose(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= MAX_LINES, f"{label(path)} has {lines} lines: split it"
@@ -234,6 +273,19 @@ def test_the_rules_catch_what_they_forbid() -> None:
         "bar.print('x')",
     ):
         assert broken_rules(ast.parse(text), inside) == [], text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sys\nsys.path.insert(0, '.')",
+        "from unittest.mock import patch",
+        "import unittest.mock",
+    ],
+)
+def test_tricks_are_found(text: str) -> None:
+    """The control of :func:`test_research_needs_no_tricks`."""
+    assert len(tricks(ast.parse(text))) == 1
 
 
 def faces() -> list[ModuleType]:

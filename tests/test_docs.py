@@ -84,7 +84,10 @@ def test_broken_links_are_errors(tmp_path: Path) -> None:
     shutil.copytree(DOCS, root / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
     for path in ROOT.iterdir():
-        if path.name in ("models", "examples", "se3set_ase") or path.suffix in (".md", ".cff"):
+        if path.name in ("models", "examples", "research", "se3set_ase") or path.suffix in (
+            ".md",
+            ".cff",
+        ):
             (root / path.name).symlink_to(path)
     links = "[a](nowhere.md) [b](faq.md#never-asked) [c][se3set_ase.nonsense]\n"
     with (root / "docs" / "cite.md").open("a", encoding="utf-8") as page:

@@ -16,7 +16,7 @@ from tblite.ase import TBLite
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.io.extended_xyz import frames_of_file
 
-DATA = Path(__file__).parents[1] / "models" / "organic" / "data"
+DATA = Path(__file__).parents[1] / "research" / "organic" / "data"
 #: At least so many times as near.
 NEARER = 3
 #: Between the first two atoms of ASE's geometries, Angstrom; experiments (CCCBDB, NIST).

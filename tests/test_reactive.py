@@ -19,7 +19,7 @@ from se3set_ase.events.log import lasting
 from se3set_ase.simulate.relaxation import relax
 
 ROOT = Path(__file__).parents[1]
-GFN2 = ROOT / "benchmarks" / "gfn2" / "model"
+GFN2 = ROOT / "research" / "benchmarks" / "gfn2" / "model"
 
 #: Distance in Angstrom within which an O-H bond is there, and beyond which it is not, for anyone.
 BONDED, APART = 1.15, 1.50

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,31 @@ class Frame:
     energy: float
     forces: np.ndarray
     hypergraph: Hypergraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run is trained on."""
+
+    train: Sequence[Frame]
+    validation: Sequence[Frame]
+    """Frames that select the best weights."""
+    atomic_energies: Mapping[int, float] | None
+    """Energies of isolated atoms (eV) by atomic number; ``None`` to fit them to the frames."""
+
+
+def read_training_data(data: DataConfig, config: HypergraphConfig, seed: int) -> TrainingData:
+    """Read the files of a configuration.
+
+    Raises
+    ------
+    FileNotFoundError, DataError : see :func:`split` and :func:`read_atomic_energies`.
+    """
+    train, validation = split(data, config, seed)
+    atomic = None
+    if data.isolated_atoms is not None:
+        atomic = read_atomic_energies(data.isolated_atoms, source=data.source) or None
+    return TrainingData(train=train, validation=validation, atomic_energies=atomic)
 
 
 def read_frames(

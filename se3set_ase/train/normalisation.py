@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ class Normalisation:
     scale: float
 
 
-def normalise(frames: Sequence[Frame], atomic: dict[int, float] | None) -> Normalisation:
+def normalise(frames: Sequence[Frame], atomic: Mapping[int, float] | None) -> Normalisation:
     """Elements, atomic energies, shifts per bonded atom (least squares) and the scale.
 
     Without energies of isolated atoms the fit stands in for them, and shifts are zero.

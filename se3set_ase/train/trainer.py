@@ -19,16 +19,17 @@ from tqdm import tqdm
 
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.batches import Batches
+from se3set_ase.train.build import ModelBuilder, build_model
 from se3set_ase.train.clip import clip_unusual
 from se3set_ase.train.config import RunConfig, TrainingConfig
-from se3set_ase.train.data import DataError, Frame, read_atomic_energies, split, symbols
+from se3set_ase.train.data import Frame, TrainingData, read_training_data
 from se3set_ase.train.errors import energy_errors, errors
 from se3set_ase.train.fingerprint import conditions, fingerprint
 from se3set_ase.train.log import draw_learning_curve, write_row
 from se3set_ase.train.muon import MuonAdamW
-from se3set_ase.train.normalisation import Normalisation, fit_elements, normalise
+from se3set_ase.train.normalisation import fit_elements, normalise
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import LossWeights, Step, StepResult, compile_step, make_step
@@ -44,6 +45,8 @@ class Trainer:
     ----------
     config : of the run. progress : show a progress bar.
     fabric : the launched processes that share each batch; this process alone by default.
+    data : frames and atomic energies; those of ``config.data`` by default.
+    build : makes the model.
 
     Raises
     ------
@@ -51,7 +54,15 @@ class Trainer:
     StateError : the folder holds another run.
     """
 
-    def __init__(self, config: RunConfig, *, progress: bool = True, fabric: Fabric | None = None):
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        progress: bool = True,
+        fabric: Fabric | None = None,
+        data: TrainingData | None = None,
+        build: ModelBuilder = build_model,
+    ):
         self.config = config
         self._show = progress
         options = config.training
@@ -65,12 +76,10 @@ class Trainer:
         hypergraph = HypergraphConfig.from_dict(config.hypergraph)
         if self.initial is not None:
             hypergraph = self.initial[0].hypergraph
-        self.train_frames, self.validation_frames = split(config.data, hypergraph, config.seed)
-        atomic = config.data.isolated_atoms and read_atomic_energies(
-            config.data.isolated_atoms, source=config.data.source
-        )
-        self.normalisation = normalise(self.train_frames, atomic or None)
-        self.model = build_model(
+        data = data or read_training_data(config.data, hypergraph, config.seed)
+        self.train_frames, self.validation_frames = list(data.train), list(data.validation)
+        self.normalisation = normalise(self.train_frames, data.atomic_energies)
+        self.model = build(
             config, hypergraph, self.normalisation, self.initial and self.initial[0]
         ).to(self.fabric.device)
         self.averaged = AveragedModel(
@@ -304,45 +313,3 @@ def make_fabric(options: TrainingConfig) -> Fabric:
         devices=options.devices,
         strategy="ddp_spawn" if options.devices > 1 else "auto",
     )
-
-
-def build_model(
-    config: RunConfig,
-    hypergraph: HypergraphConfig,
-    normalisation: Normalisation,
-    initial: SE3Set | None = None,
-) -> SE3Set:
-    """The model of a run with its first weights, which depend on the seed or are the initial ones.
-
-    Raises
-    ------
-    DataError : an element that the initial model does not know.
-    """
-    network, scale = network_config(preset_values(config.network)), normalisation.scale
-    if initial is not None:
-        network, scale = initial.network_config, initial.scale
-        if foreign := sorted(set(normalisation.elements) - set(initial.elements)):
-            raise DataError(
-                f"expected elements of the initial model ({symbols(initial.elements)}), "
-                f"got {symbols(foreign)}"
-            )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = SE3Set(
-            elements=normalisation.elements,
-            hypergraph=hypergraph,
-            network=network,
-            atomic_energies=normalisation.atomic_energies,
-            shifts=normalisation.shifts,
-            scale=scale,
-        )
-    if initial is not None:
-        rows = [initial.elements.index(z) for z in model.elements]
-        own = model.state_dict()
-        model.load_state_dict(
-            {  # what is of another length has a row for each element
-                name: value if value.shape == own[name].shape else value[rows]
-                for name, value in initial.state_dict().items()
-            }
-        )
-    return model

@@ -12,8 +12,6 @@ from made_up_data import frames, write_run
 from se3set_ase.train.config import ConfigError, TrainingConfig, load_config
 from se3set_ase.train.schedule import energy_weight, learning_rate
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -105,11 +103,6 @@ def test_refuses_what_is_no_configuration(tmp_path: Path, content: bytes, text: 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_config(tmp_path / "none.yaml")
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*/train.yaml")), ids=str)
-def test_bundled_configurations_are_valid(path: Path) -> None:
-    assert load_config(path).name == path.parent.name
 
 
 def test_learning_rate_rises_linearly_and_falls_by_half_a_cosine() -> None:

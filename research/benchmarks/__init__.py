@@ -1,0 +1,1 @@
+"""Accuracy, speed and smoothness of the models: each module writes a table to `docs/`."""

@@ -1,0 +1,219 @@
+"""Energy conservation in NVE dynamics, with smooth and with hard membership.
+
+    python -m research.benchmarks.energy_conservation    # everything: hours on one core
+    python -m research.benchmarks.energy_conservation acac --dtype float64
+    python -m research.benchmarks.energy_conservation acac --compile    # compiles the smooth runs
+    python -m research.benchmarks.energy_conservation --draw            # only table and figure
+
+Each run writes its row and its energies to docs/energy_conservation/; the table and the figure are
+made from the files in that folder, so runs may be done one by one or in parallel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase.io import read
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from research.benchmarks.machine import about
+from research.paths import DIMER_PEPTIDE, DOCS, EXAMPLES, ROOT
+from research.tables import read_rows, write_rows
+from se3set_ase import SE3SetCalculator
+from se3set_ase.simulate import DynamicsResult, md, relax
+
+Membership = Literal["smooth", "hard"]
+Dtype = Literal["float64", "float32"]
+COLOURS = {"smooth": "#0072B2", "hard": "#D55E00"}
+KINDS = ("reach", "fragments", "bond")
+STROKES: dict[str, dict[str, Any]] = {
+    "reach": {"color": "#999999"},
+    "fragments": {"color": "#009E73", "lw": 2.5},
+    "bond": {"color": "#CC79A7", "linestyle": "--"},
+}
+#: Every so many steps of 0.5 fs a row of the kept energies: 0.1 ps.
+THINNING = 200
+
+
+@dataclass(frozen=True)
+class System:
+    """A molecule, the model that it is run with, and the temperature that it starts from, relaxed.
+
+    Half of the heat goes into the potential: 600 K leave some 300 K. A dimer flies apart at that.
+    """
+
+    title: str
+    model: str
+    file: Path
+    start_K: float = 600.0
+
+
+SYSTEMS = {
+    "acac": System("acetylacetone, model acac", "acac", EXAMPLES / "acetylacetone.xyz"),
+    "ethanol-dimer": System(
+        "ethanol dimer, research/benchmarks/gfn2",
+        str(DIMER_PEPTIDE / "model"),
+        DIMER_PEPTIDE / "ethanol-dimer.xyz",
+        start_K=300.0,
+    ),
+    "ac-ala3-nhme": System(
+        "Ac-Ala3-NHMe, research/benchmarks/gfn2",
+        str(DIMER_PEPTIDE / "model"),
+        DIMER_PEPTIDE / "ac-ala3-nhme.xyz",
+    ),
+}
+
+
+def main() -> None:
+    """Run, tell, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=", ".join(SYSTEMS))
+    parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
+    parser.add_argument("--refragment", nargs="+", default=["smooth", "hard"])
+    parser.add_argument("--picoseconds", type=float, default=50.0)
+    parser.add_argument("--hard-picoseconds", type=float, default=1.0)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--output", type=Path, default=DOCS / "energy_conservation")
+    parser.add_argument("--draw", action="store_true", help="no runs")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.systems) - set(SYSTEMS):
+        parser.error(f"expected systems out of {', '.join(SYSTEMS)}, got {', '.join(unknown)}")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    lengths = {"smooth": arguments.picoseconds, "hard": arguments.hard_picoseconds}
+    for name in [] if arguments.draw else arguments.systems or SYSTEMS:
+        for dtype in arguments.dtype:
+            for refragment in arguments.refragment:
+                compiled = arguments.compile and refragment == "smooth"
+                steps = round(lengths[refragment] * 2000)
+                result = run(SYSTEMS[name], refragment, dtype, compiled, steps)
+                row = describe(name, refragment, dtype, compiled, result)
+                path = arguments.output / f"{name}_{refragment}_{dtype}"
+                write_rows(path.with_suffix(".row.csv"), [row])
+                write_rows(path.with_suffix(".csv"), trace(result))
+                print({k: row[k] for k in list(row)[:10]}, flush=True)
+    rows = [read_rows(path)[0] for path in sorted(arguments.output.glob("*.row.csv"))]
+    if rows:
+        write_rows(arguments.output.with_suffix(".csv"), rows)
+        draw(arguments.output, arguments.output.with_suffix(".png"))
+
+
+def run(
+    system: System, refragment: Membership, dtype: Dtype, compiled: bool, steps: int
+) -> DynamicsResult:
+    """Relax, then NVE from a Boltzmann distribution, 0.5 fs."""
+    atoms = read(system.file)
+    atoms.calc = SE3SetCalculator(system.model, dtype="float64")
+    relax(atoms, fmax=0.02)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that hard membership is for comparison only
+        atoms.calc = SE3SetCalculator(
+            system.model, dtype=dtype, refragment=refragment, compile=compiled
+        )
+    with tqdm(desc=f"{refragment}, {dtype}", total=steps, disable=None) as bar:
+        return md(
+            atoms,
+            temperature_K=system.start_K,
+            timestep=0.5,
+            steps=steps,
+            ensemble="nve",
+            seed=1,
+            interval=2,
+            progress=bar.update,
+        )
+
+
+def describe(
+    name: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
+) -> dict[str, object]:
+    """One row of the table."""
+    kinds = [e.kind for e in result.events]
+    return {
+        "system": name,
+        "model": SYSTEMS[name].model.removeprefix(f"{ROOT}/"),
+        "refragment": refragment,
+        "dtype": dtype,
+        "compiled": compiled,
+        "picoseconds": round(float(result.time[-1]), 3),
+        "mean_temperature_K": round(float(result.temperature.mean()), 1),
+        "drift_meV_atom_ps": result.drift(),
+        "spread_meV_atom": float(per_atom(result).std()),
+        "largest_step_meV": float(1000 * np.abs(np.diff(result.total)).max()),
+        "events": len(kinds),
+        "bond_events": sum(kind.startswith("bond") for kind in kinds),
+        "atoms": result.n_atoms,
+        **about(),
+    }
+
+
+def per_atom(result: DynamicsResult) -> np.ndarray:
+    """Total energy since the start, meV/atom."""
+    return 1000 * (result.total - result.total[0]) / result.n_atoms
+
+
+def trace(result: DynamicsResult) -> list[dict[str, object]]:
+    """Total energy, and how many events there were since the last row, every 0.1 ps."""
+    every = slice(None, None, THINNING // 2)
+    times = result.time[every]
+    bins = np.append(times, np.inf)
+    events = np.array(result.event_times)
+    kinds = np.array([e.kind.split()[0] for e in result.events], dtype=str)
+    counts = {kind: np.histogram(events[kinds == kind], bins)[0] for kind in KINDS}
+    return [
+        {
+            "time_ps": round(float(time), 4),
+            "total_energy_meV_atom": round(float(energy), 6),
+            **{f"{kind}_events": int(count[k]) for kind, count in counts.items()},
+        }
+        for k, (time, energy) in enumerate(zip(times, per_atom(result)[every], strict=True))
+    ]
+
+
+def draw(folder: Path, path: Path) -> None:
+    """Total energy per atom over time, float64, with the events, for each system."""
+    names = [name for name in SYSTEMS if (folder / f"{name}_smooth_float64.csv").exists()]
+    if not names:
+        return
+    figure = Figure(figsize=(8, 2.6 * len(names)), layout="constrained")
+    axes = figure.subplots(
+        2 * len(names), 1, sharex=True, squeeze=False, height_ratios=[3, 1] * len(names)
+    )[:, 0]
+    for name, energy, events in zip(names, axes[::2], axes[1::2], strict=True):
+        for refragment in ("hard", "smooth"):
+            stem = f"{name}_{refragment}_float64"
+            if not (folder / f"{stem}.csv").exists():
+                continue
+            row = read_rows(folder / f"{stem}.row.csv")[0]
+            rows = read_rows(folder / f"{stem}.csv")
+            time, total = (
+                np.array([float(r[key]) for r in rows])
+                for key in ("time_ps", "total_energy_meV_atom")
+            )
+            drift = float(row["drift_meV_atom_ps"])
+            label = f"{refragment}: {drift:+.2g} meV/atom/ps, {row['events']} events"
+            energy.plot(time, total, color=COLOURS[refragment], lw=1.2, label=label)
+        times = [float(r["time_ps"]) for r in rows]  # of the smooth run, drawn last
+        for kind in KINDS:
+            counts = [int(r[f"{kind}_events"]) for r in rows]
+            if any(counts):
+                per_ps, edges = np.histogram(times, np.arange(max(times) + 1), weights=counts)
+                events.stairs(per_ps, edges, baseline=None, label=kind, **STROKES[kind])
+        energy.set_title(SYSTEMS[name].title, loc="left", fontsize="medium")
+        energy.set_ylabel("total energy\nmeV/atom")
+        energy.legend(frameon=False, fontsize="small")
+        events.set_ylim(0, 1.5 * events.get_ylim()[1])
+        events.set_ylabel("events\nper ps")
+        events.legend(frameon=False, fontsize="small", ncols=3, loc="upper right")
+    axes[-1].set_xlabel("time / ps")
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Molecules, geometries and labels of the model `organic`, and its committee."""

@@ -1,0 +1,150 @@
+"""Calibrates the uncertainty of a committee, and lists the environments its training had.
+
+    python -m research.organic.calibrate models/organic member-1 member-2 \\
+        --labels research/organic/data/validation.xyz.gz \\
+        --tests research/organic/data/test.xyz.gz --saw research/organic/data/train.xyz.gz
+
+The members are folders in the folder of the model. Factors and floors have the maximum likelihood
+for the errors on labelled geometries of molecules that are neither trained on nor tests. An
+uncertainty is familiar if it is below that of 99 % of these geometries, hot and dissociated ones
+included. Known environments are the bonded neighbours in the SMILES of the training geometries, not
+those in dissociated geometries: the models do not know isolated atoms well. The plot and the
+printed shares are of the tests, which influence nothing. Writes committee.json and calibration.png
+to the folder of the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from rdkit import Chem
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+from se3set_ase.io.extended_xyz import frames_of_file
+from se3set_ase.potential import Potential
+from se3set_ase.uncertainty.committee import disagreement, environments_of, write_calibration
+
+FAMILIAR = 0.99
+#: Of an energy (eV), and of each atom's force (eV/Angstrom).
+Doubt = tuple[float, np.ndarray]
+#: Points of the plot, of as many atoms each.
+BINS = 20
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def main() -> None:
+    """Predict, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("members", nargs="+", help="folders in that of the model")
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--tests", type=Path, required=True)
+    parser.add_argument("--saw", type=Path, nargs="+", required=True, help="training geometries")
+    arguments = parser.parse_args()
+    folder, members = arguments.model, arguments.members
+    models = [Potential(folder), *(Potential(folder / member) for member in members)]
+    said, errors = doubts(models, arguments.labels)
+    energy_factor, energy_floor = likeliest(
+        np.array([e for e, _ in said]), np.array([e for e, _ in errors])
+    )
+    forces_factor, forces_floor = likeliest(joined(said), joined(errors))
+    smiles = {atoms.info["smiles"] for path in arguments.saw for atoms in frames_of_file(path)}
+    seen = set().union(*map(neighbourhoods, smiles))
+    write_calibration(
+        folder,
+        members,
+        energy_factor=energy_factor,
+        energy_floor=energy_floor,
+        forces_factor=forces_factor,
+        forces_floor=forces_floor,
+        familiar_forces=float(
+            np.hypot(
+                forces_factor * np.quantile([f.max() for _, f in said], FAMILIAR), forces_floor
+            )
+        ),
+        environments=tuple(sorted(seen)),
+    )
+    said, errors = doubts(models, arguments.tests)
+    expected = np.hypot(forces_factor * joined(said), forces_floor)
+    draw(expected, joined(errors), folder / "calibration.png")
+    tell("forces", joined(errors) / expected)
+    expected = np.hypot(energy_factor * np.array([e for e, _ in said]), energy_floor)
+    tell("energies", np.abs([e for e, _ in errors]) / expected)
+
+
+def tell(what: str, beyond: np.ndarray) -> None:
+    """Of errors of tests in units of what is said of them."""
+    shares = ", ".join(f"{100 * np.mean(beyond > n):.0f} % beyond {n} times" for n in (1, 2, 3))
+    print(f"errors of {what} of tests against what is said of them: {shares}")
+
+
+def neighbourhoods(smiles: str) -> set[str]:
+    """See :func:`se3set_ase.uncertainty.committee.environments`, of a whole molecule."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    bonds = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds())
+    return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
+
+
+def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Factor and floor with which Gaussians of the root of both squares are.
+
+    Of energies, or of vectors by their lengths: of n components the logarithm of the probability is
+    -n/2 times the sum here, apart from a constant.
+    """
+
+    def unlikelihood(logs: np.ndarray) -> float:
+        factor, floor = np.exp(logs)
+        variance = (factor * spread) ** 2 + floor**2
+        return float(np.sum(np.log(variance) + error**2 / variance))
+
+    start = np.log([rms(error) / rms(spread), rms(error)])
+    factor, floor = np.exp(minimize(unlikelihood, start, method="Nelder-Mead").x)
+    return float(factor), float(floor)
+
+
+def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
+    """What the models say of their errors, and the first one's errors, of each geometry."""
+    said, errors = [], []
+    for atoms in tqdm(list(frames_of_file(labels)), labels.stem, disable=None):
+        found = [model.predict([atoms])[0] for model in models]
+        said.append(disagreement(found))
+        off = np.linalg.norm(found[0].forces - atoms.get_forces(), axis=1)
+        errors.append((found[0].energy - atoms.get_potential_energy(), off))
+    return said, errors
+
+
+def joined(doubts: Sequence[Doubt]) -> np.ndarray:
+    """Of all atoms."""
+    return np.concatenate([forces for _, forces in doubts])
+
+
+def rms(values: ArrayLike) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:
+    """Errors of forces against what was said of them, atoms in order of the latter."""
+    bins = np.array_split(np.argsort(said), BINS)
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axes = figure.subplots()
+    x, y = ([rms(values[b]) for b in bins] for values in (said, error))
+    axes.loglog(x, y, "o-")
+    axes.loglog([min(x), max(x)], [min(x), max(x)], color="black", lw=0.8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        axis.set_ticks([], minor=True)
+    axes.set_xlabel("uncertainty of a force, eV/Å")
+    axes.set_ylabel("error, root mean square, eV/Å")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

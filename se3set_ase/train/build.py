@@ -1,0 +1,58 @@
+"""The model of a training run, with its first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.train.config import RunConfig
+from se3set_ase.train.data import DataError, symbols
+from se3set_ase.train.normalisation import Normalisation
+
+#: See :func:`build_model`.
+ModelBuilder = Callable[[RunConfig, HypergraphConfig, Normalisation, SE3Set | None], SE3Set]
+
+
+def build_model(
+    config: RunConfig,
+    hypergraph: HypergraphConfig,
+    normalisation: Normalisation,
+    initial: SE3Set | None = None,
+) -> SE3Set:
+    """The model of a run with its first weights, which depend on the seed or are the initial ones.
+
+    Raises
+    ------
+    DataError : an element that the initial model does not know.
+    """
+    network, scale = network_config(preset_values(config.network)), normalisation.scale
+    if initial is not None:
+        network, scale = initial.network_config, initial.scale
+        if foreign := sorted(set(normalisation.elements) - set(initial.elements)):
+            raise DataError(
+                f"expected elements of the initial model ({symbols(initial.elements)}), "
+                f"got {symbols(foreign)}"
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = SE3Set(
+            elements=normalisation.elements,
+            hypergraph=hypergraph,
+            network=network,
+            atomic_energies=normalisation.atomic_energies,
+            shifts=normalisation.shifts,
+            scale=scale,
+        )
+    if initial is not None:
+        rows = [initial.elements.index(z) for z in model.elements]
+        own = model.state_dict()
+        model.load_state_dict(
+            {  # what is of another length has a row for each element
+                name: value if value.shape == own[name].shape else value[rows]
+                for name, value in initial.state_dict().items()
+            }
+        )
+    return model
