@@ -179,9 +179,9 @@ class SE3SetCalculator(Calculator):
         changed = list(super().check_state(atoms, tol=tol))
         try:
             declared = declared_charge_and_spin(atoms)
+            if not changed and declared != declared_charge_and_spin(self.atoms):
+                changed.append("info")
         except ValueError:  # calculate() says what is wrong with it
-            return [*changed, "info"]
-        if not changed and declared != declared_charge_and_spin(self.atoms):
             changed.append("info")
         return changed
 
