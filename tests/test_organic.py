@@ -96,7 +96,7 @@ def test_relaxes_what_one_tries_first(name: str) -> None:
 def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
     """On molecules that no training saw; the labels are PySCF's."""
     frames = list(frames_of_file(DATA / "test.xyz.gz"))[::3]
-    found = Potential("organic", device="cpu").predict(frames)
+    found = Potential("organic", device="cpu").predict(frames, warn=False)
     other = TBLite(method="GFN2-xTB", verbosity=0)
     errors, of_other = [], []
     for atoms, prediction in zip(frames, found, strict=True):
@@ -118,7 +118,7 @@ def test_torn_bonds_are_as_wrong_as_the_card_says(symbols: str, depth: float) ->
     assert f"{symbols} {depth} eV" in told
     atomic = dict(zip(potential.metadata.symbols, potential.metadata.atomic_energies, strict=True))
     apart = [Atoms(symbols, [[0, 0, 0], [0, 0, length]]) for length in np.arange(2.4, 3.7, 0.02)]
-    lowest = min(found.energy for found in potential.predict(apart))
+    lowest = min(found.energy for found in potential.predict(apart, warn=False))
     assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=TOLD)
 
 
