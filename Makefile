@@ -1,14 +1,17 @@
-# Everything from a fresh clone, with Python (3.10 or newer) and pip.  `make help` lists the targets.
+# Set-up, tests and documentation from a fresh clone, with Python (3.10 or newer) and pip.
+# `make help` lists the targets.
 #
-# What is installed is remembered by stamp files in the virtual environment, so that a second `make`
-# installs nothing; an edit of pyproject.toml or constraints.txt makes it install again.
+# Stamp files in the virtual environment record what is installed. A second `make` installs nothing,
+# until pyproject.toml or constraints.txt changes.
 
 PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV ?= .venv-wheel
+# Versions to install: `.ci/constraints.py` writes a file for the lowest or the newest.
+CONSTRAINTS ?= constraints.txt
 # For another build of torch than pip's default, e.g. TORCH_PIP_ARGS="--index-url ...".
 TORCH_PIP_ARGS ?=
-# One process per core, each with one thread: faster for many small molecules than the reverse.
+# One process per core with one thread each is fastest for many small molecules.
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 BIN := $(VENV)/bin
@@ -25,69 +28,69 @@ help:  ## list the targets
 demo: $(VENV)/.installed  ## relax acetylacetone and run MD; writes demo-output/
 	$(BIN)/python examples/demo.py
 
-docs: $(VENV)/.docs  ## the documentation site, in site/
+docs: $(VENV)/.docs  ## build the documentation site in site/
 	$(BIN)/python -m mkdocs build --strict
 
-test: lint wheel-test pytest  ## set up everything for the tests and run them all
+test: lint wheel-test pytest  ## linters, type checker, wheel and all tests
 
-test-slow: $(VENV)/.test  ## the tests that take minutes each, too
+test-slow: $(VENV)/.test  ## also the tests that take minutes each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --slow $(PYTEST_ARGS)
 
 pytest: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev  ## ruff and mypy
+lint: $(VENV)/.dev  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev  ## rewrite the sources as `make lint` wants them
+format: $(VENV)/.dev  ## format the sources
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-install: $(VENV)/.installed  ## the package, editable, in $(VENV)
+install: $(VENV)/.installed  ## install the package, editable, into $(VENV)
 
-wheel-test: $(WHEEL_VENV)/.tested  ## a wheel, built and installed where no compiler is, has its models
+wheel-test: $(WHEEL_VENV)/.tested  ## build a wheel and test it without a compiler
 
-clean:  ## remove what was built and written, but not the virtual environments
+clean:  ## remove build products and outputs, but not the virtual environments
 	rm -rf build dist site demo-output .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find se3set_ase research tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
-clean-all: clean  ## the virtual environments too
+clean-all: clean  ## also remove the virtual environments
 	rm -rf $(VENV) $(WHEEL_VENV)
 
-# torch first and alone, at the version of constraints.txt: as a dependency of something else pip
-# would take the newest, which on some platforms brings gigabytes of CUDA libraries.
-$(VENV)/.torch: constraints.txt
+# torch is installed first and alone: as a dependency of another package pip would take the newest,
+# which on some platforms brings gigabytes of CUDA libraries.
+$(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) .ci/check_python.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt $(TORCH_PIP_ARGS) torch
+	$(PIP) install -c $(CONSTRAINTS) $(TORCH_PIP_ARGS) torch
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c $(CONSTRAINTS) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[label,train,torch-sim,ipi,dev]'
+	$(PIP) install -c $(CONSTRAINTS) -e '.[label,train,torch-sim,ipi,dev]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[docs]'
+	$(PIP) install -c $(CONSTRAINTS) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev .ci/install_scatter
-	bash .ci/install_scatter $(BIN)/python constraints.txt
+	bash .ci/install_scatter $(BIN)/python $(CONSTRAINTS)
 	@touch $@
 
-$(WHEEL_VENV)/.torch: constraints.txt
+$(WHEEL_VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) .ci/check_python.py
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check install \
-		--only-binary :all: -c constraints.txt $(TORCH_PIP_ARGS) torch
+		--only-binary :all: -c $(CONSTRAINTS) $(TORCH_PIP_ARGS) torch
 	@touch $@
 
 $(WHEEL_VENV)/.tested: $(WHEEL_VENV)/.torch $(VENV)/.dev pyproject.toml README.md LICENSE \
 		.ci/wheel_test .ci/check_wheel.py $(SOURCES)
-	bash .ci/wheel_test $(BIN)/python $(WHEEL_VENV)/bin/python constraints.txt
+	bash .ci/wheel_test $(BIN)/python $(WHEEL_VENV)/bin/python $(CONSTRAINTS)
 	@touch $@

@@ -1,4 +1,4 @@
-"""Check an installed wheel: it is not the source tree, is typed, and lists and holds its models."""
+"""Check an installed wheel: imported from site-packages, typed, and with all its models."""
 
 import importlib.util
 import subprocess

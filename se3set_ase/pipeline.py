@@ -17,7 +17,7 @@ from se3set_ase.io.text import warn_each_time
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.prediction import Evaluator, Prediction
 from se3set_ase.uncertainty.committee import Committee
-from se3set_ase.uncertainty.novelty import Lookout
+from se3set_ase.uncertainty.novelty import NoveltyTracker
 
 
 class Model(Evaluator, Protocol):
@@ -71,7 +71,7 @@ class Replica:
         self.name = name
         self.refragmenter = Refragmenter(potential.model.hypergraph, **options)
         self.log = EventLog()
-        self.lookout = Lookout() if watched else None
+        self.tracker = NoveltyTracker() if watched else None
         self.uncertainty: tuple[float, np.ndarray] | None = None
 
     def refragment(self, atoms: Atoms) -> None:
@@ -89,7 +89,7 @@ class Replica:
         """A copy that knows the first geometry, but whose evaluations leave no trace here."""
         other = copy.copy(self)
         other.refragmenter, other.log = copy.copy(self.refragmenter), EventLog()
-        other.lookout = None
+        other.tracker = None
         return other
 
 
@@ -132,13 +132,13 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
     for replica, prediction in zip(replicas, predictions, strict=True):
         replica.log.observe(prediction.hypergraph, prediction.energy)
         replica.uncertainty = None
-    watched = [(r, r.lookout, p) for r, p in zip(replicas, predictions, strict=True) if r.lookout]
+    watched = [(r, r.tracker, p) for r, p in zip(replicas, predictions, strict=True) if r.tracker]
     if not watched or potential.committee is None:
         return predictions, []
-    _, lookouts, seen = zip(*watched, strict=True)
+    _, trackers, seen = zip(*watched, strict=True)
     names: dict[str, list[str]] = {}
-    doubts = potential.committee.doubts(lookouts, seen)
-    for (replica, *_), (reasons, uncertainty) in zip(watched, doubts, strict=True):
+    found = potential.committee.surprises(trackers, seen)
+    for (replica, *_), (reasons, uncertainty) in zip(watched, found, strict=True):
         replica.uncertainty = uncertainty
         for reason in reasons:
             names.setdefault(reason, []).append(replica.name)

@@ -48,18 +48,18 @@ LENGTHS = {
 }
 #: Angstrom; wB97X/6-31G(d) is itself off by up to 0.034 (ozone; F2 0.023, SO2 0.016).
 LENGTH_ERROR = 0.05
-#: eV; of what the card tells with one decimal.
-TOLD = 0.05
-#: Root mean square error over the one that is told, of the forces on molecules of the tests.
-AS_TOLD = (0.6, 1.7)
-#: By so much do the atoms of the quarter that is told to be worst err more than the best quarter.
+#: eV: rounding of the numbers in the card.
+ROUNDED = 0.05
+#: Range of the ratio of actual and estimated force errors (root mean square) on test molecules.
+CALIBRATED = (0.6, 1.7)
+#: Ratio of the errors of the most and least uncertain quarters of the atoms.
 SORTED = 2.0
-#: Of what one begins with: it may be far from a minimum.
-GUESSED = "ignore:model 'organic' (may be wrong|never saw)"
+#: Warnings for an initial geometry, which may be far from a minimum.
+GUESSED = "ignore:model 'organic' (may be wrong|was not trained on)"
 AMMONIUM = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.2]])
 
 
-def test_is_what_no_name_means() -> None:
+def test_is_the_default_model() -> None:
     calc = SE3SetCalculator(device="cpu")
     assert calc.parameters["model"] == "organic"
     assert calc.potential.metadata.level_of_theory == "wB97X/6-31G(d)"
@@ -67,7 +67,7 @@ def test_is_what_no_name_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("atoms", "told", "words"),
+    ("atoms", "declared", "words"),
     [
         (AMMONIUM, {"charge": 1}, "expected charge 0"),
         (molecule("CH3"), {}, "expected spin_multiplicity 1"),  # it has magnetic moments
@@ -77,15 +77,17 @@ def test_is_what_no_name_means() -> None:
         (molecule("H2O", cell=[9, 9, 9], pbc=True), {}, "periodic"),
     ],
 )
-def test_refuses_what_it_cannot_know(atoms: Atoms, told: dict[str, int], words: str) -> None:
-    atoms.calc = SE3SetCalculator(device="cpu", **told)
+def test_refuses_systems_outside_its_scope(
+    atoms: Atoms, declared: dict[str, int], words: str
+) -> None:
+    atoms.calc = SE3SetCalculator(device="cpu", **declared)
     with pytest.raises(InputError, match=words):
         atoms.get_potential_energy()
 
 
 @pytest.mark.filterwarnings(GUESSED)
 @pytest.mark.parametrize("name", LENGTHS)
-def test_relaxes_what_one_tries_first(name: str) -> None:
+def test_relaxes_common_molecules(name: str) -> None:
     atoms = molecule(name)
     atoms.rattle(0.05, seed=1)
     atoms.calc = SE3SetCalculator(device="cpu", dtype="float32")
@@ -93,8 +95,8 @@ def test_relaxes_what_one_tries_first(name: str) -> None:
     assert atoms.get_distance(0, 1) == pytest.approx(LENGTHS[name], abs=LENGTH_ERROR)
 
 
-def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
-    """On molecules that no training saw; the labels are PySCF's."""
+def test_is_closer_to_its_level_of_theory_than_tight_binding() -> None:
+    """On unseen molecules, with labels by PySCF."""
     frames = list(frames_of_file(DATA / "test.xyz.gz"))[::3]
     found = Potential("organic", device="cpu").predict(frames, warn=False)
     other = TBLite(method="GFN2-xTB", verbosity=0)
@@ -111,46 +113,48 @@ def test_is_nearer_to_its_level_of_theory_than_tight_binding() -> None:
 
 
 @pytest.mark.parametrize(("symbols", "depth"), [("H2", -3.0), ("F2", -2.3), ("CO", -4.65)])
-def test_torn_bonds_are_as_wrong_as_the_card_says(symbols: str, depth: float) -> None:
-    """Below the atoms, where there should be nothing; another model needs another sentence."""
+def test_spurious_minima_of_dissociated_bonds_are_those_of_the_card(
+    symbols: str, depth: float
+) -> None:
+    """Depths relative to the atoms; a new model needs new numbers in its card."""
     potential = Potential("organic", device="cpu")
-    told = " ".join(potential.metadata.limits)
-    assert f"{symbols} {depth} eV" in told
+    limits = " ".join(potential.metadata.limits)
+    assert f"{symbols} {depth} eV" in limits
     atomic = dict(zip(potential.metadata.symbols, potential.metadata.atomic_energies, strict=True))
     apart = [Atoms(symbols, [[0, 0, 0], [0, 0, length]]) for length in np.arange(2.4, 3.7, 0.02)]
     lowest = min(found.energy for found in potential.predict(apart, warn=False))
-    assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=TOLD)
+    assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=ROUNDED)
 
 
-def test_tells_how_much_it_may_err_on_molecules_that_no_training_saw() -> None:
+def test_uncertainty_estimates_errors_of_unseen_molecules() -> None:
     calc = SE3SetCalculator(device="cpu")
-    told, errors = [], []
+    estimates, errors = [], []
     with warnings.catch_warnings():
         warnings.filterwarnings(*GUESSED.split(":"))
         for labelled in frames_of_file(DATA / "test.xyz.gz"):
             atoms = Atoms(labelled.numbers, labelled.positions, calculator=calc)
             off = np.linalg.norm(atoms.get_forces() - labelled.get_forces(), axis=1)
-            told.append(calc.forces_uncertainty)
+            estimates.append(calc.forces_uncertainty)
             errors.append(off)
             assert calc.energy_uncertainty > 0
-    said, error = np.concatenate(told), np.concatenate(errors)
-    low, high = AS_TOLD
-    assert low < np.sqrt((error**2).mean() / (said**2).mean()) < high
-    quarters = np.array_split(error[np.argsort(said)], 4)
+    estimate, error = np.concatenate(estimates), np.concatenate(errors)
+    low, high = CALIBRATED
+    assert low < np.sqrt((error**2).mean() / (estimate**2).mean()) < high
+    quarters = np.array_split(error[np.argsort(estimate)], 4)
     assert quarters[-1].mean() > SORTED * quarters[0].mean()
 
 
-def test_warns_of_what_lacks_a_bond() -> None:
-    """Dimethylcarbene, and propane less a hydrogen at each end: with even numbers of electrons."""
+def test_warns_of_open_valences() -> None:
+    """Dimethylcarbene, and propane without a hydrogen at each end: even numbers of electrons."""
     propane = molecule("C3H8")
     (middle,) = (k for k in range(3) if (propane.get_distances(k, range(3)) < 1.6).sum() == 3)
     carbene = propane.copy()
     del carbene[[k for k in range(3, 11) if propane.get_distance(k, middle) < 1.2]]
     ends = propane.copy()
     del ends[[next(k for k in range(3, 11) if propane.get_distance(k, e) < 1.2) for e in (1, 2)]]
-    for atoms, told in ((carbene, r"C\(C,C\)\*"), (ends, r"C\(C,H,H\)\*")):
+    for atoms, environment in ((carbene, r"C\(C,C\)\*"), (ends, r"C\(C,H,H\)\*")):
         atoms.calc = SE3SetCalculator(device="cpu")
-        with pytest.warns(UserWarning, match=told):
+        with pytest.warns(UserWarning, match=environment):
             atoms.get_forces()
 
 
@@ -161,30 +165,30 @@ def test_warns_along_a_scan_and_of_each_molecule_of_a_screening() -> None:
     for k, (atoms, scale) in enumerate([(ethanol, 1.0), (ether, 0.8)] * 3):
         other = atoms[np.argsort(atoms.numbers)]
         other.positions *= scale
-        other.rotate(50 * k, "x")  # or it is the one that was told of
+        other.rotate(50 * k, "x")  # otherwise it is the same molecule
         other.calc = calc
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as issued:
             warnings.simplefilter("always")
             other.get_forces()
-        warned.append(len(told) > 0)
+        warned.append(len(issued) > 0)
     assert warned == [False, True] * 3
     ethanol.calc = calc
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
         for _ in range(22):
             ethanol.get_forces()
             ethanol.positions *= 0.99
-    assert any("may be wrong by" in str(warning.message) for warning in told)
+    assert any("may be wrong by" in str(warning.message) for warning in issued)
 
 
 @pytest.mark.filterwarnings("ignore:model 'organic' may be wrong by .* at H0")
-def test_warns_of_torn_bonds_and_not_of_what_it_knows() -> None:
+def test_warns_of_dissociated_bonds_and_not_of_known_molecules() -> None:
     ethanol = molecule("CH3CH2OH")
     ethanol.calc = SE3SetCalculator(device="cpu")
     ethanol.get_forces()  # warnings are errors
     alone = Atoms("H", calculator=SE3SetCalculator(device="cpu", spin_multiplicity=2))
     alone.get_forces()  # exact
-    torn = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])
-    torn.calc = SE3SetCalculator(device="cpu")
-    with pytest.warns(UserWarning, match=r"never saw atoms bonded as H\(\)"):
-        torn.get_forces()
+    dissociated = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])
+    dissociated.calc = SE3SetCalculator(device="cpu")
+    with pytest.warns(UserWarning, match=r"was not trained on atoms bonded as H\(\)"):
+        dissociated.get_forces()

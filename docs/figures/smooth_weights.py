@@ -28,7 +28,7 @@ DONOR, ACCEPTOR, PROTON = 3, 5, 11  # atoms in acetylacetone.xyz
 
 
 def draw_bonds(axes: Axes) -> None:
-    """Weights of bonds over their lengths; dotted, where hard membership decides."""
+    """Weights of bonds over their lengths; dotted, the thresholds of hard membership."""
     distance = np.linspace(0.9, 2.3, 150)
     heavy = (CONFIG.bond_on, CONFIG.bond_off)
     hydrogen = (CONFIG.hydrogen_bond_on, CONFIG.hydrogen_bond_off)
@@ -47,7 +47,7 @@ def draw_bonds(axes: Axes) -> None:
 
 
 def draw_transfer(axes: Axes) -> None:
-    """Weights of the fragments that have the proton, on its way between the oxygen atoms."""
+    """Weights of the fragments that contain the proton, between the two oxygen atoms."""
     atoms = read(HERE.parents[1] / "examples" / "acetylacetone.xyz")
     start, end = atoms.positions[DONOR], atoms.positions[ACCEPTOR]
     length = float(np.linalg.norm(end - start))
@@ -83,7 +83,7 @@ def draw_transfer(axes: Axes) -> None:
 
 
 def draw_reach(axes: Axes) -> None:
-    """How much a fragment is in reach of an atom that so many of its members come near."""
+    """Reach of a fragment over the number of its members near the atom."""
     distance = np.linspace(2.5, 4.5, 150)
     near = switch(torch.from_numpy(distance), CONFIG.reach - CONFIG.reach_width, CONFIG.reach)
     axes.plot(distance, near, color=GREY, ls="--", lw=1, label="$s(d)$")
@@ -106,9 +106,9 @@ def draw_edges(axes: Axes) -> None:
 
 
 def main() -> None:
-    """All four, side by side."""
+    """Draw all four panels."""
     output = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "smooth_weights.svg"
-    # The same file from the same numbers.
+    # Reproducible: no date, fixed ids.
     with mpl.rc_context({"svg.hashsalt": "smooth weights", "path.simplify": False}):
         figure = Figure(figsize=(9.0, 5.6), layout="constrained")
         FigureCanvasAgg(figure)

@@ -1,8 +1,8 @@
-"""An extension of griffe: docstrings as this package writes them, told as numpydoc has them.
+"""An extension of griffe that converts the docstrings of this package to numpydoc.
 
-The package writes ``name : what it is`` on one line, types being in the signature; numpydoc would
-take what follows the colon for the type. References in the notation of Sphinx become links where
-their target has a place in these pages, and code elsewhere.
+The package writes ``name : description`` on one line, since types are in the signature; numpydoc
+would take the text after the colon for the type. References in Sphinx notation become links if
+these pages contain the target, and code otherwise.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import griffe
 
 HEADING = re.compile(r"^([A-Z][a-z]+)\n-+\n", re.MULTILINE)
 ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*) : ", re.MULTILINE)
-#: A second item on the line of the first.
+#: A second item on the same line.
 INLINE = re.compile(r"(?<=[.;]) (?=(\w+)(?:, \w+)* : )")
-#: Before an indented block stand two colons: one is shown, or none where they are alone.
+#: Two colons before an indented block: one is shown, or none if they are alone on their line.
 LITERAL = re.compile(r"(?<=\w)(:):$|^::$", re.MULTILINE)
 ROLE = re.compile(r":\w+:`(?:([^`<]*) <([^`>]*)>|([^`]*))`")
 PROMPTS = re.compile(r"(?:^(?:>>>|\.\.\.) .*\n?)+", re.MULTILINE)
@@ -24,7 +24,7 @@ FLAG = re.compile(r" *# doctest:.*$", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring of a package once all of it is known."""
+    """Rewrites every docstring of a package after the whole package has been read."""
 
     def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
         """Called by griffe."""
@@ -34,7 +34,7 @@ class Docstrings(griffe.Extension):
 
 
 def everything(thing: griffe.Object) -> Iterator[griffe.Object]:
-    """The object and all that is defined in it."""
+    """The object and everything defined in it."""
     yield thing
     for member in thing.members.values():
         if isinstance(member, griffe.Object):
@@ -42,7 +42,7 @@ def everything(thing: griffe.Object) -> Iterator[griffe.Object]:
 
 
 def rewritten(text: str, thing: griffe.Object) -> str:
-    """The docstring of an object as numpydoc has it."""
+    """The docstring of an object in numpydoc format."""
     text = PROMPTS.sub(lambda found: f"```pycon\n{FLAG.sub('', found[0]).rstrip()}\n```\n", text)
     text = LITERAL.sub(r"\1", text)
     text = ROLE.sub(lambda found: reference(found, thing), text)
@@ -53,7 +53,7 @@ def rewritten(text: str, thing: griffe.Object) -> str:
 
 
 def section(heading: str, content: str, thing: griffe.Object) -> str:
-    """The content of a section, what is told of each item on lines of its own."""
+    """The content of a section, with the description of each item on separate lines."""
     if heading == "Returns":
         return f":\n{indented(content)}\n\n"
     names = known_names(thing)
@@ -61,16 +61,16 @@ def section(heading: str, content: str, thing: griffe.Object) -> str:
     before, *items = ITEM.split(content)
     if before.strip():
         raise ValueError(f"{thing.path}, {heading}: expected 'name : text', got {before!r}")
-    told = ""
+    lines = ""
     for item, what in zip(items[::2], items[1::2], strict=True):
         what = re.sub(r"^    ", "", what.strip(), flags=re.MULTILINE)
         each = [item.replace(", ", " | ")] if heading == "Raises" else item.split(", ")
-        told += "".join(f"{name}\n{indented(what)}\n" for name in each)
-    return told + "\n"
+        lines += "".join(f"{name}\n{indented(what)}\n" for name in each)
+    return lines + "\n"
 
 
 def known_names(thing: griffe.Object) -> set[str]:
-    """Parameters and attributes that a docstring may tell of."""
+    """Parameters and attributes that a docstring may describe."""
     parameters = getattr(thing, "parameters", ())
     return {parameter.name for parameter in parameters} | set(thing.members)
 
@@ -80,7 +80,7 @@ def indented(text: str) -> str:
 
 
 def reference(found: re.Match[str], thing: griffe.Object) -> str:
-    """A link if these pages have its target, which shows when they are complete; else code."""
+    """A link if these pages contain the target (known when they are complete), else code."""
     title, target = (found[1], found[2]) if found[2] else (None, found[3])
     shown = title or target.rpartition(".")[2]
     target = resolved(target.removeprefix("~"), thing)
@@ -88,7 +88,7 @@ def reference(found: re.Match[str], thing: griffe.Object) -> str:
 
 
 def resolved(name: str, thing: griffe.Object | None) -> str:
-    """The full name of what a docstring means."""
+    """The full name of the object that a docstring refers to."""
     first, dot, rest = name.partition(".")
     while thing is not None:
         if first in thing.members:

@@ -1,4 +1,4 @@
-"""Run the examples, and keep what they print for the pages that show them.
+"""Run the examples and save their output for the pages of the site.
 
     python docs/tools/run_examples.py [01_single_point ...]
 
@@ -15,12 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PRINTED = ROOT / "docs" / "tutorials" / "printed"
 
-#: Fewer steps than their own defaults, where those take minutes.
+#: Fewer steps than the defaults of examples that take minutes.
 STEPS = {"04_nve": 1000, "09_torch_sim": 200, "10_path_integral": 100, "demo": 1000}
 
 
 def printed(script: Path) -> str:
-    """Command and standard output; what is written goes to a folder that is thrown away."""
+    """Command and standard output; files go to a temporary folder."""
     options = ["--steps", str(STEPS[script.stem])] if script.stem in STEPS else []
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -31,14 +31,14 @@ def printed(script: Path) -> str:
             text=True,
             check=True,
         )
-    # How fast this machine is while it does other things is nobody's concern.
+    # Timings differ between machines.
     lines = [line for line in done.stdout.splitlines() if not line.startswith("speed ")]
     command = " ".join(["$ python", f"examples/{script.name}", *options])
     return "\n".join([command, *lines]) + "\n"
 
 
 def main() -> None:
-    """All examples, or those that are named."""
+    """Run all examples, or those named on the command line."""
     names = sys.argv[1:] or sorted(path.stem for path in EXAMPLES.glob("*.py"))
     PRINTED.mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -1,4 +1,4 @@
-"""Pictures of the notebooks as a browser shows them, for the README: docs/notebook_*.png.
+"""Screenshots of the notebooks in a browser: docs/notebook_*.png.
 
     pip install '.[notebook]'           # and a chromium
     python docs/tools/screenshots.py
@@ -17,12 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 WIDTH = 900
-#: Of each notebook so many pixels from the top: up to the end of a cell.
+#: Height of each screenshot in pixels, up to the end of a cell.
 HEIGHTS = {"06_relax_a_drug": 2195, "07_watch_a_proton_hop": 1735}
 
 
 def main() -> None:
-    """Run, show, keep."""
+    """Run each notebook and save its screenshot."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("expected chromium or google-chrome among the programs, found neither")

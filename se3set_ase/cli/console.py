@@ -1,4 +1,4 @@
-"""What the commands share: reading molecules, guarding files, showing progress."""
+"""Shared by the commands: read molecules, protect files, show progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def check_readable(file: Path) -> None:
-    """Raise FileNotFoundError or IsADirectoryError for a path that is no file."""
+    """Raise FileNotFoundError or IsADirectoryError unless the path is a file."""
     if not file.exists():
         raise FileNotFoundError(f"no file {file}")
     if file.is_dir():
@@ -37,18 +37,18 @@ def check_readable(file: Path) -> None:
 
 
 def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Iterator[Atoms]:
-    """Yield the structures of a file with what they declare.
+    """Yield the structures of a file, with declared charges and spins.
 
-    Warns of a molecule that declares no charge, with bonds that fit an ion only.
+    Warns of a molecule that declares no charge but has the bonds of an ion.
 
     Parameters
     ----------
-    charge : that the user asked for; there is no warning then.
-    isolated : take the molecules out of a periodic cell.
+    charge : given by the user; there is no warning then.
+    isolated : remove periodic cells.
 
     Raises
     ------
-    ValueError : a structure that cannot be read, or none; a periodic cell.
+    ValueError : a structure cannot be read, there are none, or a cell is periodic.
     """
     from se3set_ase.io.periodic import without_cell
     from se3set_ase.io.structures import read_structures
@@ -82,16 +82,16 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
 def read_molecule(
     file: Path, *, record: int | None = None, charge: int = 0, isolated: bool = False
 ) -> Atoms:
-    """One structure of a file, without the results that it may carry: they are not ours.
+    """One structure of a file, without results of other programs.
 
     Parameters
     ----------
-    record : its number, from 0; the last by default, as of a trajectory.
+    record : number of the structure, from 0; the last one by default.
     charge, isolated : see :func:`read_frames`.
 
     Raises
     ------
-    ValueError : no such record; none chosen where the file has different molecules.
+    ValueError : no such record, or no record given and the file has different molecules.
     """
     check_readable(file)
     formulas: dict[str, None] = {}
@@ -114,14 +114,14 @@ def read_molecule(
 
 
 def count_frames(file: Path) -> int | None:
-    """Frames of an (extended) XYZ file, for the progress bar; None for what it cannot tell."""
+    """Number of frames of an (extended) XYZ file, for the progress bar; None if unknown."""
     if file.suffix not in (".xyz", ".extxyz"):
         return None
     n_frames = 0
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             count = line.strip()
-            if not count.isdecimal() or len(count) > 12:  # so many atoms has no file
+            if not count.isdecimal() or len(count) > 12:  # no file has so many atoms
                 return None
             skip = int(count) + 1
             next(islice(lines, skip, skip), None)
@@ -130,9 +130,11 @@ def count_frames(file: Path) -> int | None:
 
 
 def check_outputs(overwrite: bool, *paths: Path) -> None:
-    """Nobody shall lose the trajectory of last night, nor hours later find no place to write."""
+    """Raise OSError or ValueError if an output exists, is given twice or cannot be written."""
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ValueError(f"expected a name for each output, got {', '.join(map(str, paths))}")
+        raise ValueError(
+            f"expected a different name for each output, got {', '.join(map(str, paths))}"
+        )
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:
         raise FileExistsError(f"{', '.join(there)} exists already; give other names or --overwrite")
@@ -144,20 +146,20 @@ def check_outputs(overwrite: bool, *paths: Path) -> None:
 
 
 def check_atoms_formats(*paths: Path) -> None:
-    """ValueError for the name of a file that ASE writes no atoms into."""
+    """Raise ValueError for a file name whose format ASE cannot write."""
     from ase.io.formats import filetype, ioformats
 
     for path in paths:
         form = filetype(str(path), read=False)
         if form not in ioformats or not ioformats[form].can_write:
             raise ValueError(
-                f"expected a name that tells a format of ASE, such as .xyz or .traj, got {path}"
+                f"expected a file name with a format that ASE writes, like .xyz, got {path}"
             )
 
 
 @contextlib.contextmanager
 def progress_bar(name: str, total: int | None, unit: str) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, where that is a terminal."""
+    """A progress bar on standard error if that is a terminal."""
     from tqdm import tqdm
 
     with tqdm(
@@ -168,9 +170,9 @@ def progress_bar(name: str, total: int | None, unit: str) -> Iterator[Callable[[
 
 @contextlib.contextmanager
 def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
-    """Processes of one thread each: new ones on this machine, or those of a dask cluster.
+    """Single-threaded processes: new ones on this machine, or those of a dask cluster.
 
-    A task whose process is killed is given to another one.
+    If a process is killed, its task goes to another one.
     """
     try:
         from distributed import Client, LocalCluster
@@ -183,9 +185,9 @@ def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
             LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",  # any free port: another cluster may be here
+                dashboard_address="127.0.0.1:0",  # any free port: another cluster may be running
                 silence_logs="ERROR",
-                memory_limit=0,  # none: it would stop a program that needs more than its share
+                memory_limit=0,  # no limit: it would kill a program that needs more than its share
             )
         )
         client = stack.enter_context(Client(address))

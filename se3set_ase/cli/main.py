@@ -1,7 +1,7 @@
 """The command ``se3set-ase``.
 
-Results go to standard output and to the files named; progress and errors go to standard error.
-Input that cannot be used ends with a plain sentence and exit code 2, Ctrl-C with 130.
+Results go to standard output and to files; progress and errors go to standard error. Invalid input
+ends with one plain sentence and exit code 2, Ctrl-C with exit code 130.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ BAD_INPUT = 2
 
 
 class PlainErrors(TyperGroup):
-    """Tells bad input in one sentence; only what we did not foresee leaves a traceback."""
+    """Reports invalid input in one sentence; only unexpected errors have a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit with 2 for bad input and with 130 after Ctrl-C."""
+        """Run the command; exit with 2 for invalid input and with 130 after Ctrl-C."""
         from ase.calculators.calculator import CalculatorError
 
         try:
-            with _as_commands_do():
+            with _command_line_conventions():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -69,17 +69,17 @@ class PlainErrors(TyperGroup):
 
 
 @contextlib.contextmanager
-def _as_commands_do() -> Iterator[None]:
-    """Warnings in one sentence; what a queueing system ends is kept as after Ctrl-C."""
+def _command_line_conventions() -> Iterator[None]:
+    """One-line warnings, and SIGTERM (sent by queueing systems) handled like Ctrl-C."""
     formatted = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    heeds = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if heeds else None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
     try:
         yield
     finally:
         warnings.formatwarning = formatted
-        if heeds:
+        if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
 
@@ -87,7 +87,7 @@ app = typer.Typer(
     cls=PlainErrors,
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # it would eat our [default: ...]
+    rich_markup_mode=None,  # it would remove our [default: ...]
     pretty_exceptions_enable=False,
     help="SE3Set, a hypergraph neural network potential that refragments smoothly.",
 )
@@ -102,13 +102,13 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where in the code an error came from.")
+        bool, typer.Option("--traceback", help="Print the traceback of an error.")
     ] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Global options, which come before the command."""
 
 
 @app.command()
@@ -122,12 +122,15 @@ def models() -> None:
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Bundled name, model folder, or a file in it.")],
+    model: Annotated[
+        str, typer.Argument(help="Name of a bundled model, or path of a model folder.")
+    ],
     file: Annotated[
-        Path, typer.Argument(help="Labelled frames (eV, eV/A), extended XYZ or .traj.")
+        Path,
+        typer.Argument(help="Frames with energies (eV) and forces (eV/A): extended XYZ or .traj."),
     ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the errors here, as JSON.")
+        Path | None, typer.Option("--json", help="Also write the errors to this file, as JSON.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
     device: Device = "auto",
@@ -138,7 +141,7 @@ def evaluate(
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Errors of a model on labelled frames.  Ctrl-C tells those of the frames done so far."""
+    """Measure the errors of a model on labelled frames.  Ctrl-C prints those so far."""
     from se3set_ase import evaluate as evaluation
     from se3set_ase.cli.report import describe_errors
     from se3set_ase.io.files import write_atomically
@@ -169,17 +172,22 @@ def evaluate(
 
 @app.command()
 def events(
-    file: Annotated[Path, typer.Argument(help="Log of `md` or `relax`, JSON lines.")],
+    file: Annotated[
+        Path, typer.Argument(help="Refragmentation log of `md` or `relax` (JSON lines).")
+    ],
     residence: Annotated[
-        float, typer.Option(min=0, help="Leave out what is undone within so many fs (or steps).")
+        float,
+        typer.Option(
+            min=0, help="Leave out events that are undone within this many fs (or steps)."
+        ),
     ] = 0.0,
-    most: Annotated[int, typer.Option(min=0, help="Tell at most so many.")] = 20,
+    most: Annotated[int, typer.Option(min=0, help="Print at most this many events.")] = 20,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw bonds and fragments over time into this file.")
+        Path | None, typer.Option(help="Plot bonds and fragments over time to this file.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell what broke and formed, from a refragmentation log."""
+    """Print which bonds and fragments broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
@@ -213,12 +221,12 @@ app.command()(train)
 def fragments(
     file: Structure,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Fragment as this model does.")
+        str | None, typer.Option("--model", "-m", help="Use the cutoffs of this model.")
     ] = None,
     record: Record = None,
     isolated: Isolated = False,
 ) -> None:
-    """Print the fragments and hyperedges of a molecule.  Needs no model."""
+    """Print the fragments and hyperedges of a molecule."""
     from se3set_ase.checkpoint.registry import resolve_model
     from se3set_ase.checkpoint.store import load_metadata
     from se3set_ase.cli.report import describe_fragments

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 INTERRUPTED = 130
-"""Exit code, 128 + SIGINT, as shells have it."""
+"""Exit code 128 + SIGINT, the convention of shells."""
 UNFINISHED = 1
-"""Exit code where files were written, but not all of what was asked for was reached."""
-TOLD = 10
-"""Failures of many that are told; files have all."""
+"""Exit code if files were written but part of the task was not achieved."""
+MAX_FAILURES_PRINTED = 10
+"""Failures of many molecules that are printed; files have all."""
 
 
 class Precision(str, enum.Enum):
-    """Arithmetic of the network."""
+    """Floating-point precision of the network."""
 
     float32 = "float32"
     float64 = "float64"
@@ -31,7 +31,7 @@ class Ensemble(str, enum.Enum):
 
 
 class Velocities(str, enum.Enum):
-    """What a run begins with."""
+    """Initial velocities."""
 
     maxwell = "maxwell"
     keep = "keep"
@@ -46,31 +46,31 @@ class Membership(str, enum.Enum):
 
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="Bundled name, model folder, or a file in it.")
+    str, typer.Option("--model", "-m", help="Name of a bundled model, or path of a model folder.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Dtype = Annotated[Precision, typer.Option(help="Arithmetic.")]
+Dtype = Annotated[Precision, typer.Option(help="Floating-point precision of the network.")]
 Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
 SpinMultiplicity = Annotated[
-    int, typer.Option(min=1, help="One more than the unpaired electrons of the molecule.")
+    int, typer.Option(min=1, help="Spin multiplicity: unpaired electrons + 1.")
 ]
-Structure = Annotated[
-    Path, typer.Argument(help="Any file that ASE reads; its last frame is taken.")
-]
+Structure = Annotated[Path, typer.Argument(help="Any file that ASE reads; the last frame is used.")]
 Record = Annotated[
     int | None,
     typer.Option(help="Number of the structure in the file, from 0; the last one by default."),
 ]
 Isolated = Annotated[
     bool,
-    typer.Option("--isolated", help="Ignore the cell of the file; molecules cut by it are mended."),
+    typer.Option("--isolated", help="Remove the periodic cell; molecules split by it are joined."),
 ]
 Compile = Annotated[
     bool,
-    typer.Option("--compile", help="Compile the model: minutes once, then 1.5 to 6 times faster."),
+    typer.Option(
+        "--compile", help="Compile the model: takes minutes once, then runs 1.5 to 6 times faster."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Events = Annotated[
     Path | None,
-    typer.Option(help="Refragmentation log, JSON lines.  [default: STEM-COMMAND.events.jsonl]"),
+    typer.Option(help="Refragmentation log (JSON lines).  [default: STEM-COMMAND.events.jsonl]"),
 ]

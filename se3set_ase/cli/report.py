@@ -35,7 +35,7 @@ def describe_models(models: Sequence[ModelInfo]) -> str:
 
 
 def describe_errors(errors: dict[str, Any]) -> str:
-    """What :func:`se3set_ase.evaluate.evaluate` returned."""
+    """Table of the errors that :func:`se3set_ase.evaluate.evaluate` returns."""
     quantities = [
         ("energy", "energy_mae_meV", "energy_rmse_meV", "meV"),
         ("energy per atom", "energy_mae_meV_per_atom", None, "meV"),
@@ -47,57 +47,61 @@ def describe_errors(errors: dict[str, Any]) -> str:
     ]
     frames = f"{errors['n_frames']} frames"
     if not errors["complete"]:
-        frames += " (interrupted: not all of the file)"
+        frames += " (interrupted before the end of the file)"
     return frames + "\n" + table(["", "MAE", "RMSE", "unit"], rows)
 
 
 def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:
-    """Fragments, bonds that are between bonded and not, and hyperedges of a geometry.
+    """Fragments, ambiguous bonds and hyperedges of a geometry.
 
     Parameters
     ----------
-    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
+    numbers : (N,) atomic numbers.
+    positions : (N, 3) Angstrom.
 
     Raises
     ------
-    ValueError : a geometry that has no hypergraph.
+    ValueError : the geometry is invalid.
     """
     from ase.data import chemical_symbols
 
-    # Late: they import torch and RDKit.
+    # Imported late, because they load torch and RDKit.
     from se3set_ase.hypergraph.build import build_hypergraph
     from se3set_ase.nn.weighting import weighted_hypergraph
 
-    seen = weighted_hypergraph(build_hypergraph(numbers, positions, config), positions, config)
+    hypergraph = weighted_hypergraph(
+        build_hypergraph(numbers, positions, config), positions, config
+    )
     symbols = [chemical_symbols[z] for z in numbers]
     names = [f"{symbol}{i}" for i, symbol in enumerate(symbols)]
-    label = {atoms: str(k) for k, (atoms, _) in enumerate(seen.fragments)}
+    label = {atoms: str(k) for k, (atoms, _) in enumerate(hypergraph.fragments)}
 
     fragments = [
         [label[atoms], f"{weight:.4f}", formula(numbers, atoms), " ".join(names[i] for i in atoms)]
-        for atoms, weight in seen.fragments
+        for atoms, weight in hypergraph.fragments
     ]
     bonds = [
         [f"{names[i]}-{names[j]}", f"{np.linalg.norm(positions[j] - positions[i]):.4f}", f"{b:.4f}"]
-        for (i, j), b in seen.bonds
+        for (i, j), b in hypergraph.bonds
         if b < 1
     ]
     attended: list[list[str]] = [[] for _ in names]
-    for owner, atoms, weight in seen.hyperedges:
+    for owner, atoms, weight in hypergraph.hyperedges:
         own = "*" if owner in atoms else ""
         part = f":{weight:.3f}" if weight < 0.9995 else ""
         attended[owner].append(label[atoms] + own + part)
     parts = [
         f"{formula(numbers)}: {len(names)} atoms, {len(fragments)} fragments, "
-        f"{seen.n_hyperedges} hyperedges, {seen.n_edges} edges",
+        f"{hypergraph.n_hyperedges} hyperedges, {hypergraph.n_edges} edges",
         table(["fragment", "weight", "formula", "atoms"], fragments),
     ]
     if bonds:
         parts.append(
-            "between bonded (1) and not (0):\n" + table(["bond", "length / A", "weight"], bonds)
+            "ambiguous bonds, between bonded (1) and not bonded (0):\n"
+            + table(["bond", "length / A", "weight"], bonds)
         )
     parts.append(
-        "hyperedges: the fragments that each atom attends to (* its own; weight where below 1)\n"
+        "hyperedges: fragments that each atom attends to (* contains the atom; weight if below 1)\n"
         + table(
             ["atom", "fragments"],
             [[name, "  ".join(row)] for name, row in zip(names, attended, strict=True)],

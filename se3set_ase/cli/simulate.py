@@ -20,7 +20,7 @@ from se3set_ase.cli.console import (
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
-    TOLD,
+    MAX_FAILURES_PRINTED,
     UNFINISHED,
     Charge,
     Compile,
@@ -46,27 +46,32 @@ if TYPE_CHECKING:
 
 __all__ = ["md", "relax"]
 
-#: Of many molecules, at most so many are relaxed in one batch.
-TOGETHER = 64
+#: Largest number of molecules in one batch.
+MAX_BATCH = 64
 
 
 def relax(
-    file: Annotated[Path, typer.Argument(help="Any file that ASE reads: one molecule or many.")],
+    file: Annotated[
+        Path, typer.Argument(help="Any file that ASE reads, with one molecule or many.")
+    ],
     model: Model = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="[default: STEM-relaxed.xyz]")
+        Path | None, typer.Option("--output", "-o", help="Output.  [default: STEM-relaxed.xyz]")
     ] = None,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Of one molecule, every step.  [default: STEM-relax.traj]")
+        Path | None, typer.Option(help="Every step, for one molecule.  [default: STEM-relax.traj]")
     ] = None,
     events: Events = None,
-    fmax: Annotated[float, typer.Option(help="Ends when no force is longer, eV/A.")] = 0.01,
-    steps: Annotated[int, typer.Option(min=0, help="Ends after as many steps.")] = 500,
+    fmax: Annotated[float, typer.Option(help="Convergence criterion: largest force, eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=0, help="Maximum number of steps.")] = 500,
     optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
-    last: Annotated[bool, typer.Option("--last", help="The last frame alone.")] = False,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="For many.")] = 1,
+    last: Annotated[bool, typer.Option("--last", help="Relax only the last frame.")] = False,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", "-p", min=1, help="Number of processes, for many molecules."),
+    ] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="For many: address of a dask scheduler, to work there.")
+        str | None, typer.Option(help="Address of a dask scheduler, for many molecules.")
     ] = None,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
@@ -76,11 +81,11 @@ def relax(
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Relax a molecule, or each of many.
+    """Relax one molecule, or all molecules of a file.
 
-    Ctrl-C keeps what was reached. Many are relaxed in batches; the same command goes on with those
-    that an earlier run did not come to, and with more --steps begins those anew that did not
-    converge. The exit code is 1 where a molecule did not.
+    Ctrl-C keeps what is finished. Many molecules are relaxed in batches; the same command resumes
+    an interrupted run, and with a larger --steps it restarts molecules that did not converge. The
+    exit code is 1 if a molecule did not converge.
     """
     check_readable(file)
     frames = list(read_frames(file, charge=charge, isolated=isolated))
@@ -96,11 +101,11 @@ def relax(
         return
     if trajectory or events:
         raise ValueError(
-            f"expected no --trajectory and no --events for many molecules, got them for the "
-            f"{len(frames)} of {file}; --last relaxes its last one"
+            f"--trajectory and --events are for one molecule, but {file} has {len(frames)}; "
+            "use --last to relax only the last one"
         )
     if output.resolve() == file.resolve():
-        raise ValueError(f"expected another name for the output than that of the input, {file}")
+        raise ValueError(f"expected different names for output and input, got {file} for both")
     from se3set_ase.jobs.relaxation import Relaxation
 
     work = Relaxation(
@@ -160,20 +165,20 @@ def _relax_each(
     scheduler: str | None,
     overwrite: bool,
 ) -> None:
-    from se3set_ase.jobs.resumable import Here, work_on
+    from se3set_ase.jobs.resumable import SerialExecutor, work_on
     from se3set_ase.potential import Potential
     from se3set_ase.simulate.relaxation import checked_optimizer
 
     checked_optimizer(work.optimizer, work.fmax, work.steps)
-    # Here once, before any process has to: whatever is wrong with the model is told, not recorded
-    # for each molecule, and what has to be compiled is.
+    # Load and compile once before the processes start: an error of the model is raised here, not
+    # recorded for each molecule.
     Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
     alone = processes == 1 and scheduler is None
-    # Several for each process, that none waits for another, and little is lost by Ctrl-C.
-    per_task = min(TOGETHER, math.ceil(len(frames) / (4 * processes)))
+    # Several tasks for each process: none waits long, and Ctrl-C loses little.
+    per_task = min(MAX_BATCH, math.ceil(len(frames) / (4 * processes)))
     try:
         with (
-            Here() if alone else workers(processes, scheduler) as executor,
+            SerialExecutor() if alone else workers(processes, scheduler) as executor,
             progress_bar("relax", len(frames), "molecule") as progress,
         ):
             done = work_on(
@@ -186,20 +191,20 @@ def _relax_each(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo("the same command goes on with the others", err=True)
+        typer.echo("run the same command to resume", err=True)
         raise
     typer.echo(
-        f"{done.n_done} of {len(frames)} molecules are done by {work.model}; "
-        f"{done.n_kept} were before"
+        f"{done.n_done} of {len(frames)} molecules relaxed with {work.model}, "
+        f"{done.n_kept} of them by an earlier run"
     )
     converged = 0
     if done.n_done:
         converged = sum(bool(atoms.info["converged"]) for atoms in read_frames(output))
         typer.echo(f"converged: {converged} of {done.n_done}")
-    for index, why in list(done.failures.items())[:TOLD]:
-        typer.echo(f"molecule {index} has not: {why}")
-    if len(done.failures) > TOLD:
-        typer.echo(f"... and {len(done.failures) - TOLD} more")
+    for index, why in list(done.failures.items())[:MAX_FAILURES_PRINTED]:
+        typer.echo(f"molecule {index} failed: {why}")
+    if len(done.failures) > MAX_FAILURES_PRINTED:
+        typer.echo(f"... and {len(done.failures) - MAX_FAILURES_PRINTED} more")
     typer.echo(f"written: {output}, {output}.json")
     if converged < len(frames):
         raise typer.Exit(UNFINISHED)
@@ -208,26 +213,28 @@ def _relax_each(
 def md(
     file: Structure,
     model: Model = DEFAULT_MODEL,
-    temperature: Annotated[float, typer.Option(min=0, help="K.")] = 300.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    temperature: Annotated[float, typer.Option(min=0, help="Temperature, K.")] = 300.0,
+    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = 0.5,
     steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
-    ensemble: Annotated[Ensemble, typer.Option(help="Thermostat or none.")] = Ensemble.langevin,
-    friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.")] = 0.01,
+    ensemble: Annotated[
+        Ensemble, typer.Option(help="Langevin thermostat, or constant energy.")
+    ] = Ensemble.langevin,
+    friction: Annotated[float, typer.Option(help="Friction of the thermostat, 1/fs.")] = 0.01,
     velocities: Annotated[
-        Velocities, typer.Option(help="maxwell: drawn anew. keep: those of the file.")
+        Velocities, typer.Option(help="maxwell: random. keep: those of the file.")
     ] = Velocities.maxwell,
     refragment: Annotated[
         Membership,
-        typer.Option(help="frozen: fragments of the first frame. hard: for comparison, jumps."),
+        typer.Option(help="frozen: keep the first fragments. hard: discontinuous, for comparison."),
     ] = Membership.smooth,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
-    interval: Annotated[int, typer.Option(min=1, help="Steps between two records.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
+    interval: Annotated[int, typer.Option(min=1, help="Steps between records.")] = 10,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Recorded steps.  [default: STEM-md.traj]")
+        Path | None, typer.Option(help="Trajectory.  [default: STEM-md.traj]")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="[default: STEM-md.png]")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot.  [default: STEM-md.png]")] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Energies over time, CSV.  [default: STEM-md.csv]")
+        Path | None, typer.Option(help="Table of energies (CSV).  [default: STEM-md.csv]")
     ] = None,
     events: Events = None,
     device: Device = "auto",
@@ -239,7 +246,7 @@ def md(
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run molecular dynamics.  Ctrl-C keeps what was done."""
+    """Run molecular dynamics.  Ctrl-C ends the run and keeps all results."""
     from se3set_ase import simulate
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots

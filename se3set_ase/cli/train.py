@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
-from se3set_ase.cli.options import TOLD, UNFINISHED, Isolated
+from se3set_ase.cli.options import MAX_FAILURES_PRINTED, UNFINISHED, Isolated
 
 __all__ = ["label", "train"]
 
 
 def label(
-    file: Annotated[Path, typer.Argument(help="Geometries: any file that ASE reads.")],
+    file: Annotated[Path, typer.Argument(help="Geometries, in any file that ASE reads.")],
     method: Annotated[
         str,
         typer.Option(
@@ -25,31 +25,36 @@ def label(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="[default: STEM-labelled.xyz]")
+        Path | None, typer.Option("--output", "-o", help="Output.  [default: STEM-labelled.xyz]")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of the method, such as grid_level=4.")
+        list[str] | None,
+        typer.Option(help="Option of the method as NAME=VALUE, such as grid_level=4."),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Here.")] = 1,
+    processes: Annotated[
+        int, typer.Option("--processes", "-p", min=1, help="Number of processes.")
+    ] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler: work there instead of here.")
+        str | None, typer.Option(help="Address of a dask scheduler; replaces --processes.")
     ] = None,
     frames_per_task: Annotated[
-        int, typer.Option(min=1, help="More for a method of milliseconds.")
+        int, typer.Option(min=1, help="Frames per task; increase it for fast methods.")
     ] = 1,
     charge: Annotated[
         int | None,
-        typer.Option(help="Of every molecule. [default: what each frame declares, or 0]"),
+        typer.Option(help="Charge of all molecules.  [default: declared by each frame, or 0]"),
     ] = None,
     spin_multiplicity: Annotated[
         int | None,
-        typer.Option(min=1, help="Of every molecule. [default: what each frame declares, or 1]"),
+        typer.Option(
+            min=1, help="Spin multiplicity of all.  [default: declared by each frame, or 1]"
+        ),
     ] = None,
     isolated: Isolated = False,
 ) -> None:
-    """Label geometries by quantum chemistry; started again, it resumes.
+    """Label geometries with energies and forces from quantum chemistry.
 
-    The exit code is 1 if a geometry has no label.
+    The same command resumes an interrupted run. The exit code is 1 if a geometry has no label.
     """
     from se3set_ase.label.labellers import make_labeller
     from se3set_ase.label.run import label as run_labelling
@@ -77,13 +82,15 @@ def label(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo("the same command goes on from the last frame", err=True)
+        typer.echo("run the same command to resume", err=True)
         raise
-    typer.echo(f"{done.n_done} of {len(frames)} geometries have a label; {done.n_kept} had one")
-    for index, why in list(done.failures.items())[:TOLD]:
-        typer.echo(f"frame {index} has none: {why}")
-    if len(done.failures) > TOLD:
-        typer.echo(f"... and {len(done.failures) - TOLD} more")
+    typer.echo(
+        f"{done.n_done} of {len(frames)} geometries labelled, {done.n_kept} by an earlier run"
+    )
+    for index, why in list(done.failures.items())[:MAX_FAILURES_PRINTED]:
+        typer.echo(f"frame {index} failed: {why}")
+    if len(done.failures) > MAX_FAILURES_PRINTED:
+        typer.echo(f"... and {len(done.failures) - MAX_FAILURES_PRINTED} more")
     typer.echo(f"written: {output}, {output}.json")
     if done.failures:
         raise typer.Exit(UNFINISHED)
@@ -92,7 +99,7 @@ def label(
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, YAML.")],
 ) -> None:
-    """Train a model; goes on where an earlier run of the same configuration was stopped."""
+    """Train a model, or resume an interrupted training with the same configuration."""
     check_readable(config)
     try:
         from se3set_ase.train.config import load_config
@@ -106,13 +113,13 @@ def train(
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except KeyboardInterrupt:
-        typer.echo("the same command goes on from the last validation", err=True)
+        typer.echo("run the same command to resume from the last validation", err=True)
         raise
     typer.echo(f"written: {folder}")
 
 
 def _name_and_value(text: str) -> tuple[str, Any]:
-    """``grid_level=4`` -> ("grid_level", 4); what is no JSON is text."""
+    """``grid_level=4`` -> ("grid_level", 4); a value that is not JSON is text."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise ValueError(f"expected --option NAME=VALUE, got {text!r}")

@@ -1,4 +1,4 @@
-"""The log of refragmentation: what broke and formed, in memory and in files."""
+"""The refragmentation log, in memory and in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of refragmentation, read from files."""
+"""Read refragmentation logs from files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["EventRecord", "read_events"]
 
 @dataclasses.dataclass(frozen=True)
 class EventRecord:
-    """A refragmentation log that was read: events, when each of them was, and the unit of that."""
+    """A refragmentation log: events, their times, and the unit of the times."""
 
     events: tuple[Event, ...]
     times: tuple[float, ...]
@@ -24,11 +24,12 @@ class EventRecord:
 
 
 def read_events(path: str | os.PathLike[str]) -> EventRecord:
-    """Read the log of an :class:`~se3set_ase.events.observe.EventObserver`; times in fs, or steps.
+    """Read the log of an :class:`~se3set_ase.events.observe.EventObserver`, in fs or steps.
 
     Raises
     ------
-    FileNotFoundError, ValueError : no such file; a line that is no event, by its number.
+    FileNotFoundError : no such file.
+    ValueError : a line is not an event; the text has its number.
     """
     names = {field.name for field in dataclasses.fields(Event)}
     events, times, units = [], [], set()

@@ -1,6 +1,6 @@
-"""What broke and formed: the log of refragmentation.
+"""The refragmentation log: bonds and fragments that broke or formed.
 
-It compares each geometry with the one before, and never changes an energy.
+It compares each geometry with the previous one and never changes an energy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 
-#: What undoes what.
+#: The kind of event that undoes each kind.
 OPPOSITE = {
     "bond formed": "bond broken",
     "bond broken": "bond formed",
@@ -28,18 +28,19 @@ OPPOSITE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One refragmentation.
+    """A change of one bond, fragment or hyperedge.
 
     Attributes
     ----------
-    step : number of the energy evaluation, counted from 0; in the log of a run, the step of that.
-    kind : ``bond formed``, ``bond broken`` (its weight crossed 1/2), ``fragments merged``,
-        ``fragments split`` (as those bonds have it), ``reach gained``, ``reach lost`` (the reach
-        of a fragment at an atom crossed 1/2).
-    atoms : of the bond; of the merged or split fragment; for reach, the owner and then the
-        fragment. symbols : their elements.
-    weight : of the bond, fragment or hyperedge now.
-    energy : eV, of this geometry.
+    step : number of the energy evaluation, from 0; in the log of a run, the step of the run.
+    kind : ``bond formed``, ``bond broken`` (the weight of the bond crossed 1/2), ``fragments
+        merged``, ``fragments split`` (because of these bonds), ``reach gained``, ``reach lost``
+        (the reach of a fragment at an atom crossed 1/2).
+    atoms : those of the bond, or of the merged or split fragment; for reach, the owner and then the
+        fragment.
+    symbols : elements of the atoms.
+    weight : present weight of the bond, fragment or hyperedge.
+    energy : eV, of the present geometry.
     """
 
     step: int
@@ -51,11 +52,11 @@ class Event:
 
 
 class EventLog:
-    """Compares each geometry with the one before.
+    """Compares each geometry with the previous one.
 
     Parameters
     ----------
-    capacity : events kept; the oldest go first.
+    capacity : number of events kept; the oldest are dropped first.
     """
 
     def __init__(self, capacity: int = 100_000):
@@ -66,21 +67,21 @@ class EventLog:
 
     @property
     def events(self) -> list[Event]:
-        """The events that are kept, in order."""
+        """The kept events, in order."""
         return list(self._events)
 
     @property
     def n_events(self) -> int:
-        """How many there ever were."""
+        """Number of all events, including dropped ones."""
         return self._n_events
 
     def after(self, n_events: int) -> list[Event]:
-        """Those that came when there had been ``n_events``, as far as they are kept."""
+        """Kept events after the first ``n_events``."""
         n = min(self._n_events - n_events, len(self._events))
         return [self._events[k] for k in range(-n, 0)]
 
     def observe(self, now: WeightedHypergraph, energy: float) -> list[Event]:
-        """Note what changed since the last call; a different molecule starts afresh."""
+        """Record what changed since the last call; a different molecule starts a new comparison."""
         self._step += 1
         last, self._last = self._last, now
         if last is None or not np.array_equal(last.structure.numbers, now.structure.numbers):
@@ -102,7 +103,7 @@ class EventLog:
         return new
 
     def add(self, events: Sequence[Event]) -> None:
-        """Note events."""
+        """Record events."""
         self._events.extend(events)
         self._n_events += len(events)
 
@@ -110,7 +111,7 @@ class EventLog:
 def changes(
     last: WeightedHypergraph, now: WeightedHypergraph
 ) -> Iterable[tuple[str, tuple[int, ...], float]]:
-    """Kind, atoms and present weight of everything decided differently in two geometries."""
+    """Kind, atoms and present weight of everything that differs between two geometries."""
     bonds = dict(now.bonds)
     for bond in sorted(now.decided_bonds - last.decided_bonds):
         yield "bond formed", bond, bonds[bond]
@@ -126,7 +127,7 @@ def changes(
         if sum(not set(fragment).isdisjoint(part) for part in new - old) > 1:
             yield "fragments split", fragment, weight.get(fragment, 0.0)
 
-    # A fragment that came or went takes its hyperedges along: that is no change of reach.
+    # Hyperedges of a fragment that appears or disappears are not changes of reach.
     both = old & new
     reach = {(i, atoms): w for i, atoms, w in now.hyperedges}
     for kind, pairs in (
@@ -139,19 +140,21 @@ def changes(
 
 
 def lasting(events: Sequence[Event], times: Sequence[float], residence: float) -> list[int]:
-    """Which events are left once recrossings are taken out.
+    """Indices of the events that remain when recrossings are removed.
 
-    An event and the one that undoes it, of the same atoms, are a recrossing if less than
-    ``residence`` passes between them; both are left out. Then the next ones are looked at as if
-    those two had never been, so that a bond that flickers leaves what it came to in the end.
+    An event and the one that undoes it, for the same atoms, are a recrossing if less than
+    ``residence`` passes between them; both are removed. The next events are then compared as if
+    these two had not happened, so that a fluctuating bond keeps only its final change.
 
     Parameters
     ----------
-    events : in order. times : of each, in any unit. residence : in the same unit.
+    events : in order.
+    times : time of each event, in any unit.
+    residence : shortest lasting time, in the same unit.
 
     Returns
     -------
-    Indices of the events that are left, ascending.
+    Indices of the remaining events, ascending.
     """
     pending: dict[tuple[frozenset[str], tuple[int, ...]], list[int]] = {}
     for index, event in enumerate(events):
@@ -168,15 +171,15 @@ def lasting(events: Sequence[Event], times: Sequence[float], residence: float) -
 def spans(
     events: Sequence[Event], times: Sequence[float]
 ) -> dict[tuple[str, tuple[int, ...]], list[tuple[float, float]]]:
-    """When each bond and fragment that is named in the log was there.
+    """Time intervals in which each bond and fragment of the log existed.
 
-    A merged fragment ends what it is made of, and a split one may leave what others tell of: a
-    fragment is there between the events of any fragment that shares atoms with it.
+    Merging ends the fragments that merge, and splitting may leave fragments with events of their
+    own: a fragment exists between the events of all fragments that share atoms with it.
 
     Returns
     -------
-    By ``"bond"`` or ``"fragments"`` and atoms: (begin, end) of each time, infinite where the log
-    does not tell.
+    (begin, end) of each interval by ``"bond"`` or ``"fragments"`` and atoms; infinite where the log
+    has no event.
     """
     named = [k for k, event in enumerate(events) if not event.kind.startswith("reach")]
     whats = {k: events[k].kind.split()[0] for k in named}

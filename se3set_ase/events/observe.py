@@ -1,4 +1,4 @@
-"""Refragmentation of a run, as it happens: an observer for ASE's dynamics and optimisers."""
+"""Record refragmentation events during a run: an observer for ASE's dynamics and optimisers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from se3set_ase.io.text import atom_names, table
 
 __all__ = ["EventObserver", "event_line"]
 
-#: Events, 30 MB of them: a long run has millions.
+#: Number of events kept, about 30 MB: a long run has millions.
 KEPT = 100_000
 
 
 class EventObserver:
-    """Notes the refragmentation events of a run at the steps at which they came.
+    """Records the refragmentation events of a run with their steps and times.
 
     >>> dynamics = Langevin(atoms, ...)                                      # doctest: +SKIP
     >>> observer = EventObserver(dynamics, atoms, "events.jsonl")            # doctest: +SKIP
     >>> dynamics.attach(observer)                                            # doctest: +SKIP
 
-    Attach it to every step: what an interval leaves out is told at the next step that is observed.
-    ``se3set-ase events`` reads the file, :func:`se3set_ase.events.read_events` does in Python.
+    Attach it to every step: with an interval, events are recorded at the next observed step.
+    ``se3set-ase events`` prints the file, and :func:`se3set_ase.events.read_events` reads it.
 
     Parameters
     ----------
-    dynamics : any of ASE's dynamics or optimisers.
-    atoms : what it moves, with an SE3SetCalculator; any other calculator has no events.
-    file : JSON lines, one for each event, written at once; replaced if it is there.
-        The observer itself keeps the last 100,000 events at least.
+    dynamics : an ASE dynamics or optimiser.
+    atoms : the atoms that it moves, with an SE3SetCalculator; other calculators have no events.
+    file : JSON lines, one per event, written immediately; an existing file is replaced.
+        The observer itself keeps at least the last 100,000 events.
 
     Attributes
     ----------
-    events : since the observer was made; ``step`` is that of the dynamics.
-    times : of each event, ps; None for an optimiser.
-    n_events : how many there were in all.
+    events : events since the observer was created; ``step`` is the step of the dynamics.
+    times : time of each event, ps; None for an optimiser.
+    n_events : number of all events.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EventObserver:
             self._file.write_text("", encoding="utf-8")
 
     def __call__(self) -> None:
-        """Note what came since the last call."""
+        """Record the events since the last call."""
         if self._log is None or self._log.n_events == self._seen:
             return
         step = int(self._dynamics.nsteps)
@@ -75,7 +75,7 @@ class EventObserver:
                 file.writelines(event_line(event, time) for event in new)
 
     def table(self) -> str:
-        """All events as text, one per line, in order: time in fs, energy in eV."""
+        """Table of the events in order, one per line: time in fs, energy in eV."""
         rows = [
             [
                 str(event.step),

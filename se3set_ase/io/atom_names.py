@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import open_with_compression
 
-from se3set_ase.io.extended_xyz import of_text
+from se3set_ase.io.extended_xyz import from_text
 
 #: Masses in u: CODATA 2018, deuteron and triton with their electron.
 HYDROGENS = {"D": 2.014102, "T": 3.016049}
@@ -48,7 +48,7 @@ def elements_of_names(path: Path) -> Iterator[Atoms]:
                 masses[number - start - 2] = mass
             words[column] = symbol
             block.append(" ".join(words))
-        (atoms,) = of_text("\n".join(block) + "\n")
+        (atoms,) = from_text("\n".join(block) + "\n")
         if masses:
             all_masses = atoms.get_masses()
             all_masses[list(masses)] = list(masses.values())

@@ -1,4 +1,4 @@
-"""Extended XYZ: what is written can be read again, what is damaged is refused."""
+"""Extended XYZ: write only what can be read again, and refuse damaged files."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from ase.io.formats import filetype, open_with_compression
 from se3set_ase.system import check_numbers
 
 __all__ = [
-    "arrays_that_text_loses",
     "as_text",
+    "complete_frames",
     "frames_of_file",
-    "of_text",
-    "that_text_keeps",
-    "whole_frames",
+    "from_text",
+    "storable_info",
+    "unstorable_arrays",
 ]
 
-#: Stands behind everything else in a trial.
+#: Last key of a test frame.
 LAST = "se3set_ase_last"
-#: Every frame has these.
+#: Arrays of every frame.
 ARRAYS = {"numbers", "positions"}
-#: What the frames have that are written.
+#: Results of the frames that are written.
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
-#: Lines that a reader may ask for behind the last one: a moment, after which ASE names the frame.
+#: Lines that a reader may request after the last one. Reading them takes a moment; then ASE reports
+#: the frame.
 PAST_END = 1_000_000
-#: Of all properties.
+#: Largest number of columns of all properties together.
 MAX_COLUMNS = 10_000
 
 
 class _Lines(TextIOWrapper):
-    """Text with an end: ASE's reader takes a count of atoms at its word, 9999999999 too, and asks
-    for as many lines, hours long."""
+    """Text that ends: ASE's reader trusts any number of atoms, 9999999999 for instance, and would
+    request as many lines for hours."""
 
     _past_end = 0
 
@@ -51,18 +52,18 @@ class _Lines(TextIOWrapper):
         line = super().readline(size)
         self._past_end = 0 if line else self._past_end + 1
         if self._past_end > PAST_END:
-            raise ValueError("the file ends before the last of the atoms that its frame counts")
+            raise ValueError("the file ends before the last of the atoms of the frame")
         return line
 
 
 def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
-    """One by one, of a file that ASE reads, by its name or content where no format is given.
+    """Yield the frames of a file that ASE reads; the format is guessed if it is not given.
 
     Raises
     ------
-    OSError : no such file, or none that may be read.
-    ValueError : a frame that cannot be read, by its number from 0. Of extended XYZ, what a damaged
-        file may say (more atoms than lines, more columns than a line has) is refused at once.
+    OSError : no such file, or no permission to read it.
+    ValueError : a frame cannot be read; the text has its number, from 0. Damaged extended XYZ (more
+        atoms than lines, more columns than a line has) is refused at once.
     """
     frames = _frames(path, format)
     for index in itertools.count():
@@ -72,7 +73,7 @@ def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
                 check_numbers(atoms.numbers)
         except (FileNotFoundError, IsADirectoryError, PermissionError):
             raise
-        except Exception as error:  # ASE's readers fail with whatever their parser ran into
+        except Exception as error:  # ASE's readers raise any type of error
             raise ValueError(
                 f"cannot read frame {index} of {path}: {error or type(error).__name__}; "
                 "expected a file that ASE reads, such as extended XYZ"
@@ -90,17 +91,17 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
         yield from iread(path, ":", format=format, do_not_split_by_at_sign=True)
         return
     with open_with_compression(str(path), "rb") as file:
-        if packed:  # once: ASE would unpack it again for each frame
+        if packed:  # once, because ASE decompresses the file for each frame
             try:
                 file = BytesIO(file.read())
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                raise ValueError(f"expected a whole compressed file, got: {error}") from error
+                raise ValueError(f"expected a complete compressed file, got: {error}") from error
         with _Lines(file, encoding="utf-8") as lines:
             yield from iread(lines, ":", format="extxyz", properties_parser=_info)
 
 
 def _info(comment: str) -> dict[str, Any]:
-    """Of a frame; ValueError for columns that no line has, which ASE would make place for."""
+    """``info`` of a frame; ValueError for too many columns, for which ASE allocates memory."""
     info: dict[str, Any] = key_val_str_to_dict(comment)
     columns = sum(int(count) for count in str(info.get("Properties", "")).split(":")[2::3])
     if columns > MAX_COLUMNS:
@@ -109,72 +110,72 @@ def _info(comment: str) -> dict[str, Any]:
 
 
 def as_text(frames: Sequence[Atoms]) -> str:
-    """Of frames, with their results."""
+    """Extended XYZ of frames with their results."""
     text = StringIO()
     write(text, list(frames), format="extxyz")
     return text.getvalue()
 
 
-def of_text(text: str) -> list[Atoms]:
-    """Back from :func:`as_text`."""
+def from_text(text: str) -> list[Atoms]:
+    """The inverse of :func:`as_text`."""
     if not text:
         return []
     return list(read(StringIO(text), ":", format="extxyz", properties_parser=_info))
 
 
-def that_text_keeps(info: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """Of the ``info`` of a frame with results what can be read back, and the names of the rest."""
-    if _is_kept(info):
+def storable_info(info: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """The entries of ``info`` that extended XYZ can store, and the names of the others."""
+    if _is_storable(info):
         return info, set()
-    kept = {key: value for key, value in info.items() if _is_kept({key: value})}
+    kept = {key: value for key, value in info.items() if _is_storable({key: value})}
     return kept, {str(key) for key in info.keys() - kept.keys()}
 
 
-def arrays_that_text_loses(atoms: Atoms) -> set[str]:
-    """Names of the arrays that ASE cannot write, or that shift what follows: empty words."""
-    return {name for name in atoms.arrays.keys() - ARRAYS if not _array_is_kept(atoms, name)}
+def unstorable_arrays(atoms: Atoms) -> set[str]:
+    """Names of arrays that ASE cannot write, or whose empty strings shift other columns."""
+    return {name for name in atoms.arrays.keys() - ARRAYS if not _is_storable_array(atoms, name)}
 
 
-def _array_is_kept(atoms: Atoms, name: str) -> bool:
+def _is_storable_array(atoms: Atoms, name: str) -> bool:
     bare = Atoms(atoms.numbers, atoms.positions)
     forces = np.ones((len(atoms), 3))
     bare.calc = SinglePointCalculator(bare, energy=0.0, forces=forces)
     bare.arrays[name] = atoms.arrays[name]
     try:
-        (back,) = of_text(as_text([bare]))
+        (back,) = from_text(as_text([bare]))
         return np.array_equal(back.get_forces(), forces)
-    except Exception:  # whatever its writer or its parser ran into
+    except Exception:  # any error of its writer or parser
         return False
 
 
-def _is_kept(info: dict[str, Any]) -> bool:
-    """ASE writes what it cannot read, or reads as results, as other words, or with what follows."""
+def _is_storable(info: dict[str, Any]) -> bool:
+    """Whether ASE reads these entries back as they are, and not as results or other text."""
     frames = [Atoms("H", info={**info, LAST: True}), Atoms("H")]
     frames[0].calc = SinglePointCalculator(frames[0], **RESULTS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            text = StringIO(as_text(frames), newline=None).read()  # as of a file
-            back = of_text(text)
-    except Exception:  # whatever its writer or its parser ran into
+            text = StringIO(as_text(frames), newline=None).read()  # as from a file
+            back = from_text(text)
+    except Exception:  # any error of its writer or parser
         return False
     results = getattr(back[0].calc, "results", {})
     if len(back) != len(frames) or results.keys() != RESULTS.keys():
         return False
     found = {key: value for key, value in back[0].info.items() if key != LAST}
-    # What looks like a number is read as one, which its reader expects; a word must be the same.
-    words = [key for key, value in found.items() if isinstance(value, str)]
-    return back[0].info.keys() == {*info, LAST} and all(found[key] == info[key] for key in words)
+    # Text that looks like a number is read as one; other text must be the same.
+    texts = [key for key, value in found.items() if isinstance(value, str)]
+    return back[0].info.keys() == {*info, LAST} and all(found[key] == info[key] for key in texts)
 
 
-def whole_frames(text: str) -> int:
-    """Characters of the frames that are complete: all, or all but one that was being written.
+def complete_frames(text: str) -> int:
+    """Number of characters of the complete frames: all, or all but a last one half written.
 
-    ValueError where more would be lost, since what follows is no such frame.
+    Raises ValueError if the rest is not a half-written frame.
     """
-    lines = text.split("\n")  # as ASE does: other characters that end lines may be in a comment
+    lines = text.split("\n")  # as ASE does: comments may have other line separators
     end = 0
-    while end < len(lines) - 1:  # after the last newline is nothing, or a torn line
+    while end < len(lines) - 1:  # after the last newline is nothing or an incomplete line
         count = lines[end].strip()
         after = end + 2 + int(count) if count.isdecimal() else len(lines)
         if after > len(lines) - 1:

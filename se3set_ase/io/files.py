@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Atomic writing of files, and their checksums."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new content stands there whole."""
+    """Write a file so that at any moment it has either the old or the new content."""
     temporary = write_temporary(path, content)
     replace(temporary, path)
 
 
 def write_temporary(path: Path, content: bytes) -> Path:
-    """Write ``content``, whole and on disk, to a new hidden file beside ``path``."""
-    # In the same folder, since os.replace is atomic within one file system only; not by mkstemp,
-    # whose files are private, while a model is read by whoever may read the folder.
+    """Write ``content`` to a new hidden file in the folder of ``path``, and flush it to disk."""
+    # In the same folder, because os.replace is atomic only within one file system. Not with
+    # mkstemp, whose files are private: whoever can read the folder can read a model.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -47,9 +47,9 @@ def write_temporary(path: Path, content: bytes) -> Path:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Put a file in the place of another at one stroke, and see that this is on disk."""
+    """Replace a file by another atomically, and flush the change to disk."""
     os.replace(temporary, path)
-    if os.name == "posix":  # the new name is on disk only once its folder is
+    if os.name == "posix":  # the new name is on disk when its folder is
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)

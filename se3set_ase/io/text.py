@@ -1,4 +1,4 @@
-"""Columns, names of atoms and formulas as text, and warnings."""
+"""Tables, names of atoms and molecular formulas as text; warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase.formula import Formula
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; numbers stand on the right.
+    """Columns padded to their widest cell; numbers are right-aligned.
 
     >>> print(table(["atom", "charge"], [["H", "0.5"], ["Cl", "-10.25"]]))
     atom  charge
@@ -43,7 +43,7 @@ def atom_names(kind: str, atoms: Sequence[int], symbols: Sequence[str], most: in
 
 
 def formula(numbers: np.ndarray, atoms: Iterable[int] | None = None) -> str:
-    """Sum formula in Hill's order, of all or of some atoms.
+    """Molecular formula in Hill order, of all or of some atoms.
 
     >>> formula(np.array([8, 1, 6, 1]), (1, 2, 3))
     'CH2'
@@ -53,7 +53,7 @@ def formula(numbers: np.ndarray, atoms: Iterable[int] | None = None) -> str:
 
 
 def symbol(number: int) -> str:
-    """Of an element, or what it is said to be: of a damaged file, where there is none."""
+    """Chemical symbol, or ``Z=<n>`` if ``n`` is not an element (damaged files only)."""
     return chemical_symbols[number] if 0 <= number < len(chemical_symbols) else f"Z={number}"
 
 
@@ -66,5 +66,5 @@ def _is_number(cell: str) -> bool:
 
 
 def warn_each_time(text: str) -> None:
-    """A UserWarning, where Python's own way tells the same words of another molecule no more."""
+    """Issue a UserWarning each time, also if the same text was issued before."""
     warnings.warn_explicit(text, UserWarning, __file__, 0, __name__)

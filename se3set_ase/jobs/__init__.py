@@ -1,4 +1,4 @@
-"""Work on many molecules by many processes, which can be stopped and resumed."""
+"""Jobs on many molecules with many processes, which can be stopped and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relaxations as work for many processes, see :mod:`se3set_ase.jobs.resumable`."""
+"""Relaxation of many molecules with many processes, see :mod:`se3set_ase.jobs.resumable`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from se3set_ase.simulate.many import Relaxed, relax_many
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxation:
-    """Each molecule to its minimum; arguments as of :func:`se3set_ase.simulate.many.relax_many`.
+    """Relaxes each molecule; arguments as in :func:`se3set_ase.simulate.many.relax_many`.
 
     Results have energy and forces, and in their ``info`` the model, ``converged``, ``n_steps``, and
-    a fingerprint of where they began.
+    a fingerprint of the initial molecule.
     """
 
     model: str
@@ -42,12 +42,12 @@ class Relaxation:
         return "relax_index"
 
     def record(self) -> dict[str, Any]:
-        """All settings; the model by the hash of its weights, not by where it lies."""
+        """All settings; the model by the hash of its weights, not by its path."""
         weights = load_metadata(resolve_model(self.model)).weights
         assert weights is not None  # load_metadata has checked it
-        # What ends at another place, or sooner, is of the same run.
-        where = {"model", "device", "compile", "steps"}
-        settings = {k: v for k, v in asdict(self).items() if k not in where}
+        # These may differ between parts of the same run.
+        variable = {"model", "device", "compile", "steps"}
+        settings = {k: v for k, v in asdict(self).items() if k not in variable}
         return {
             "program": f"se3set-ase {__version__}",
             "weights_sha256": weights.sha256,
@@ -55,10 +55,10 @@ class Relaxation:
         }
 
     def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
-        """Together; one by one where one of them is no molecule of the model."""
+        """Relax molecules together, or one by one if one of them raises an error."""
         try:
             found = self._relaxed(molecules)
-        except Exception as error:  # of one of them, or of memory for all
+        except Exception as error:  # of one molecule, or too little memory for all
             if len(molecules) == 1:
                 return [reason(error)]
             return [answer for atoms in molecules for answer in self([atoms])]
@@ -90,7 +90,7 @@ class Relaxation:
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
         """See :class:`se3set_ase.jobs.resumable.Work`."""
         if given is None or result.info.get("begun") != fingerprint(given):
-            return "that began elsewhere"
+            return "that started from another geometry"
         whole = (
             np.array_equal(result.numbers, given.numbers)
             and isinstance(result.info.get("converged"), bool | np.bool_)
@@ -99,11 +99,11 @@ class Relaxation:
         return "" if whole else "that is damaged"
 
     def finished(self, result: Atoms) -> bool:
-        """See :class:`se3set_ase.jobs.Work`: repeated where more steps are allowed now."""
+        """See :class:`se3set_ase.jobs.Work`: False if more steps are allowed now."""
         return bool(result.info["converged"]) or int(result.info["n_steps"]) >= self.steps
 
 
 @lru_cache(maxsize=1)
 def _potential(model: str, device: str, dtype: Any, compile: bool) -> Potential:
-    """Once in a process."""
+    """Load the model once per process."""
     return Potential(model, device=device, dtype=dtype, compile=compile)

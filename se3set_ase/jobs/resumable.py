@@ -1,4 +1,4 @@
-"""Many molecules worked on by many processes, into one file; a run that was stopped goes on."""
+"""Process many molecules with many processes into one file, resuming interrupted runs."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from ase import Atoms
 from filelock import FileLock, Timeout
 
 from se3set_ase.io.extended_xyz import (
-    arrays_that_text_loses,
     as_text,
-    of_text,
-    that_text_keeps,
-    whole_frames,
+    complete_frames,
+    from_text,
+    storable_info,
+    unstorable_arrays,
 )
 from se3set_ase.io.files import write_atomically
 from se3set_ase.system import NAMES, declared_labels
 
-#: Tasks given to the executor and not yet done.
-WAITING = 256
-#: What the output may be called: others mean another format.
+#: Largest number of tasks submitted to the executor and not finished.
+MAX_PENDING = 256
+#: Suffixes of the output; others mean another format.
 SUFFIXES = (".xyz", ".extxyz")
 
 Answer = tuple[int, Atoms | str]
-"""Number of a molecule in the input; what came out, or why nothing did."""
+"""Index of a molecule in the input, and its result or the reason of its failure."""
 
 
 class Work(Protocol):
-    """What is done with molecules. Goes to other processes."""
+    """An operation on molecules. It is sent to other processes."""
 
     @property
     def index_key(self) -> str:
-        """Of a result's ``info``: the number of the molecule in the input."""
+        """Key in the ``info`` of a result for the index of the molecule in the input."""
 
     def record(self) -> dict[str, Any]:
-        """All settings, JSON: a run goes on only with the same."""
+        """All settings as JSON: only a run with the same settings is resumed."""
 
     def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
-        """Results in the same order, or a reason instead; their ``info`` is added to the input's.
+        """Results, or reasons of failures, in the order of the molecules.
 
-        What it raises ends the run.
+        Their ``info`` is added to that of the input. An exception ends the run.
         """
 
     def misfit(self, result: Atoms, given: Atoms | None) -> str:
-        """What shows that an earlier result is not of this molecule by this work; else empty."""
+        """Why an earlier result does not belong to this molecule and work; empty if it does."""
 
     def finished(self, result: Atoms) -> bool:
-        """Whether more of the same work would leave such a result as it is."""
+        """Whether repeating the work would leave this result unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run did."""
+    """Summary of a run."""
 
     n_done: int
-    """Results in the output."""
+    """Number of results in the output."""
     n_kept: int
-    """Of them, those of an earlier run."""
+    """Number of results from an earlier run."""
     failures: dict[int, str]
-    """Number of the molecule in the input, and why it has no result."""
+    """Index of each failed molecule in the input, and the reason."""
 
 
 def work_on(
@@ -81,33 +81,32 @@ def work_on(
     overwrite: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Done:
-    """Do the work and write the results as extended XYZ.
+    """Process the molecules and write the results as extended XYZ.
 
-    ``OUTPUT.json`` has the settings and the failures. Results are written as they come, so what
-    was done when a run is stopped is there when the same run is started again. At the end they
-    stand in the order of the input. Failures are not tried again unless they are deleted from
-    ``OUTPUT.json``, or the molecule is another one now. What the molecules carry in ``info`` is
-    written too, if extended XYZ can keep it; a warning names what it cannot.
+    ``OUTPUT.json`` has the settings and the failures. Each result is written when it is ready, so a
+    run that is interrupted can be resumed. At the end the results are sorted in the order of the
+    input. Failures are tried again only if they are deleted from ``OUTPUT.json`` or the molecule
+    has changed. The ``info`` of the molecules is written as well; a warning names entries that
+    extended XYZ cannot store.
 
     Parameters
     ----------
     output : ``.xyz`` or ``.extxyz``.
-    executor : runs the tasks: of processes, of a dask cluster, of MPI...
-    per_task : molecules that go to a process at once.
-    overwrite : begin anew, whatever is in the output.
-    progress : called with the number of molecules done.
+    executor : runs the tasks with processes, a dask cluster, MPI, ...
+    per_task : number of molecules in a task.
+    overwrite : start again, replacing the output.
+    progress : called with the number of newly finished molecules.
 
     Raises
     ------
-    ValueError : an output that is of other molecules or of other work.
-    FileExistsError : a file that is no output of an earlier run, or one that is at work on it.
-    FileNotFoundError : no folder.
-    Exception : whatever the executor raises once it has lost its processes; what was done by then
-        is in the output.
+    ValueError : the output belongs to other molecules or other work.
+    FileExistsError : the file is not the output of an earlier run, or another run is writing to it.
+    FileNotFoundError : the folder does not exist.
+    Exception : the executor has lost its processes; finished results are in the output.
     """
     record = output.with_name(output.name + ".json")
     _check_place(output, record, overwrite)
-    with _alone(output):
+    with _locked(output):
         if overwrite:
             output.unlink(missing_ok=True)
             record.unlink(missing_ok=True)
@@ -115,41 +114,44 @@ def work_on(
         kept = _earlier_results(output, molecules, work)
         _write_record(record, molecules, work, failures)
         todo = [i for i in range(len(molecules)) if i not in kept and i not in failures]
-        unkept: set[str] = set()
-        _tell(progress, len(molecules) - len(todo))
+        unstored: set[str] = set()
+        _report(progress, len(molecules) - len(todo))
         try:
             with output.open("a", encoding="utf-8") as file:
                 for index, answer in _answers(molecules, todo, work, executor, per_task):
                     if isinstance(answer, str):
                         failures[index] = answer
                     else:
-                        given, lost = that_text_keeps(molecules[index].info)
-                        for name in (lost_arrays := arrays_that_text_loses(answer)):
+                        given, lost = storable_info(molecules[index].info)
+                        for name in (lost_arrays := unstorable_arrays(answer)):
                             del answer.arrays[name]
-                        unkept |= lost | lost_arrays
+                        unstored |= lost | lost_arrays
                         answer.info = given | answer.info | {work.index_key: index}
                         file.write(as_text([answer]))
                         file.flush()
-                    _tell(progress, 1)
+                    _report(progress, 1)
         finally:
             _write_record(record, molecules, work, failures)
-            if unkept:
-                told = f"{output} cannot keep these, and lacks them: {', '.join(sorted(unkept))}"
-                warnings.warn(told, stacklevel=2)
+            if unstored:
+                names = ", ".join(sorted(unstored))
+                warnings.warn(
+                    f"{output} cannot store these entries, which were left out: {names}",
+                    stacklevel=2,
+                )
         done = sorted(_earlier_results(output, molecules, work).items())
         write_atomically(output, as_text([atoms for _, atoms in done]).encode())
         return Done(n_done=len(done), n_kept=len(kept), failures=failures)
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Two runs that write into one file would lose what they found."""
+def _locked(output: Path) -> Iterator[None]:
+    """Lock an output, because two runs writing to it would lose results."""
     path = output.with_name(f".{output.name}.lock")
     try:
         lock = FileLock(path).acquire(timeout=0)
     except Timeout as error:
         raise FileExistsError(
-            f"expected {output} for one run, got another at work on it"
+            f"another run is writing to {output}; wait for it, or give another name"
         ) from error
     with lock:
         try:
@@ -165,13 +167,13 @@ def _answers(
     executor: Executor,
     per_task: int,
 ) -> Iterator[Answer]:
-    """As they come. The executor never holds more than some tasks: molecules may be many."""
-    waiting = 1 if isinstance(executor, Here) else WAITING
+    """Yield answers as they come, with a limited number of tasks in the executor."""
+    max_pending = 1 if isinstance(executor, SerialExecutor) else MAX_PENDING
     tasks = iter(todo[start : start + per_task] for start in range(0, len(todo), per_task))
     running: dict[Future[list[Answer]], Sequence[int]] = {}
     try:
         while True:
-            for task in itertools.islice(tasks, waiting - len(running)):
+            for task in itertools.islice(tasks, max_pending - len(running)):
                 jobs = [(i, molecules[i].copy()) for i in task]  # without a calculator
                 running[executor.submit(_work_on_some, work, jobs)] = task
             if not running:
@@ -181,9 +183,9 @@ def _answers(
                 try:
                     answers = future.result()
                 except Exception as error:
-                    if type(error).__name__ != "KilledWorker":  # nothing else will come either
+                    if type(error).__name__ != "KilledWorker":  # no process is left
                         raise
-                    answers = [(i, reason(error)) for i in task]  # it killed one after another
+                    answers = [(i, reason(error)) for i in task]  # it killed its processes
                 yield from answers
     finally:
         for future in running:
@@ -191,43 +193,43 @@ def _answers(
 
 
 def _work_on_some(work: Work, jobs: Sequence[tuple[int, Atoms]]) -> list[Answer]:
-    """In a worker."""
+    """Run a task in a worker process."""
     results = work([atoms for _, atoms in jobs])
     return [(index, result) for (index, _), result in zip(jobs, results, strict=True)]
 
 
 def reason(error: Exception) -> str:
-    """Why there is no result."""
+    """Text of an error, for the list of failures."""
     return f"{type(error).__name__}: {error}"
 
 
 def _check_place(output: Path, record: Path, overwrite: bool) -> None:
-    """Nobody's other file is touched, and what is written can be read again."""
+    """Check that the output has a readable format and does not replace another file."""
     if output.suffix not in SUFFIXES:
         raise ValueError(f"expected an output named {' or '.join(SUFFIXES)}, got {output}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"no folder {output.parent} to write {output.name} into")
     if output.exists() and output.stat().st_size and not record.exists() and not overwrite:
         raise FileExistsError(
-            f"expected {output} to be of an earlier run, got it without {record.name}; "
+            f"{output} is not the output of an earlier run: {record.name} is missing; "
             "give another name"
         )
 
 
 def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, Atoms]:
-    """By number; a frame that was half written when the run was stopped is cut off the file."""
+    """Earlier results by index; a last frame that is half written is removed from the file."""
     if not output.exists():
         return {}
     content = output.read_bytes()
     try:
-        torn = content.rfind(b"\n") + 1  # perhaps inside a letter
-        text = content[:torn].decode() + content[torn:].decode(errors="replace")
+        last = content.rfind(b"\n") + 1  # an incomplete line may end within a character
+        text = content[:last].decode() + content[last:].decode(errors="replace")
         text = text.replace("\r\n", "\n")
-        whole = whole_frames(text)
-        frames = of_text(text[:whole])
-    except Exception as error:  # ASE's reader fails with whatever its parser ran into
+        whole = complete_frames(text)
+        frames = from_text(text[:whole])
+    except Exception as error:  # ASE's reader raises any type of error
         raise ValueError(
-            f"expected {output} to be of an earlier run, cannot read it: "
+            f"{output} is not the output of an earlier run, it cannot be read: "
             f"{type(error).__name__}: {error}; give another name"
         ) from error
     earlier: dict[int, Atoms] = {}
@@ -235,10 +237,10 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
         index = atoms.info.get(work.index_key)
         known = isinstance(index, int | np.integer) and 0 <= index < len(molecules)
         given = molecules[index] if known else None
-        if misfit := work.misfit(atoms, given) or _lack(atoms):
+        if misfit := work.misfit(atoms, given) or _damage(atoms):
             raise ValueError(
-                f"expected {output} to be of an earlier run for the same molecules, got frame "
-                f"{index} {misfit}; give another name"
+                f"expected {output} from an earlier run for the same molecules, got frame {index} "
+                f"{misfit}; give another name"
             )
         if work.finished(atoms):
             earlier[index] = atoms
@@ -247,8 +249,8 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
     return earlier
 
 
-def _lack(result: Atoms) -> str:
-    """What shows that the results of a frame were lost or damaged."""
+def _damage(result: Atoms) -> str:
+    """Why the results of a frame are lost or damaged; empty if they are not."""
     try:
         energy, forces = declared_labels(result)
     except ValueError as error:
@@ -259,7 +261,7 @@ def _lack(result: Atoms) -> str:
 
 
 def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> dict[int, str]:
-    """Those of molecules that are still the same."""
+    """Earlier failures of molecules that have not changed, by index."""
     if not record.exists():
         return {}
     try:
@@ -267,13 +269,12 @@ def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> d
         failures = earlier.pop("failures")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"expected {record} to be of an earlier run, got {type(error).__name__}: {error}; "
+            f"{record} is not the record of an earlier run ({type(error).__name__}: {error}); "
             "give another name"
         ) from error
     if other := _differences(_as_json(work.record()), earlier):
         raise ValueError(
-            f"expected {record} to be of a run with the same settings, got {', '.join(other)}; "
-            "give another name"
+            f"{record} is from a run with other settings: {', '.join(other)}; give another name"
         )
     return {
         int(index): failure["reason"]
@@ -283,44 +284,44 @@ def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> d
 
 
 def _differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
-    """What another run has, and this one."""
-    told = []
+    """Settings in which another run differs from this one."""
+    found = []
     for key in sorted({*wanted, *got}):
         ours, theirs = wanted.get(key), got.get(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
-            told += _differences(ours, theirs)
+            found += _differences(ours, theirs)
         elif ours != theirs:
-            told.append(f"{key} {theirs!r} instead of {ours!r}")
-    return told
+            found.append(f"{key} {theirs!r} instead of {ours!r}")
+    return found
 
 
 def _write_record(
     record: Path, molecules: Sequence[Atoms], work: Work, failures: dict[int, str]
 ) -> None:
-    told = {
+    described = {
         index: {"reason": why, "molecule": fingerprint(molecules[index])}
         for index, why in sorted(failures.items())
     }
-    content = {**work.record(), "failures": told}
+    content = {**work.record(), "failures": described}
     write_atomically(record, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def fingerprint(atoms: Atoms) -> str:
-    """The same only for the same elements, positions, charges, spins and constraints."""
-    said = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
+    """A hash of elements, positions, declared charge and spin, and constraints."""
+    declared = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
-    digest = hashlib.sha256(repr((said, [c.todict() for c in atoms.constraints])).encode())
+    digest = hashlib.sha256(repr((declared, [c.todict() for c in atoms.constraints])).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
-    return "x" + digest.hexdigest()[:15]  # no number for a reader of files
+    return "x" + digest.hexdigest()[:15]  # so that no reader takes it for a number
 
 
-class Here(Executor):
-    """Tasks are done at once, where they are submitted: Ctrl-C reaches them."""
+class SerialExecutor(Executor):
+    """Runs each task in this process when it is submitted, so that Ctrl-C reaches it."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
-        """The future is done."""
+        """Run the call and return a finished future."""
         future: Future[Any] = Future()
         try:
             future.set_result(call(*arguments, **more))
@@ -330,11 +331,11 @@ class Here(Executor):
 
 
 def _as_json(value: Any) -> Any:
-    """As it comes back from a file."""
+    """The value as read back from a file."""
     return json.loads(json.dumps(value))
 
 
-def _tell(progress: Callable[[int], object] | None, n: int) -> None:
+def _report(progress: Callable[[int], object] | None, n: int) -> None:
     if progress is not None:
         progress(n)
 

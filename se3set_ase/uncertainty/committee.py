@@ -1,10 +1,10 @@
-"""How far models that were trained alike disagree, and what they never saw: measures of doubt.
+"""Uncertainty of predictions, from a committee of similarly trained models.
 
-A model folder may have a committee beside its own weights::
+A model folder may contain a committee next to its own weights::
 
     organic/
       model.json, weights.safetensors, README.md
-      committee.json          its members, what they were calibrated to, what they saw
+      committee.json          members, calibration, environments of the training data
       member-1/ ...           model folders
 """
 
@@ -30,22 +30,22 @@ from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula
 from se3set_ase.prediction import Evaluator, Prediction
-from se3set_ase.uncertainty.novelty import Followed, Lookout
+from se3set_ase.uncertainty.novelty import NoveltyTracker, TrackedMolecule
 
 Uncertainty = tuple[float, np.ndarray]
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
-#: Bonds of an atom that has as many as it can.
+#: Largest number of bonds of an atom without charge.
 FULL = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1}
 
 
 class NoCommittee(PropertyNotImplementedError, AttributeError):
-    """A model that cannot tell how sure it is: also to ``hasattr``, which then says no."""
+    """The model has no committee; an AttributeError as well, so that ``hasattr`` is False."""
 
 
 class Member(pydantic.BaseModel):
-    """One further model, by the hash of its description, which has that of its weights."""
+    """A further model, identified by the hash of its metadata, which has that of its weights."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -62,36 +62,36 @@ class Calibration(pydantic.BaseModel):
     schema_version: int = SCHEMA_VERSION
     members: tuple[Member, ...] = pydantic.Field(min_length=1)
     energy_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
-    """What the spread of the energies is multiplied by, to be the error that is expected."""
+    """Factor from the standard deviation of the energies to the expected error."""
     energy_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
-    """eV: expected, too, where all members agree, of molecules of several atoms."""
+    """eV: expected error if all members agree, for molecules of several atoms."""
     forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
     forces_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
-    """eV/Angstrom: likewise."""
+    """eV/Angstrom: the same for forces."""
     familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """eV/Angstrom: an uncertainty of forces beyond this is of no geometry like those it saw."""
+    """eV/Angstrom: largest force uncertainty of geometries similar to the training data."""
     environments: tuple[str, ...] = ()
-    """Each atom with its neighbours that was in the training data, see :func:`environments`."""
+    """Bonding environments of the training data, see :func:`environments`."""
     sha256: str = ""
-    """Of all the others, see :attr:`digest`."""
+    """Checksum of the other fields, see :attr:`digest`."""
 
     @property
     def digest(self) -> str:
-        """Hash of the other fields, so that a digit that was changed is found.
+        """Checksum of the other fields, which detects a changed digit.
 
-        Defaults are left out: a field that is added some day changes no hash.
+        Defaults are left out, so that new fields with defaults do not change it.
         """
-        told = self.model_dump(exclude={"sha256"}, exclude_defaults=True)
-        content = json.dumps(told, sort_keys=True)
+        fields = self.model_dump(exclude={"sha256"}, exclude_defaults=True)
+        content = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Committee:
-    """A model and others of its kind, trained on parts of the same data.
+    """A model and similar models that were trained on parts of the same data.
 
     Parameters
     ----------
-    folder : of the model.
+    folder : folder of the model.
     first : the model itself.
 
     Raises
@@ -107,29 +107,30 @@ class Committee:
             file = folder / member.folder / METADATA_FILE
             if not file.exists() or sha256_of(file) != member.metadata_sha256:
                 raise CheckpointError(
-                    f"{file} is missing, or not the one that {COMMITTEE_FILE} names. "
-                    "Take the model again from where it came from."
+                    f"{file} is missing, or is not the file that {COMMITTEE_FILE} lists. "
+                    "Download or copy the model again."
                 )
             self._check_alike(load_metadata(file.parent), file)
-        # At once: a calculator may be taken to where its folder is not.
+        # Load members immediately, because the folder may not exist later.
         self.others = [first.like(folder / m.folder) for m in self.calibration.members]
         self._known = frozenset(self.calibration.environments)
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
-        """CheckpointError for a member whose predictions cannot be compared with the first's."""
+        """Raise CheckpointError if the predictions of a member cannot be compared."""
         first = self.first.metadata
         for what in ("elements", "hypergraph", "atomic_energies", "level_of_theory"):
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
     def uncertainties(self, predictions: Sequence[Prediction]) -> list[Uncertainty]:
-        """Errors to expect of predictions of the first member.
+        """Expected errors of predictions of the first member.
 
         Returns
         -------
-        Of each, that of the energy (eV), and of the force on each atom (N,), length of the error
-        (eV/Angstrom). Both are standard deviations among the members times a factor, with a floor
-        (root of the sum of squares) where there are several atoms.
+        For each prediction, expected error of the energy (eV), and length of the expected error of
+        the force on each atom, (N,) eV/Angstrom. Both are standard deviations of the members times
+        a factor, combined with a minimum (root of the sum of squares) for molecules of several
+        atoms.
         """
         structures = [p.hypergraph.structure for p in predictions]
         positions = [p.hypergraph.positions for p in predictions]
@@ -137,55 +138,55 @@ class Committee:
         return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
     def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:
-        """From the predictions of all members for one molecule."""
+        """Expected errors, from the predictions of all members for one molecule."""
         energy, forces = disagreement(predictions)
-        c = self.calibration
+        calibration = self.calibration
         several = len(forces) > 1  # an isolated atom is exact
         return (
-            float(np.hypot(c.energy_factor * energy, several * c.energy_floor)),
-            np.hypot(c.forces_factor * forces, several * c.forces_floor),
+            float(np.hypot(calibration.energy_factor * energy, several * calibration.energy_floor)),
+            np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
         )
 
-    def doubts(
-        self, lookouts: Sequence[Lookout], predictions: Sequence[Prediction]
+    def surprises(
+        self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
     ) -> list[tuple[list[str], Uncertainty | None]]:
-        """Why predictions of the first member are a guess; of a molecule each reason once.
+        """Reasons not to trust predictions; each reason once per molecule.
 
-        The uncertainty is looked at where a molecule is new (of other atoms, or somewhere else than
-        a step would have brought it), higher in energy than before, or has moved since the last
-        look (its 1st, 4th, 16th, ... geometry, then every thousandth); the bonds whenever they
-        change.
+        The uncertainty is checked if a molecule is new (other atoms, or further away than one
+        step), if its energy is higher than before, or from time to time (1st, 4th, 16th, ...
+        geometry, then every thousandth) if it has moved. Bonds are checked whenever they change.
 
         Parameters
         ----------
-        lookouts : what each prediction was preceded by.
+        trackers : the tracker of each prediction, which knows the earlier geometries.
 
         Returns
         -------
-        Of each, the reasons, and the uncertainty if it was looked at.
+        For each prediction, the reasons, and the uncertainty if it was checked.
         """
-        reasons, asked = [], []
-        for k, (lookout, p) in enumerate(zip(lookouts, predictions, strict=True)):
-            molecule = lookout.follow(p.hypergraph)
+        reasons, checked = [], []
+        for k, (tracker, p) in enumerate(zip(trackers, predictions, strict=True)):
+            molecule = tracker.follow(p.hypergraph)
             reasons.append(self._unseen_bonds(molecule, p.hypergraph))
-            if molecule.is_worth_a_look(p.hypergraph.positions, p.energy):
-                asked.append(k)
-        found = self.uncertainties([predictions[k] for k in asked]) if asked else []
-        answers = dict(zip(asked, found, strict=True))
+            if molecule.needs_check(p.hypergraph.positions, p.energy):
+                checked.append(k)
+        found = self.uncertainties([predictions[k] for k in checked]) if checked else []
+        answers = dict(zip(checked, found, strict=True))
         for k, (_, forces) in answers.items():
             reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
-        return [(said, answers.get(k)) for k, said in enumerate(reasons)]
+        return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
 
-    def _unseen_bonds(self, molecule: Followed, hypergraph: WeightedHypergraph) -> list[str]:
+    def _unseen_bonds(self, molecule: TrackedMolecule, hypergraph: WeightedHypergraph) -> list[str]:
         isolated = len(hypergraph.numbers) == 1  # its energy is exact
         if not molecule.has_other_bonds(hypergraph) or isolated:
             return []
-        unseen = sorted(environments(hypergraph) - self._known - molecule.told)
-        molecule.told.update(unseen)
-        lacking = " (* lacks a bond)" if any(u.endswith("*") for u in unseen) else ""
+        unseen = sorted(environments(hypergraph) - self._known - molecule.reported)
+        molecule.reported.update(unseen)
+        valence = " (* has an open valence)" if any(u.endswith("*") for u in unseen) else ""
         return unseen and [
-            f"model {self.first.metadata.name!r} never saw atoms bonded as {', '.join(unseen)}"
-            f"{lacking}: energies and forces of this {formula(hypergraph.numbers)} are a guess"
+            f"model {self.first.metadata.name!r} was not trained on atoms bonded as "
+            f"{', '.join(unseen)}{valence}: energies and forces of this "
+            f"{formula(hypergraph.numbers)} are not reliable"
         ]
 
     def _large_errors(self, forces: np.ndarray, hypergraph: WeightedHypergraph) -> list[str]:
@@ -195,17 +196,17 @@ class Committee:
         return [
             f"model {self.first.metadata.name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
             f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
-            f"{formula(hypergraph.numbers)}, more than {limit:.1f} for anything like its training "
-            "data"
+            f"{formula(hypergraph.numbers)}; geometries like its training data stay below "
+            f"{limit:.1f}"
         ]
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
-    """Standard deviations among several models' predictions of one geometry.
+    """Standard deviations of the predictions of several models for one geometry.
 
     Returns
     -------
-    Of the energy (eV), and of the force on each atom (N,), all components together (eV/Angstrom).
+    Energy (eV), and force on each atom over all components, (N,) eV/Angstrom.
     """
     energies = np.array([p.energy for p in predictions])
     forces = np.array([p.forces for p in predictions])  # member m, atom i, x
@@ -223,7 +224,7 @@ def read_calibration(file: Path) -> Calibration:
     """Read and check ``committee.json``; CheckpointError if it cannot be used."""
     try:
         values = json.loads(file.read_bytes())
-        # First, since another version may have other fields.
+        # Checked first, because another version may have other fields.
         kind = values.get("format"), values.get("schema_version")
         if kind != (FORMAT, SCHEMA_VERSION):
             raise CheckpointError(
@@ -237,12 +238,12 @@ def read_calibration(file: Path) -> Calibration:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     if content.sha256 != content.digest:
         raise CheckpointError(
-            f"{file} is damaged: expected the content that its hash {content.sha256!r} is of, got "
-            f"that of {content.digest!r}. Take the model again from where it came from, or write "
-            "the file anew by write_calibration()."
+            f"{file} is damaged: checksum mismatch, recorded {content.sha256!r}, contents hash to "
+            f"{content.digest!r}. Download or copy the model again, or rewrite the file with "
+            "write_calibration()."
         )
     for member in content.members:
-        # The names come out of a file that may be anybody's: they must not lead elsewhere.
+        # The names come from a file of unknown origin and must not lead to other folders.
         if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):
             raise CheckpointError(
                 f"{file}: expected the plain name of a folder, got {member.folder!r}"
@@ -251,14 +252,16 @@ def read_calibration(file: Path) -> Calibration:
 
 
 def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Calibration:
-    """Write ``committee.json`` beside a model for the model folders that lie in its folder.
+    """Write ``committee.json`` into the folder of a model, for member folders in the same folder.
 
     Parameters
     ----------
+    folder : folder of the model.
+    members : names of the member folders.
     values : the other fields of :class:`Calibration`.
     """
     for member in members:
-        load_metadata(folder / member)  # raises if it is none
+        load_metadata(folder / member)  # raises if it is not a model
     content = Calibration(
         members=tuple(
             Member(folder=name, metadata_sha256=sha256_of(folder / name / METADATA_FILE))
@@ -273,19 +276,19 @@ def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Ca
 
 
 def environments(hypergraph: WeightedHypergraph) -> set[str]:
-    """Every atom with its bonded neighbours, as ``S(C,O,O)``: the chemistry of a geometry.
+    """Bonding environment of every atom, such as ``S(C,O,O)``.
 
-    A bond counts where its weight is above 1/2.
+    Bonds with a weight above 1/2 count.
     """
     symbols = [chemical_symbols[z] for z in hypergraph.structure.numbers]
     return environments_of(symbols, hypergraph.decided_bonds)
 
 
 def environments_of(symbols: Sequence[str], bonds: Iterable[tuple[int, int]]) -> set[str]:
-    """Of atoms and the pairs of them that are bonded.
+    """Bonding environments of atoms, given their symbols and bonded pairs.
 
-    An atom is marked, as ``C(C,H,H)*``, that could have another bond, but no neighbour that could:
-    that of a carbene or a radical, with the neighbours that an atom of an alkene has.
+    An atom is marked, as in ``C(C,H,H)*``, if it has an open valence and none of its neighbours
+    has: the atom of a carbene or a radical, whose neighbours are those of an atom in an alkene.
     """
     around: list[list[int]] = [[] for _ in symbols]
     for i, j in bonds:

@@ -1,4 +1,4 @@
-"""Which of the geometries that a calculator meets are new: the committee is asked of those."""
+"""Find new geometries, for which the committee is evaluated."""
 
 from __future__ import annotations
 
@@ -6,81 +6,87 @@ import numpy as np
 
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 
-__all__ = ["Followed", "Lookout", "moved"]
+__all__ = ["NoveltyTracker", "TrackedMolecule", "moved"]
 
-#: Angstrom: where an atom has come as far from the others within a step, this is another molecule;
-#: where none has, since the last look, there is nothing to look at.
-FAR, NEAR = 0.5, 0.05
-#: eV for each atom: what is higher by so much than all that was looked at is looked at.
+#: Angstrom: if an atom moves this far relative to the others in one step, it is another molecule.
+FAR = 0.5
+#: Angstrom: if no atom has moved this far since the last check, no check is needed.
+NEAR = 0.05
+#: eV per atom: a geometry this much higher than all checked ones is checked.
 HIGHER = 0.1
-#: Steps of a run from one look at its geometry to the next: so many times those before, in the end
-#: so many, that these cost little of it.
-TIMES, SELDOM = 3, 1000
-#: Molecules that are remembered: the images of a path share a calculator.
+#: The interval between checks is the number of steps so far times this factor ...
+INTERVAL_FACTOR = 3
+#: ... and at most this number of steps, so that checks cost little.
+MAX_INTERVAL = 1000
+#: Number of tracked molecules: the images of a path share a calculator.
 REMEMBERED = 32
 
 
-class Followed:
-    """A molecule on its way."""
+class TrackedMolecule:
+    """A molecule in the course of a run."""
 
     def __init__(self, hypergraph: WeightedHypergraph):
         self.numbers, self.last = hypergraph.numbers, hypergraph.positions
-        self.told: set[str] = set()
-        """What was said of it already."""
+        self.reported: set[str] = set()
+        """Environments reported before."""
         self._bonds: tuple[bytes, bytes] | None = None
-        self._asked: np.ndarray | None = None
-        self._seen = self._look_at = 0
+        self._checked: np.ndarray | None = None
+        self._seen = self._next_check = 0
         self._highest = -np.inf
 
     def has_other_bonds(self, hypergraph: WeightedHypergraph) -> bool:
-        """Than when this was asked last."""
+        """Whether the bonds differ from those of the last call."""
         s = hypergraph.structure
         bonds = s.sure_bonds.tobytes(), s.bond_atoms[hypergraph.bond_weights > 0.5].tobytes()
         before, self._bonds = self._bonds, bonds
         return before != bonds
 
-    def is_worth_a_look(self, positions: np.ndarray, energy: float) -> bool:
-        """The first geometry, one that is higher than all before, and from time to time another.
+    def needs_check(self, positions: np.ndarray, energy: float) -> bool:
+        """Whether to check a geometry: the first, one higher than all before, or one now and then.
 
         Parameters
         ----------
-        positions : (N, 3), Angstrom. energy : eV.
+        positions : (N, 3) Angstrom.
+        energy : eV.
         """
         self._seen += 1
         height = energy / len(positions)
         if not (
-            self._asked is None
+            self._checked is None
             or height > self._highest + HIGHER
-            or (self._seen >= self._look_at and moved(self._asked, positions) > NEAR)
+            or (self._seen >= self._next_check and moved(self._checked, positions) > NEAR)
         ):
             return False
         self._highest = max(height, self._highest)
-        self._asked, self._look_at = positions, self._seen + min(TIMES * self._seen, SELDOM)
+        self._checked, self._next_check = (
+            positions,
+            self._seen + min(INTERVAL_FACTOR * self._seen, MAX_INTERVAL),
+        )
         return True
 
 
-class Lookout:
-    """The molecules that were met last, one that moves on being the same."""
+class NoveltyTracker:
+    """Recognises the molecules that a calculator sees from step to step."""
 
     def __init__(self) -> None:
-        self._followed: list[Followed] = []  # the latest stands last
+        self._tracked: list[TrackedMolecule] = []  # the latest is last
 
-    def follow(self, hypergraph: WeightedHypergraph) -> Followed:
-        """The molecule that this is, a step later, or a new one."""
+    def follow(self, hypergraph: WeightedHypergraph) -> TrackedMolecule:
+        """The tracked molecule closest to this geometry, or a new one."""
         near = [
             (away, k)
-            for k, known in enumerate(self._followed)
+            for k, known in enumerate(self._tracked)
             if np.array_equal(known.numbers, hypergraph.numbers)
             and (away := moved(known.last, hypergraph.positions)) <= FAR
         ]
-        found = self._followed.pop(min(near)[1]) if near else Followed(hypergraph)
+        found = self._tracked.pop(min(near)[1]) if near else TrackedMolecule(hypergraph)
         found.last = hypergraph.positions
-        self._followed = [*self._followed, found][-REMEMBERED:]
+        self._tracked = [*self._tracked, found][-REMEMBERED:]
         return found
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> float:
-    """How far the atom has come that came furthest from the others, Angstrom.
+    """Largest displacement component of an atom relative to the average, Angstrom.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, and plain words with exit code 2 for bad input."""
+"""The command line: output, files, and exit code 2 with a plain sentence for invalid input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(*arguments: object) -> Result:
 
 
 def refused(*arguments: object) -> str:
-    """The message of a command that must not like its input."""
+    """The message of a command that must refuse its input."""
     result = run(*arguments)
     assert result.exit_code == BAD_INPUT, result.output
     assert "Traceback" not in result.output
@@ -70,9 +70,9 @@ def test_version_and_help() -> None:
         check=True,
     )
     assert module.stdout.strip() == f"se3set-ase {__version__}"
-    told = run("--help").stdout
+    printed = run("--help").stdout
     for command in ("models", "evaluate", "relax", "md", "train", "fragments"):
-        assert command in told
+        assert command in printed
         assert run(command, "--help").exit_code == 0
 
 
@@ -86,10 +86,10 @@ def test_unknown_commands_and_options() -> None:
 def test_models(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry.write_registry(model.parent)
     monkeypatch.setattr(registry, "models_folder", lambda: model.parent)
-    told = run("models").stdout
-    assert "tiny" in told
-    assert "H C O" in told
-    assert "PBE-D3/def2-SVP" in told
+    printed = run("models").stdout
+    assert "tiny" in printed
+    assert "H C O" in printed
+    assert "PBE-D3/def2-SVP" in printed
     monkeypatch.setattr(registry, "models_folder", lambda: None)
     assert run("models").stdout.strip() == "no bundled models"
 
@@ -132,7 +132,7 @@ def test_evaluate_prints_and_writes_errors(model: Path, here: Path) -> None:
     assert difference == pytest.approx(errors["forces_rmse_meV_A"], rel=1e-3)
 
 
-def test_evaluate_knows_where_to_write_before_it_begins(model: Path, here: Path) -> None:
+def test_evaluate_checks_its_output_before_it_begins(model: Path, here: Path) -> None:
     write("test.xyz", labelled(2))
     Path("kept.json").write_text("kept")
     assert "kept.json exists" in refused("evaluate", model, "test.xyz", "--json", "kept.json")
@@ -179,7 +179,7 @@ def test_damaged_model(model: Path, here: Path) -> None:
 # --- relax and md ----------------------------------------------------------------------------
 
 
-def test_relax_writes_what_it_says(model: Path, here: Path) -> None:
+def test_relax_writes_its_files(model: Path, here: Path) -> None:
     result = run("relax", "ethanol.xyz", "--model", model, "--steps", 3)
     assert result.exit_code == UNFINISHED, result.output
     assert "NOT converged after 3 steps" in result.stdout
@@ -191,7 +191,7 @@ def test_relax_writes_what_it_says(model: Path, here: Path) -> None:
     assert Path("ethanol-relax.events.jsonl").exists()
 
 
-def test_md_writes_what_it_says(model: Path, here: Path) -> None:
+def test_md_writes_its_files(model: Path, here: Path) -> None:
     arguments = ["md", "ethanol.xyz", "-m", model, "--steps", 20, "--interval", 5]
     result = run(*arguments, "--plot", "picture.png")
     assert result.exit_code == 0, result.output
@@ -200,7 +200,7 @@ def test_md_writes_what_it_says(model: Path, here: Path) -> None:
     assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
     assert len(Path("ethanol-md.csv").read_text().splitlines()) == 6
     assert "hyperedges" in result.stdout
-    # Results of an earlier run are not lost by a second one.
+    # A second run does not replace the results of the first.
     before = Path("ethanol-md.traj").read_bytes()
     message = refused(*arguments)
     assert "ethanol-md.traj, ethanol-md.csv, ethanol-md.events.jsonl exists already" in message
@@ -215,26 +215,26 @@ def test_md_with_hard_membership_warns(model: Path, here: Path) -> None:
     with pytest.warns(UserWarning, match="refragment='hard'"):
         result = run(*arguments)
     assert result.exit_code == 0, result.output
-    # A process of its own tells it in one sentence, without a line of source code.
+    # A separate process prints the warning in one line, without source code.
     command = [sys.executable, "-m", "se3set_ase", *arguments, "--overwrite"]
     there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    told = subprocess.run(command, capture_output=True, text=True, env=there, timeout=120)
-    assert told.returncode == 0, told.stderr
-    (line,) = (line for line in told.stderr.splitlines() if "hard" in line)
+    printed = subprocess.run(command, capture_output=True, text=True, env=there, timeout=120)
+    assert printed.returncode == 0, printed.stderr
+    (line,) = (line for line in printed.stderr.splitlines() if "hard" in line)
     assert line.startswith("warning: refragment='hard': the energy jumps")
-    assert "SE3SetCalculator" not in told.stderr
+    assert "SE3SetCalculator" not in printed.stderr
 
 
-def test_md_goes_on_with_the_velocities_of_a_file(model: Path, here: Path) -> None:
-    """Two runs are one of all the steps."""
+def test_md_continues_with_the_velocities_of_a_file(model: Path, here: Path) -> None:
+    """Two runs give the same as one run with all steps."""
     run("md", "ethanol.xyz", "-m", model, "--steps", 9, "--ensemble", "nve", "--interval", 4)
     frames = read("ethanol-md.traj", ":")
     assert len(frames) == 4  # 0, 4, 8 and the last
     run("md", "ethanol.xyz", "-m", model, "--steps", 6, "--ensemble", "nve", "--overwrite")
-    options = ["--ensemble", "nve", "--velocities", "keep", "--trajectory", "on.traj"]
+    options = ["--ensemble", "nve", "--velocities", "keep", "--trajectory", "continued.traj"]
     result = run("md", "ethanol-md.traj", "-m", model, "--steps", 3, *options)
     assert result.exit_code == 0, result.output
-    assert read("on.traj").positions == pytest.approx(frames[-1].positions, abs=1e-10)
+    assert read("continued.traj").positions == pytest.approx(frames[-1].positions, abs=1e-10)
     drawn = run("md", "ethanol-md.traj", "-m", model, "--steps", 3, *options[:2], "--overwrite")
     assert drawn.exit_code == 0, drawn.output
     assert abs(read("ethanol-md-md.traj").positions - frames[-1].positions).max() > 1e-4
@@ -257,12 +257,12 @@ def test_md_bad_input(model: Path, here: Path) -> None:
 def test_events_of_a_run(model: Path, here: Path) -> None:
     options = ("--model", model, "--steps", 60, "--temperature", 1500, "--seed", 3)
     assert run("md", "ethanol.xyz", *options).exit_code == 0
-    told = run("events", "ethanol-md.events.jsonl")
-    assert told.exit_code == 0, told.output
+    printed = run("events", "ethanol-md.events.jsonl")
+    assert printed.exit_code == 0, printed.output
     log = read_events(here / "ethanol-md.events.jsonl")
     n_formed = sum(e.kind == "bond formed" for e in log.events)
     assert n_formed > 0
-    assert f"{n_formed} bond formed" in told.stdout
+    assert f"{n_formed} bond formed" in printed.stdout
     few = run("events", "ethanol-md.events.jsonl", "--residence", 1000, "--plot", "some.png")
     assert (here / "some.png").read_bytes().startswith(b"\x89PNG")
     assert "some.png exists" in refused("events", "ethanol-md.events.jsonl", "--plot", "some.png")
@@ -280,7 +280,7 @@ def test_events_of_a_run(model: Path, here: Path) -> None:
     assert "bad.jsonl, line 1: expected an event" in refused("events", "bad.jsonl")
 
 
-def test_optimizer_that_is_none(model: Path, here: Path) -> None:
+def test_unknown_optimizer(model: Path, here: Path) -> None:
     message = refused("relax", "ethanol.xyz", "-m", model, "--optimizer", "Newton")
     assert message.startswith("expected an optimizer out of BFGS, LBFGS")
 
@@ -288,14 +288,18 @@ def test_optimizer_that_is_none(model: Path, here: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options", "message"),
     [
-        ("relax", ("-o", "a.foo"), "expected a name that tells a format of ASE"),
-        ("relax", ("--trajectory", "a.foo"), "expected a name that tells a format of ASE"),
-        ("md", ("--trajectory", "a.foo"), "expected a name that tells a format of ASE"),
+        ("relax", ("-o", "a.foo"), "expected a file name with a format that ASE writes"),
+        ("relax", ("--trajectory", "a.foo"), "expected a file name with a format that ASE writes"),
+        ("md", ("--trajectory", "a.foo"), "expected a file name with a format that ASE writes"),
         ("md", ("--plot", "a.foo"), "expected a picture's name"),
-        ("md", ("--plot", "a.png", "--table", "a.png"), "expected a name for each output"),
+        (
+            "md",
+            ("--plot", "a.png", "--table", "a.png"),
+            "expected a different name for each output",
+        ),
     ],
 )
-def test_names_of_outputs_are_looked_at_before_the_run(
+def test_names_of_outputs_are_checked_before_the_run(
     model: Path, here: Path, command: str, options: tuple[str, ...], message: str
 ) -> None:
     assert refused(command, "ethanol.xyz", "-m", model, *options).startswith(message)
@@ -303,11 +307,11 @@ def test_names_of_outputs_are_looked_at_before_the_run(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_what_was_done(model: Path, here: Path, sent: signal.Signals) -> None:
-    """A real signal to a real process in the middle of its run; queueing systems send the other."""
-    # A shell that runs the tests in the background has its children ignore the signal.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    command = [sys.executable, "-c", f"{heed}; from se3set_ase.cli import app; app()", "md"]
+def test_ctrl_c_keeps_finished_steps(model: Path, here: Path, sent: signal.Signals) -> None:
+    """A real signal to a running process: Ctrl-C, and SIGTERM from queueing systems."""
+    # Processes of a shell in the background ignore SIGINT by default.
+    restore = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{restore}; from se3set_ase.cli import app; app()", "md"]
     options = ["ethanol.xyz", "--model", str(model), "--steps", "1000000", "--interval", "1"]
     process = subprocess.Popen(
         command + options,
@@ -341,8 +345,8 @@ def test_ctrl_c_keeps_what_was_done(model: Path, here: Path, sent: signal.Signal
 
 
 def test_fragments_with_and_without_a_model(model: Path, here: Path) -> None:
-    told = run("fragments", "ethanol.xyz").stdout
-    assert told.startswith("C2H6O: 9 atoms, 3 fragments, ")
+    printed = run("fragments", "ethanol.xyz").stdout
+    assert printed.startswith("C2H6O: 9 atoms, 3 fragments, ")
     assert run("fragments", "ethanol.xyz", "--model", model).exit_code == 0
     write("fused.xyz", Atoms("HH", positions=[[0, 0, 0], [0, 0, 0]]))
     assert "expected atoms apart from each other" in refused("fragments", "fused.xyz")
@@ -383,7 +387,11 @@ def test_train_then_evaluate(here: Path) -> None:
     ("error", "code", "text"),
     [
         (FloatingPointError("training diverged"), BAD_INPUT, "error: training diverged"),
-        (KeyboardInterrupt(), INTERRUPTED, "the same command goes on from the last validation"),
+        (
+            KeyboardInterrupt(),
+            INTERRUPTED,
+            "run the same command to resume from the last validation",
+        ),
     ],
 )
 def test_training_that_stops(
@@ -414,19 +422,19 @@ def test_training_without_its_packages(here: Path, monkeypatch: pytest.MonkeyPat
 def test_label_then_evaluate(model: Path, here: Path) -> None:
     result = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
     assert result.exit_code == 0, result.output
-    assert "1 of 1 geometries have a label; 0 had one" in result.output
+    assert "1 of 1 geometries labelled, 0 by an earlier run" in result.output
     settings = json.loads((here / "ethanol-labelled.xyz.json").read_text())["settings"]
     assert settings["arguments"]["accuracy"] == 0.1
     assert run("evaluate", model, "ethanol-labelled.xyz").exit_code == 0
     again = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
-    assert "1 had one" in again.output
+    assert "1 by an earlier run" in again.output
     bad = read("ethanol.xyz")
     bad.positions[1] = bad.positions[0]
     write("two.xyz", [read("ethanol.xyz"), bad])
     result = run("label", "two.xyz", "-m", "GFN2-xTB")
     assert result.exit_code == UNFINISHED, result.output
-    assert "1 of 2 geometries have a label" in result.output
-    assert "frame 1 has none: " in result.output
+    assert "1 of 2 geometries labelled" in result.output
+    assert "frame 1 failed: " in result.output
 
 
 def test_label_bad_input(here: Path) -> None:
@@ -446,7 +454,7 @@ def test_traceback_on_demand(here: Path) -> None:
 def test_bugs_keep_their_traceback(
     model: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: what nobody foresaw is not told as if the user had erred."""
+    """The control: an unexpected error is not reported as invalid input."""
 
     def broken(*_: object, **__: object) -> None:
         raise AssertionError("a bug")

@@ -1,4 +1,4 @@
-"""The log of refragmentation says what changed, once, whatever the steps and what was reused."""
+"""The refragmentation log reports each change once, for any step size and any reuse."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_events_do_not_depend_on_the_size_of_the_steps(n: int) -> None:
     assert kinds == {"bond broken": 2, "fragments split": 1}
 
 
-def test_the_way_back_is_the_mirror_image() -> None:
+def test_the_reverse_path_has_the_opposite_events() -> None:
     there = events_along(transfer, 101)
     back = events_along(lambda t: transfer(1.0 - t), 101)
     opposite = {
@@ -89,8 +89,8 @@ def test_the_way_back_is_the_mirror_image() -> None:
     assert len(there) == 4
 
 
-def test_a_fragment_that_comes_and_goes() -> None:
-    """A lone carbon passes an oxygen: reach gained and lost, for both, and nothing else."""
+def test_a_fragment_that_enters_and_leaves() -> None:
+    """An isolated carbon passes an oxygen: reach gained and lost for both, and nothing else."""
 
     def passing(t: float) -> tuple[np.ndarray, np.ndarray]:
         return np.array([8, 6]), np.array([[0.0, 0, 0], [12.0 * t - 6.0, 2.5, 0]])
@@ -105,7 +105,7 @@ def test_a_fragment_that_comes_and_goes() -> None:
     assert [e.symbols for e in events[:2]] == [("O", "C"), ("C", "O")]
 
 
-def test_no_change_no_event() -> None:
+def test_no_change_gives_no_event() -> None:
     log = EventLog()
     for _ in range(3):
         assert log.observe(seen(*transfer(0.0)), 0.0) == []
@@ -113,7 +113,7 @@ def test_no_change_no_event() -> None:
     assert log.observe(seen(*transfer(1.0)), 0.0) != []  # the control
 
 
-def test_another_molecule_starts_afresh() -> None:
+def test_another_molecule_starts_a_new_comparison() -> None:
     log = EventLog()
     log.observe(seen(*transfer(0.0)), 0.0)
     water = molecule("H2O")
@@ -146,7 +146,7 @@ def test_the_list_of_events_is_a_copy() -> None:
     assert len(log.events) == n > 0
 
 
-def test_events_do_not_depend_on_what_is_reused() -> None:
+def test_events_do_not_depend_on_reuse() -> None:
     reused, fresh = EventLog(), EventLog()
     engine = Refragmenter(CONFIG, skin=0.8)
     for numbers, positions in random_walk(120, 0.012):
@@ -196,7 +196,7 @@ def test_recrossings_are_left_out(story: list[tuple[str, float]], left: list[int
     assert lasting(events, times, 0.0) == list(range(len(story)))
 
 
-def test_other_atoms_are_no_recrossing() -> None:
+def test_other_atoms_are_not_a_recrossing() -> None:
     events, times = flicker((FORMED, 0.0), (BROKEN, 1.0))
     other = Event(step=1, kind=BROKEN, atoms=(0, 2), symbols=("O", "H"), weight=0.5, energy=0.0)
     assert lasting([events[0], other], times, 10.0) == [0, 1]
@@ -211,13 +211,13 @@ def test_every_kind_has_its_opposite() -> None:
 
 
 def assembled(t: float) -> tuple[np.ndarray, np.ndarray]:
-    """H to O-H, which is made first and lost last: O-H, H-O-H, then all apart."""
+    """O-H forms, then H-O-H, then all bonds break."""
     first = 0.96 + 2.0 * max(0.0, 0.2 - t, t - 0.8)  # O-H1
     second = 0.96 + 2.0 * max(0.0, 0.5 - t, t - 0.6)  # O-H2
     return np.array([8, 1, 1]), np.array([[0.0, 0, 0], [-first, 0, 0], [0.0, second, 0]])
 
 
-def test_when_bonds_and_fragments_were_there() -> None:
+def test_intervals_of_bonds_and_fragments() -> None:
     log = events_along(assembled, 201)
     found = spans(log, [e.energy for e in log])  # energies there are the numbers of the steps
     assert set(found) == {
@@ -230,14 +230,14 @@ def test_when_bonds_and_fragments_were_there() -> None:
     assert found["fragments", (0, 1)] == [(outer_early, early), (late, outer_late)]
 
 
-def test_what_the_log_does_not_tell_is_infinite() -> None:
+def test_intervals_without_events_are_infinite() -> None:
     events, times = flicker((BROKEN, 3.0), (FORMED, 7.0))
     assert spans(events, times) == {("bond", (0, 1)): [(-np.inf, 3.0), (7.0, np.inf)]}
     assert spans([], []) == {}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_fragment_that_is_decided_but_weighs_nothing(dtype: torch.dtype) -> None:
+def test_a_decided_fragment_with_zero_weight(dtype: torch.dtype) -> None:
     """Twelve bonds near one half: no outcome is probable, in float32 the weight is zero.
 
     The bonds' decisions are logged all the same, and the atom beside them has lost nothing.

@@ -1,4 +1,4 @@
-"""What a user sees of refragmentation: observer, energies of fragments, frozen fragments."""
+"""Refragmentation for users: observer, energies of fragments, frozen fragments."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def hot_acetylacetone(**options) -> Atoms:
 
 
 @pytest.mark.parametrize("kind", ["verlet", "langevin"])
-def test_observer_notes_steps_times_and_writes_what_it_notes(kind: str, tmp_path: Path) -> None:
+def test_observer_records_steps_and_times_and_writes_them(kind: str, tmp_path: Path) -> None:
     atoms = hot_acetylacetone()
     if kind == "verlet":
         dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
@@ -98,7 +98,7 @@ def test_observer_of_an_optimiser_has_steps_and_no_times(optimizer, tmp_path: Pa
     assert "time_ps" not in lines[0]
 
 
-def test_observer_with_an_interval_misses_nothing_and_begins_where_it_is_made() -> None:
+def test_observer_with_an_interval_misses_nothing_and_starts_when_created() -> None:
     atoms = hot_acetylacetone()
     dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
     dynamics.run(30)
@@ -169,7 +169,7 @@ def test_energies_of_fragments_add_up(saved: Path) -> None:
 @pytest.mark.filterwarnings("ignore:model 'organic' ")
 @pytest.mark.parametrize("length", [1.99425, 1.9])
 def test_energies_of_fragments_add_up_in_float32(length: float) -> None:
-    """Where a bond is all but broken its weight is rounding, and so is what is left of one."""
+    """The weight of a nearly broken bond is of the size of rounding, and so is one minus it."""
     atoms = Atoms("HCl", [[0, 0, 0], [0, 0, length]])
     atoms.calc = SE3SetCalculator("organic", device="cpu", dtype="float32")
     total = atoms.get_potential_energy()
@@ -181,7 +181,7 @@ def test_energies_of_fragments_add_up_in_float32(length: float) -> None:
 # --- Frozen fragments ------------------------------------------------------------------------
 
 
-def test_frozen_fragments_are_those_of_the_first_call_and_it_says_when_they_are_left() -> None:
+def test_frozen_fragments_are_those_of_the_first_call_and_changes_are_reported() -> None:
     smooth, frozen = SE3SetCalculator("acac"), SE3SetCalculator("acac", refragment="frozen")
     atoms = read(EXAMPLES / "acetylacetone.xyz")
     assert isinstance(atoms, Atoms)
@@ -208,8 +208,8 @@ def test_frozen_fragments_are_those_of_the_first_call_and_it_says_when_they_are_
         frozen.get_potential_energy(moved)
 
 
-def test_a_look_is_no_first_call_and_no_departure() -> None:
-    """Neither before the first call nor later, at whatever atoms."""
+def test_seen_at_is_not_a_first_call_and_not_a_change() -> None:
+    """Neither before the first call nor later, for any atoms."""
     frames = read(Path(__file__).parents[1] / "data" / "acac_proton_transfer.xyz", ":")
     first, last = frames[0], frames[-1]
     for frame in frames:
@@ -230,7 +230,7 @@ def test_a_look_is_no_first_call_and_no_departure() -> None:
         assert abs(begun_there.get_potential_energy(first) - energy) > 1e-3  # the control
 
 
-def test_frozen_forces_are_the_gradient_and_other_molecules_begin_anew() -> None:
+def test_frozen_forces_are_the_gradient_and_other_molecules_start_again() -> None:
     calc = SE3SetCalculator("acac", refragment="frozen")
     atoms = hot_acetylacetone()
     atoms.calc = calc

@@ -99,7 +99,7 @@ def test_the_committee_warns(tmp_path: Path) -> None:
     for name, atoms in (("ether", ether), ("ethanol", ethanol)):
         write(tmp_path / f"{name}.xyz", atoms)
     driver = SE3SetDriver(tmp_path / "ether.xyz", folder, device="cpu")
-    with pytest.warns(UserWarning, match=r"^molecule 0 and 1 more: .* never saw .* O\(C,C\)"):
+    with pytest.warns(UserWarning, match=r"^molecule 0 and 1 more: .* not trained on .* O\(C,C\)"):
         driver([cell] * 2, [in_bohr(ether)] * 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

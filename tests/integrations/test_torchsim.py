@@ -164,7 +164,7 @@ def test_what_is_refused(model: SE3SetModel) -> None:
 def test_the_committee_warns(tmp_path: Path) -> None:
     model = SE3SetModel(Potential(save_committee(tmp_path), device="cpu"))
     state = state_of([molecule("CH3CH2OH"), molecule("CH3OCH3")])
-    with pytest.warns(UserWarning, match=r"^molecule 1: model 'tiny' never saw .* O\(C,C\)"):
+    with pytest.warns(UserWarning, match=r"^molecule 1: model 'tiny' was not trained .* O\(C,C\)"):
         model(state)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

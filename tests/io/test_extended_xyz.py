@@ -1,4 +1,4 @@
-"""Files of molecules: packed ones read as plain ones, damaged ones refused at once."""
+"""Files of molecules: compressed files are read like others, damaged files are refused at once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.data import read_frames as read_to_train
 from se3set_ase.visualize.molecule import show
 
-#: Lines that ASE's reader alone would ask for, one by one: a minute. A damaged file may have more.
+#: Number of lines that ASE's reader alone would request for a minute.
 COUNT = 99_999_999
 
-#: Seconds; one by one so many lines take ten.
+#: Seconds. Reading that many lines takes ten.
 AT_ONCE = 1.0
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -37,13 +37,13 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", ["many.xyz", "many.xyz.gz", "many"])
-@pytest.mark.parametrize("n_whole", [0, 2])
+@pytest.mark.parametrize("n_complete", [0, 2])
 @pytest.mark.parametrize("reader", READERS)
 def test_more_atoms_than_lines_are_refused_at_once(
-    reader: str, n_whole: int, name: str, tmp_path: Path
+    reader: str, n_complete: int, name: str, tmp_path: Path
 ) -> None:
     path, plain = tmp_path / name, tmp_path / "plain.xyz"
-    write(plain, made_up_frames(n_whole), format="extxyz")
+    write(plain, made_up_frames(n_complete), format="extxyz")
     text = plain.read_text() + f"{COUNT}\n\nO 0.0 0.0 0.0\n"
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     with pytest.raises(ValueError, match="the file ends before the last of the atoms"):
@@ -64,7 +64,7 @@ def test_more_columns_than_a_line_has_are_refused_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [-1, 119, 10**9])
-def test_atoms_of_no_element_are_refused(number: int, tmp_path: Path) -> None:
+def test_invalid_atomic_numbers_are_refused(number: int, tmp_path: Path) -> None:
     path = tmp_path / "odd.xyz"
     path.write_text(f"1\nProperties=Z:I:1:pos:R:3\n{number} 0.0 0.0 0.0\n")
     with pytest.raises(ValueError, match="expected atomic numbers from 0 to 118, got "):
@@ -98,7 +98,7 @@ def test_frames_of_a_damaged_file_are_counted_at_once(
 @pytest.mark.parametrize(
     ("ending", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)]
 )
-def test_a_packed_file_is_read_as_a_plain_one(
+def test_a_compressed_file_is_read_like_others(
     ending: str, compress: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     plain = tmp_path / "plain.xyz"
@@ -114,16 +114,16 @@ def test_a_packed_file_is_read_as_a_plain_one(
         assert np.array_equal(a.positions, b.positions)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        ValueError, match=rf"packed\.xyz\.{ending}: expected a whole compressed file"
+        ValueError, match=rf"packed\.xyz\.{ending}: expected a complete compressed file"
     ):
         list(frames_of_file(path))
 
 
-def test_an_at_sign_in_a_name_is_no_index(tmp_path: Path) -> None:
+def test_an_at_sign_in_a_name_is_not_an_index(tmp_path: Path) -> None:
     path = tmp_path / "md@300K.xyz"
     write(tmp_path / "md.xyz", [molecule("H2O"), molecule("H2O")])
     (tmp_path / "md.xyz").rename(path)
     assert len(list(read_by_command(path))) == 2
-    show(path)  # and where there is no such file it is one, as ASE has it
+    show(path)  # without such a file it is one, as in ASE
     path.rename(tmp_path / "md.xyz")
     show(f"{tmp_path / 'md.xyz'}@0:1")

@@ -1,4 +1,4 @@
-"""Many molecules relaxed from a file: as ASE does one by one; stopped, killed, with bad ones."""
+"""Relaxation of many molecules of a file: minima, interrupted runs, invalid molecules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from se3set_ase.jobs.resumable import work_on
 from se3set_ase.simulate.many import Relaxed
 
 SAME_MINIMUM = 1e-3
-"""eV, as was promised."""
+"""Largest difference between minima, eV."""
 FMAX = 0.05
 BAD_INPUT = 2
 
@@ -40,7 +40,7 @@ def run(*arguments: object) -> Result:
 
 
 def molecules(n: int = 6) -> list[Atoms]:
-    """Of the elements and kinds that `gfn2` has seen."""
+    """Molecules similar to the training data of `gfn2`."""
     made = []
     for seed in range(n):
         atoms = molecule(("CH3CH2OH", "CH3COCH3", "CH3OCH3")[seed % 3])
@@ -63,7 +63,7 @@ def relax(*arguments: object) -> Result:
 def test_minima_are_those_of_ase(here: Path) -> None:
     result = relax()
     assert result.exit_code == 0, result.output
-    assert "6 of 6 molecules are done by gfn2; 0 were before" in result.stdout
+    assert "6 of 6 molecules relaxed with gfn2, 0 of them by an earlier run" in result.stdout
     for start, relaxed in zip(read("many.xyz", ":"), read("many-relaxed.xyz", ":"), strict=True):
         assert relaxed.info["converged"]
         assert relaxed.info["model"] == "gfn2"
@@ -76,19 +76,19 @@ def test_minima_are_those_of_ase(here: Path) -> None:
         assert before - start.get_potential_energy() > 10 * SAME_MINIMUM
 
 
-def test_a_stopped_run_goes_on(here: Path) -> None:
+def test_an_interrupted_run_resumes(here: Path) -> None:
     assert relax().exit_code == 0
     output = Path("many-relaxed.xyz")
-    whole = output.read_text()
-    # As a run that was killed leaves it: two are there, and half of a third.
-    lines = whole.splitlines(keepends=True)
+    complete = output.read_text()
+    # As after a killed run: two frames, and half of a third.
+    lines = complete.splitlines(keepends=True)
     third = 2 + 9 + 2 + 10 + 5
     output.write_text("".join(lines[:third]))
     result = relax()
-    assert "6 of 6 molecules are done by gfn2; 2 were before" in result.stdout
+    assert "6 of 6 molecules relaxed with gfn2, 2 of them by an earlier run" in result.stdout
     again = read(output, ":")
     assert [a.info["relax_index"] for a in again] == list(range(6))
-    first = read(StringIO(whole), ":", format="extxyz")
+    first = read(StringIO(complete), ":", format="extxyz")
     for one, other in zip(first, again, strict=True):
         assert one.get_potential_energy() == pytest.approx(
             other.get_potential_energy(), abs=SAME_MINIMUM
@@ -104,7 +104,7 @@ def test_other_settings_do_not_mix(here: Path) -> None:
     assert "optimizer 'LBFGS' instead of 'BFGS'; give another name" in refused.output
     assert Path("many-relaxed.xyz").read_text() == before
     write("many.xyz", molecules()[::-1])
-    assert "that began elsewhere; give another name" in relax("--steps", 2).output
+    assert "that started from another geometry; give another name" in relax("--steps", 2).output
     assert relax("--steps", 2, "--overwrite").exit_code == UNFINISHED
 
 
@@ -117,11 +117,11 @@ def test_other_settings_do_not_mix(here: Path) -> None:
         ("energy=", "energy=T was=", "frame 0 expected numbers as energy, got "),
         ("\nC  ", "\nC nan ", "frame 0 without finite positions"),
         (":forces:", ":farces:", "frame 0 without energy and forces"),
-        ("relax_index=0", "relax_index=0.5", "frame 0.5 that began elsewhere"),
-        ("relax_index=0", "relax_index=x", "frame x that began elsewhere"),
-        ("\nC ", "\n2 ", "cannot read it: KeyError: '2'; give another name"),
-        ("9\n", "x9\n", "cannot read it: ValueError: expected a frame of extended XYZ"),
-        ("9\n", "999\n", "cannot read it: ValueError: expected a frame of extended XYZ"),
+        ("relax_index=0", "relax_index=0.5", "frame 0.5 that started from another geometry"),
+        ("relax_index=0", "relax_index=x", "frame x that started from another geometry"),
+        ("\nC ", "\n2 ", "it cannot be read: KeyError: '2'; give another name"),
+        ("9\n", "x9\n", "it cannot be read: ValueError: expected a frame of extended XYZ"),
+        ("9\n", "999\n", "it cannot be read: ValueError: expected a frame of extended XYZ"),
         (":S:1:", ":S:999999991:", "columns, got 9999999"),
     ],
 )
@@ -137,22 +137,24 @@ def test_damaged_results_are_refused_and_kept(here: Path, old: str, new: str, me
     assert output.read_text() == damaged
 
 
-@pytest.mark.parametrize("torn", ["\u00e4".encode()[:1], b"\n", b"\x00\x00", b"2"])
-def test_odd_ends_are_cut_off(here: Path, torn: bytes) -> None:
+@pytest.mark.parametrize("end", ["\u00e4".encode()[:1], b"\n", b"\x00\x00", b"2"])
+def test_incomplete_ends_are_removed(here: Path, end: bytes) -> None:
     assert relax().exit_code == 0
     output = Path("many-relaxed.xyz")
     whole = output.read_bytes()
-    output.write_bytes(whole + torn)
-    assert "6 of 6 molecules are done by gfn2; 6 were before" in relax().stdout
+    output.write_bytes(whole + end)
+    assert "6 of 6 molecules relaxed with gfn2, 6 of them by an earlier run" in relax().stdout
     assert output.read_bytes() == whole
 
 
-def test_words_that_shift_what_follows_cost_nothing_else(here: Path) -> None:
+def test_empty_strings_that_shift_columns_are_left_out(here: Path) -> None:
     write("many.pdb", molecules(2))
     named = Path("many.pdb").read_text()
     Path("many.pdb").write_text(named.replace(" MOL ", "     "))
     assert set(read("many.pdb").arrays["residuenames"]) == {""}
-    with pytest.warns(UserWarning, match="cannot keep these, and lacks them: residuenames$"):
+    with pytest.warns(
+        UserWarning, match="cannot store these entries, which were left out: residuenames$"
+    ):
         result = run("relax", "many.pdb", "-m", "gfn2", "--output", "out.xyz")
     assert result.exit_code == 0, result.output
     first, second = read("out.xyz", ":")
@@ -162,7 +164,7 @@ def test_words_that_shift_what_follows_cost_nothing_else(here: Path) -> None:
     assert second.info["converged"]
 
 
-def test_more_steps_go_on_with_what_did_not_converge(here: Path) -> None:
+def test_more_steps_restart_molecules_that_did_not_converge(here: Path) -> None:
     few, many = 14, 200
     relax("--steps", few)
     first = read("many-relaxed.xyz", ":")
@@ -170,14 +172,17 @@ def test_more_steps_go_on_with_what_did_not_converge(here: Path) -> None:
     assert 0 < n_converged < 6
     result = relax("--steps", many)
     assert result.exit_code == 0, result.output
-    assert f"6 of 6 molecules are done by gfn2; {n_converged} were before" in result.stdout
+    assert (
+        f"6 of 6 molecules relaxed with gfn2, {n_converged} of them by an earlier run"
+        in result.stdout
+    )
     second = read("many-relaxed.xyz", ":")
     for one, other in zip(first, second, strict=True):
         assert (one.info["n_steps"] == other.info["n_steps"]) == one.info["converged"]
-    assert "6 were before" in relax("--steps", few).stdout
+    assert "6 of them by an earlier run" in relax("--steps", few).stdout
 
 
-def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
+def test_invalid_molecules_are_reported_and_do_not_affect_others(here: Path) -> None:
     made = molecules()
     made[1] = molecule("SO2")
     made[3].info["charge"] = 1
@@ -187,13 +192,11 @@ def test_bad_molecules_are_told_and_cost_the_others_nothing(here: Path) -> None:
     write("many.xyz", made)
     result = relax()
     assert result.exit_code == UNFINISHED, result.output
-    assert "2 of 6 molecules are done" in result.stdout
-    assert (
-        "molecule 1 has not: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
-    )
-    assert "molecule 3 has not: UnsupportedSystem: expected charge 0" in result.stdout
-    assert "molecule 4 has not: ValueError: expected atoms apart" in result.stdout
-    assert "molecule 5 has not: UnsupportedSystem: expected an isolated molecule" in result.stdout
+    assert "2 of 6 molecules relaxed" in result.stdout
+    assert "molecule 1 failed: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
+    assert "molecule 3 failed: UnsupportedSystem: expected charge 0" in result.stdout
+    assert "molecule 4 failed: ValueError: expected atoms apart" in result.stdout
+    assert "molecule 5 failed: UnsupportedSystem: expected an isolated molecule" in result.stdout
     failures = json.loads(Path("many-relaxed.xyz.json").read_text())["failures"]
     assert list(failures) == ["1", "3", "4", "5"]
 
@@ -212,13 +215,13 @@ def test_constraints_hold(here: Path) -> None:
 def test_options_of_one_molecule_are_refused_for_many(here: Path) -> None:
     refused = relax("--trajectory", "a.traj")
     assert refused.exit_code == BAD_INPUT
-    assert "--last relaxes its last one" in refused.output
+    assert "use --last to relax only the last one" in refused.output
     assert relax("--last", "--steps", 2).exit_code == UNFINISHED
     assert isinstance(read("many-relaxed.xyz", ":"), list)
     assert len(read("many-relaxed.xyz", ":")) == 1
 
 
-def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
+def test_overwriting_needs_a_run_that_can_start(here: Path) -> None:
     assert relax("--steps", 1).exit_code == UNFINISHED
     before = Path("many-relaxed.xyz").read_text()
     assert run("relax", "many.xyz", "-m", "nonsense", "--overwrite").exit_code == BAD_INPUT
@@ -229,11 +232,11 @@ def test_overwriting_takes_a_run_that_can_begin(here: Path) -> None:
     assert Path("old.traj").read_text() == "precious"
     refused = relax("--output", "many.xyz", "--overwrite")
     assert refused.exit_code == BAD_INPUT
-    assert "another name for the output than that of the input" in refused.output
+    assert "different names for output and input" in refused.output
     assert len(read("many.xyz", ":")) == 6
 
 
-def test_other_constraints_and_charges_are_other_molecules(here: Path) -> None:
+def test_changed_constraints_or_charges_are_refused(here: Path) -> None:
     assert relax("--steps", 1).exit_code == UNFINISHED
     for change in (
         lambda atoms: atoms.set_constraint(FixAtoms([0])),
@@ -244,11 +247,10 @@ def test_other_constraints_and_charges_are_other_molecules(here: Path) -> None:
         write("many.xyz", made)
         refused = relax("--steps", 1)
         assert refused.exit_code == BAD_INPUT
-        assert "frame 2 that began elsewhere" in refused.output
+        assert "frame 2 that started from another geometry" in refused.output
 
 
-def test_ctrl_c_keeps_what_was_reached(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the batches before, at once."""
+def test_ctrl_c_keeps_finished_batches(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("many.xyz", molecules(9))
     relaxed, calls = Relaxation._relaxed, []
 
@@ -262,16 +264,19 @@ def test_ctrl_c_keeps_what_was_reached(here: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(Relaxation, "_relaxed", interrupted)
         result = relax("--steps", 1)
     assert result.exit_code == INTERRUPTED
-    assert "goes on with the others" in result.output
+    assert "run the same command to resume" in result.output
     assert calls == [3, 3, 3]
     assert len(read("many-relaxed.xyz", ":")) == 6
-    assert "9 of 9 molecules are done by gfn2; 6 were before" in relax("--steps", 1).stdout
+    assert (
+        "9 of 9 molecules relaxed with gfn2, 6 of them by an earlier run"
+        in relax("--steps", 1).stdout
+    )
 
 
-def test_what_takes_a_batch_down_takes_one_molecule(
+def test_an_error_of_a_batch_affects_one_molecule_only(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As memory does that is too short for all of them."""
+    """For example too little memory for the whole batch."""
     relaxed = Relaxation._relaxed
 
     def short(self: Relaxation, some: Sequence[Atoms]) -> list[Relaxed]:
@@ -281,18 +286,18 @@ def test_what_takes_a_batch_down_takes_one_molecule(
 
     monkeypatch.setattr(Relaxation, "_relaxed", short)
     result = relax("--steps", 1)
-    assert "4 of 6 molecules are done" in result.stdout
-    assert "molecule 1 has not: MemoryError: no more" in result.stdout
+    assert "4 of 6 molecules relaxed" in result.stdout
+    assert "molecule 1 failed: MemoryError: no more" in result.stdout
 
 
-def test_a_model_may_move(here: Path) -> None:
+def test_a_run_resumes_with_a_moved_model(here: Path) -> None:
     assert relax("--steps", 1).exit_code == UNFINISHED
     shutil.copytree(resolve_model("gfn2"), "elsewhere")
     again = run("relax", "many.xyz", "-m", "elsewhere", "--fmax", FMAX, "--steps", 1)
-    assert "6 of 6 molecules are done by elsewhere; 6 were before" in again.stdout
+    assert "6 of 6 molecules relaxed with elsewhere, 6 of them by an earlier run" in again.stdout
 
 
-def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:
+def test_an_unknown_model_is_reported_before_anything_is_written(here: Path) -> None:
     refused = run("relax", "many.xyz", "-m", "nonsense")
     assert refused.exit_code == BAD_INPUT
     assert "no model 'nonsense'" in refused.output
@@ -302,7 +307,7 @@ def test_a_wrong_model_is_told_before_anything_is_written(here: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KillsOnce(Relaxation):
-    """Its first task kills the process that has it."""
+    """The first task kills its process."""
 
     mark: str
 
@@ -314,7 +319,7 @@ class KillsOnce(Relaxation):
 
 
 def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
-    """On a cluster of this machine."""
+    """On a local cluster."""
     made, mark = molecules(), tmp_path / "killed"
     work = KillsOnce(model="gfn2", fmax=FMAX, mark=str(mark))
     with workers(2) as executor:

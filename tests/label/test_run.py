@@ -28,7 +28,7 @@ from ase.calculators.morse import MorsePotential
 from ase.io import read, write
 
 from se3set_ase.cli.console import workers
-from se3set_ase.jobs.resumable import WAITING, Here
+from se3set_ase.jobs.resumable import MAX_PENDING, SerialExecutor
 from se3set_ase.label.any_calculator import AnyCalculator
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.label.protocol import Label
@@ -183,7 +183,7 @@ def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"constant 1\.0 instead of 2\.0"):
         run(made, output, Springs(constant=2.0))
     (tmp_path / "out.xyz.json").unlink()
-    with pytest.raises(FileExistsError, match=r"without out.xyz.json; give another name"):
+    with pytest.raises(FileExistsError, match=r"out.xyz.json is missing; give another name"):
         run(made, output, Springs())
     assert output.read_text() == before
 
@@ -194,12 +194,12 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 
     class Meanwhile(Springs):
         def __call__(self, atoms: Atoms) -> Label:
-            with pytest.raises(FileExistsError, match="got another at work on it"):
+            with pytest.raises(FileExistsError, match="another run is writing to"):
                 run(made, output, Springs())
             tried.append(atoms)
             return super().__call__(atoms)
 
-    with Here() as executor:
+    with SerialExecutor() as executor:
         label(made, Meanwhile(), output, executor=executor)
     assert len(tried) == len(made) == len(read(output, ":"))
     assert {path.name for path in tmp_path.iterdir()} == {"out.xyz", "out.xyz.json"}
@@ -221,7 +221,7 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
         run(frames(2), tmp_path / "nowhere" / "out.xyz", Springs())
     record = tmp_path / "out.xyz.json"
     record.write_text("[1, 2]")
-    with pytest.raises(ValueError, match=r"out.xyz.json to be of an earlier run"):
+    with pytest.raises(ValueError, match=r"out.xyz.json is not the record of an earlier run"):
         run(frames(2), tmp_path / "out.xyz", Springs())
     assert record.read_text() == "[1, 2]"
 
@@ -237,7 +237,9 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
 def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info = {"lost": lost, **made[1].info, "smiles": "C/C=C/C", "odd": 'x = "y" é \x0c'}
-    with pytest.warns(UserWarning, match=r"out.xyz cannot keep these, and lacks them: lost$"):
+    with pytest.warns(
+        UserWarning, match=r"out.xyz cannot store these entries, which were left out: lost$"
+    ):
         assert run(made, output, Springs()).n_done == 4
     labelled = read(output, ":")
     for key in ("made_by", "smiles", "odd"):
@@ -251,7 +253,7 @@ def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any)
 def test_results_of_others_cost_no_label(tmp_path: Path, name: str) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info[name] = 5.0
-    with pytest.warns(UserWarning, match=rf"lacks them: {name}$"):
+    with pytest.warns(UserWarning, match=rf"left out: {name}$"):
         assert run(made, output, Springs()).n_done == 4
     assert read(output, 1).get_potential_energy() == pytest.approx(
         Springs()(made[1]).energy, abs=WRITTEN
@@ -310,7 +312,7 @@ def test_tasks_wait_in_bounded_number(tmp_path: Path) -> None:
     made = [molecule("H2O") for _ in range(1500)]
     with Counting(1) as executor:
         run(made, tmp_path / "out.xyz", Springs(), executor)
-    assert 10 < executor.most <= WAITING < len(made)
+    assert 10 < executor.most <= MAX_PENDING < len(made)
 
 
 @pytest.mark.parametrize("lost", [BrokenExecutor, CancelledError, ModuleNotFoundError])

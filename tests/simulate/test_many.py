@@ -221,8 +221,8 @@ def test_the_committee_warns(tmp_path: Path) -> None:
         relax_many([Atoms("O"), ethanol, ether], potential, steps=2)
     texts = [str(warning.message) for warning in told]
     unseen = (
-        "molecule 2: model 'tiny' never saw atoms bonded as C(H,H,H,O), O(C,C): energies and "
-        "forces of this C2H6O are a guess"
+        "molecule 2: model 'tiny' was not trained on atoms bonded as C(H,H,H,O), O(C,C): "
+        "energies and forces of this C2H6O are not reliable"
     )
     assert texts.count(unseen) == 1
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""The committee of a model: its doubt against each member on its own, and its warnings."""
+"""The committee of a model: uncertainties against its members, and warnings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.potential import Potential, Prediction
-from se3set_ase.uncertainty import novelty as lookout
+from se3set_ase.uncertainty import novelty
 from se3set_ase.uncertainty.committee import (
     Calibration,
     Committee,
@@ -50,7 +50,7 @@ def ethanol(seed: int = 0) -> Atoms:
     return atoms
 
 
-def test_doubt_is_the_spread_of_the_members(tmp_path: Path) -> None:
+def test_uncertainty_is_the_spread_of_the_members(tmp_path: Path) -> None:
     atoms, folder = ethanol(), make(tmp_path / "model")
     found = [Potential(folder / name).predict([atoms])[0] for name in (".", "member-1", "member-2")]
     energies = [p.energy for p in found]
@@ -71,7 +71,7 @@ def test_doubt_is_the_spread_of_the_members(tmp_path: Path) -> None:
     assert atoms.calc.forces_uncertainty == pytest.approx(np.array(forces), abs=ROUNDING)
 
 
-def test_members_that_agree_have_no_doubt(tmp_path: Path) -> None:
+def test_members_that_agree_have_no_uncertainty(tmp_path: Path) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path, seeds=(1, 1, 1)))
     atoms.get_forces()
@@ -79,9 +79,9 @@ def test_members_that_agree_have_no_doubt(tmp_path: Path) -> None:
     assert atoms.calc.forces_uncertainty == pytest.approx(np.zeros(len(atoms)), abs=ROUNDING)
 
 
-@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
+@pytest.mark.filterwarnings("ignore:model 'tiny' was not trained on")
 def test_hard_members_are_compared_with_hard_ones(tmp_path: Path) -> None:
-    """Each of the same weights: smooth ones would be found to differ."""
+    """All members have the same weights, and smooth ones would differ from hard ones."""
     atoms = ethanol()
     atoms.set_distance(2, 3, 1.35, fix=0)  # a bond in between
     with pytest.warns(UserWarning, match="hard"):
@@ -92,7 +92,7 @@ def test_hard_members_are_compared_with_hard_ones(tmp_path: Path) -> None:
     assert abs(atoms.get_potential_energy() - hard) > 1e-3  # the control
 
 
-def test_members_of_another_kind_are_told_at_once(tmp_path: Path) -> None:
+def test_members_of_another_kind_are_refused_at_once(tmp_path: Path) -> None:
     folder = make(tmp_path)
     model = tiny_model(1)
     model.hypergraph = replace(model.hypergraph, cutoff=4.0)
@@ -106,7 +106,7 @@ def test_members_of_another_kind_are_told_at_once(tmp_path: Path) -> None:
         SE3SetCalculator(folder)
 
 
-def test_doubt_is_that_of_the_last_geometry(tmp_path: Path) -> None:
+def test_uncertainty_is_that_of_the_last_geometry(tmp_path: Path) -> None:
     calc = SE3SetCalculator(make(tmp_path))
     found = []
     for seed in (0, 1, 0):
@@ -135,7 +135,7 @@ def test_a_run_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         atoms.rattle(0.001)
         atoms.get_forces()
     assert not calls
-    assert atoms.calc.energy_uncertainty is not None  # the control: this one asks
+    assert atoms.calc.energy_uncertainty is not None  # the control
     assert len(calls) == 1
 
 
@@ -171,10 +171,10 @@ def test_environments() -> None:
         ("HCN", set()),
         ("CO", set()),
         ("CH3CHO", set()),
-        ("SO2", {"O(S)*"}),  # of sulfur one cannot tell
+        ("SO2", {"O(S)*"}),  # the valence of sulfur is not unique
     ],
 )
-def test_atoms_that_lack_a_bond_are_marked(name: str, marked: set[str]) -> None:
+def test_atoms_with_an_open_valence_are_marked(name: str, marked: set[str]) -> None:
     atoms = molecule(name)
     config = HypergraphConfig()
     structure = build_hypergraph(atoms.numbers, atoms.positions, config)
@@ -182,8 +182,8 @@ def test_atoms_that_lack_a_bond_are_marked(name: str, marked: set[str]) -> None:
     assert {found for found in environments(seen) if found.endswith("*")} == marked
 
 
-def test_doubts_have_a_floor(tmp_path: Path) -> None:
-    """Root of the sum of squares; a lone atom is exact."""
+def test_uncertainties_have_a_minimum(tmp_path: Path) -> None:
+    """Root of the sum of squares; an isolated atom is exact."""
     folder, floors = make(tmp_path / "model"), {"energy_floor": 0.7, "forces_floor": 0.3}
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(folder)
@@ -201,7 +201,7 @@ def test_doubts_have_a_floor(tmp_path: Path) -> None:
     assert alone.calc.energy_uncertainty == alone.calc.forces_uncertainty == 0.0
 
 
-def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
+def test_a_new_environment_is_reported_once(tmp_path: Path) -> None:
     calc = SE3SetCalculator(make(tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -210,7 +210,9 @@ def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
         known.get_forces()
     atoms = molecule("CH3OCH3")
     atoms.calc = calc
-    with pytest.warns(UserWarning, match=r"never saw atoms bonded as C\(H,H,H,O\), O\(C,C\)"):
+    with pytest.warns(
+        UserWarning, match=r"was not trained on atoms bonded as C\(H,H,H,O\), O\(C,C\)"
+    ):
         atoms.get_forces()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -221,19 +223,19 @@ def test_what_was_never_seen_is_told_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry for each prediction that a committee is asked about."""
+    """One entry for each uncertainty that a committee evaluates."""
     times: list[int] = []
-    real = Committee.uncertainties
+    original = Committee.uncertainties
 
     def counted(self: Committee, predictions: Sequence[Prediction]) -> list[Any]:
         times.extend([1] * len(predictions))
-        return real(self, predictions)
+        return original(self, predictions)
 
     monkeypatch.setattr(Committee, "uncertainties", counted)
     return times
 
 
-def test_the_same_elsewhere_is_not_asked_again(tmp_path: Path, asked: list[int]) -> None:
+def test_a_displaced_molecule_is_not_checked_again(tmp_path: Path, asked: list[int]) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     for _ in range(3):
@@ -245,85 +247,85 @@ def test_the_same_elsewhere_is_not_asked_again(tmp_path: Path, asked: list[int])
     assert len(asked) == 2
 
 
-def test_a_long_run_is_looked_at_seldom(
+def test_a_long_run_is_checked_rarely(
     tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three times as long between looks as until then, up to a limit; and a geometry that no step
-    leads to is looked at."""
-    monkeypatch.setattr(lookout, "SELDOM", 16)
+    """The interval between checks is three times the steps so far, up to a limit. A geometry that
+    is further away than one step is checked."""
+    monkeypatch.setattr(novelty, "MAX_INTERVAL", 16)
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
-    looks = []
+    checks = []
     for step in range(1, 101):
         atoms.rotate_dihedral(0, 1, 2, 3, 120 if step == 99 else 23, mask=[0, 0, 0, 1, *[0] * 5])
         before = len(asked)
         atoms.get_forces()
-        looks += [step] * (len(asked) - before)
-    assert looks[0] == 1
-    assert looks[-1] == 99
-    gaps = [(a, b - a) for a, b in pairwise(looks[:-1])]
+        checks += [step] * (len(asked) - before)
+    assert checks[0] == 1
+    assert checks[-1] == 99
+    gaps = [(a, b - a) for a, b in pairwise(checks[:-1])]
     assert len(gaps) > 4
-    assert all(gap == min(3 * a, 16) for a, gap in gaps), looks
+    assert all(gap == min(3 * a, 16) for a, gap in gaps), checks
 
 
-@pytest.mark.filterwarnings("ignore:model 'tiny' never saw")
-def test_a_climb_is_looked_at(tmp_path: Path, asked: list[int]) -> None:
-    """Wherever it is higher by 0.1 eV for each atom than at any look before."""
+@pytest.mark.filterwarnings("ignore:model 'tiny' was not trained on")
+def test_a_rise_in_energy_is_checked(tmp_path: Path, asked: list[int]) -> None:
+    """If it is 0.1 eV per atom higher than at any check before."""
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
-    looks, heights = [], []
+    checks, heights = [], []
     for step in range(40):
         before = len(asked)
         heights.append(atoms.get_potential_energy() / 9)
-        looks += [step] * (len(asked) - before)
+        checks += [step] * (len(asked) - before)
         atoms.positions *= 0.99
     highest, expected = -np.inf, []
     for step, height in enumerate(heights):
         if height > highest + 0.1 or step == 0:
             expected.append(step)
             highest = height
-    assert looks == expected
-    assert len(looks) > 3
+    assert checks == expected
+    assert len(checks) > 3
 
 
-def test_each_molecule_of_a_screening_is_told_of(tmp_path: Path) -> None:
-    """By Python's own filter, which tells the same words once: conformers have the same formula."""
+def test_each_molecule_of_a_screening_is_reported(tmp_path: Path) -> None:
+    """With Python's default filter, which shows a text once: conformers have the same formula."""
     calc = SE3SetCalculator(make(tmp_path))
     ether = molecule("CH3OCH3")
-    turned = ether.copy()
-    turned.positions = turned.positions @ np.diag([1.0, -1.0, -1.0])
+    rotated = ether.copy()
+    rotated.positions = rotated.positions @ np.diag([1.0, -1.0, -1.0])
     for name, atoms in (
         ("ether", ether),
         ("ethanol", ethanol()),
-        ("turned", turned),
+        ("rotated", rotated),
         ("ethanol", ethanol(1)),
     ):
         atoms.calc = calc
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as issued:
             warnings.simplefilter("default")
             atoms.get_forces()
-        assert len(told) == (name != "ethanol"), name
+        assert len(issued) == (name != "ethanol"), name
 
 
-def test_images_that_share_a_calculator_are_followed_each(tmp_path: Path, asked: list[int]) -> None:
+def test_images_that_share_a_calculator_are_tracked_separately(
+    tmp_path: Path, asked: list[int]
+) -> None:
     calc, images = SE3SetCalculator(make(tmp_path)), [molecule("CH3OCH3") for _ in range(3)]
     for k, image in enumerate(images):
         image.positions[0] += 0.6 * k
         image.calc = calc
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
         for _ in range(10):
             for image in images:
                 image.rattle(1e-3, seed=1)
                 image.get_forces()
     assert len(asked) == len(images)
-    assert len(said) == len(images)  # each of them has bonds that were never seen
+    assert len(issued) == len(images)  # each has bonds that the training data lack
 
 
-def test_a_calculator_takes_its_committee_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where its folder cannot be found any more: in another working folder, or from a pickle."""
+def test_a_calculator_keeps_its_committee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the folder is not found any more: in another working folder, or from a pickle."""
     make(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     atoms = ethanol()
@@ -332,23 +334,23 @@ def test_a_calculator_takes_its_committee_along(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     energy = atoms.get_potential_energy()
-    doubt = atoms.calc.energy_uncertainty
+    uncertainty = atoms.calc.energy_uncertainty
     shutil.rmtree(tmp_path / "model")
     atoms.calc = pickle.loads(taken)
     assert atoms.get_potential_energy() == energy
-    assert atoms.calc.energy_uncertainty == doubt > 0
+    assert atoms.calc.energy_uncertainty == uncertainty > 0
 
 
-def test_a_bond_that_forms_can_be_news(tmp_path: Path) -> None:
+def test_a_broken_bond_can_be_new(tmp_path: Path) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path))
     atoms.get_forces()
     atoms.set_distance(2, 3, 3.5, fix=0)
-    with pytest.warns(UserWarning, match=r"H\(\)\*, O\(C\)\* \(\* lacks a bond\)"):
+    with pytest.warns(UserWarning, match=r"H\(\)\*, O\(C\)\* \(\* has an open valence\)"):
         atoms.get_forces()
 
 
-def test_far_from_the_data_is_told(tmp_path: Path) -> None:
+def test_geometries_far_from_the_data_are_reported(tmp_path: Path) -> None:
     atoms = ethanol()
     atoms.calc = SE3SetCalculator(make(tmp_path, familiar_forces=1e-3))
     with pytest.warns(UserWarning, match=r"may be wrong by .* eV/Angstrom at [CHO]\d"):
@@ -356,23 +358,23 @@ def test_far_from_the_data_is_told(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         atoms.rattle(0.01)
-        atoms.get_forces()  # a run goes on
+        atoms.get_forces()  # the next step of a run
     atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
     with pytest.warns(UserWarning, match="may be wrong by"):
         atoms.get_forces()  # another geometry
 
 
-def test_a_model_without_a_committee_says_so() -> None:
+def test_a_model_without_a_committee_raises() -> None:
     calc = SE3SetCalculator("acac")
     with pytest.raises(PropertyNotImplementedError, match="'acac'"):
         _ = calc.energy_uncertainty
     with pytest.raises(PropertyNotImplementedError, match="committee"):
         _ = calc.forces_uncertainty
-    assert not hasattr(calc, "energy_uncertainty")  # as inspect.getmembers and the like ask
+    assert not hasattr(calc, "energy_uncertainty")  # as inspect.getmembers requires
 
 
 def signed(content: dict[str, Any]) -> str:
-    """As somebody would write it who means harm."""
+    """A manipulated file with a valid checksum."""
     calibration = Calibration(**content)
     return calibration.model_copy(update={"sha256": calibration.digest}).model_dump_json()
 
@@ -390,8 +392,10 @@ def test_damaged_committees(tmp_path: Path) -> None:
         ),
         "familiar_forces": json.dumps({**content, "familiar_forces": -1.0}),
         "another_key": json.dumps({**content, "another_key": 1}),
-        "expected the content that its hash": json.dumps({**content, "energy_factor": 7.0}),
-        "its hash '' is of": json.dumps({k: v for k, v in content.items() if k != "sha256"}),
+        "checksum mismatch, recorded": json.dumps({**content, "energy_factor": 7.0}),
+        "recorded '', contents hash to": json.dumps(
+            {k: v for k, v in content.items() if k != "sha256"}
+        ),
     }
     for message, text in bad.items():
         file.write_text(text)
@@ -401,10 +405,10 @@ def test_damaged_committees(tmp_path: Path) -> None:
     SE3SetCalculator(folder)
 
 
-def test_members_that_are_others(tmp_path: Path) -> None:
+def test_replaced_members(tmp_path: Path) -> None:
     folder = make(tmp_path / "model")
     save_checkpoint(folder / "member-1", tiny_model(7), METADATA)
-    with pytest.raises(CheckpointError, match=r"not the one that committee\.json names"):
+    with pytest.raises(CheckpointError, match=r"not the file that committee\.json lists"):
         SE3SetCalculator(folder)
     shutil.rmtree(folder / "member-1")
     with pytest.raises(CheckpointError, match="missing"):
