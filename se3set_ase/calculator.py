@@ -21,13 +21,13 @@ from ase.calculators.calculator import (
 
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.events.log import Event, EventLog
-from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import warn_each_time
 from se3set_ase.nn.compiled import CompilationError
+from se3set_ase.pipeline import Replica, advance
 from se3set_ase.potential import Potential, Prediction, Scatter
 from se3set_ase.system import declared_charge_and_spin
-from se3set_ase.uncertainty.committee import NoCommittee, committee_of
+from se3set_ase.uncertainty.committee import NoCommittee
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -117,18 +117,15 @@ class SE3SetCalculator(Calculator):
                 scatter=scatter,
                 compile=compile,
             )
-            self._refragmenter = Refragmenter(
-                self.potential.model.hypergraph, skin=skin, bond_orders=bond_orders, frozen=frozen
+            self._replica = Replica(
+                self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
-            self._committee = committee_of(self.potential.path, self.potential)
+            _ = self.potential.committee  # a damaged one raises here
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError, CompilationError):
                 raise  # a checkpoint's own error says more
             raise CalculatorSetupError(str(error)) from error
-        self._log = EventLog()
         self._prediction: Prediction | None = None
-        self._uncertainty: tuple[float, np.ndarray] | None = None
-        self._info: Mapping[str, int] = {}
         super().__init__(
             model=os.fspath(model),
             device=str(device),
@@ -181,9 +178,9 @@ class SE3SetCalculator(Calculator):
         changed = list(super().check_state(atoms, tol=tol))
         try:
             declared = declared_charge_and_spin(atoms)
+            if not changed and declared != declared_charge_and_spin(self.atoms):
+                changed.append("info")
         except ValueError:  # calculate() says what is wrong with it
-            return [*changed, "info"]
-        if not changed and declared != self._info:
             changed.append("info")
         return changed
 
@@ -195,31 +192,26 @@ class SE3SetCalculator(Calculator):
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
         # If anything below raises, nothing of an earlier geometry may pass for this one's.
-        self.results, self._prediction, self._uncertainty = {}, None, None
+        self.results, self._prediction = {}, None
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if atoms is None:
             raise InputError("expected atoms to calculate, got none")
         try:
-            declared = declared_charge_and_spin(atoms)
-            wanted = {k: self.parameters[k] for k in ("charge", "spin_multiplicity")}
-            self.potential.check(atoms, **{**wanted, **declared})
             self._check_molecule(atoms)
-            self.potential.warn_of_foreign(atoms)
-            departed = self._refragmenter.departed
-            listed = self._refragmenter.update(atoms.numbers, atoms.positions)
+            replica = self._replica
+            replica.charge = self.parameters["charge"]
+            replica.spin_multiplicity = self.parameters["spin_multiplicity"]
+            departed = replica.refragmenter.departed
+            replica.refragment(atoms)
         except ValueError as error:
             raise InputError(str(error)) from error
-        if departed != self._refragmenter.departed:
+        if departed != replica.refragmenter.departed:
             self._warn_of_departure(atoms)
-        (prediction,) = self.potential.evaluate([listed], [atoms.positions])
-        surprises = self._committee.surprises(prediction) if self._committee is not None else ()
-        self._info = declared
-        self._prediction = prediction
-        self._log.observe(prediction.hypergraph, prediction.energy)
-        self.results = prediction.results
-        for surprise in surprises:
-            warn_each_time(surprise)
+        (self._prediction,), remarks = advance([replica])
+        self.results = self._prediction.results
+        for remark in remarks:
+            warn_each_time(remark)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, by autograd: no displacements, no step to choose.
@@ -245,7 +237,7 @@ class SE3SetCalculator(Calculator):
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [
             " ".join("-".join(f"{atoms[k].symbol}{k}" for k in bond) for bond in sorted(bonds))
-            for bonds in self._refragmenter.departed
+            for bonds in self._replica.refragmenter.departed
         ]
         told = [
             f"{bonds} {what}"
@@ -279,8 +271,7 @@ class SE3SetCalculator(Calculator):
         InputError : as on calculation.
         """
         other = copy.copy(self)
-        other._log, other._committee = EventLog(), None
-        other._refragmenter = copy.copy(self._refragmenter)  # it knows a first geometry
+        other._replica = self._replica.aside()
         other.get_potential_energy(atoms)
         assert other.hypergraph is not None
         return other.hypergraph
@@ -317,14 +308,17 @@ class SE3SetCalculator(Calculator):
         return found and found[1].copy()
 
     def _uncertainties(self) -> tuple[float, np.ndarray] | None:
-        if self._committee is None:
+        committee, replica = self.potential.committee, self._replica
+        if committee is None:
             raise NoCommittee(
                 f"expected a model with a committee, got {self.potential.metadata.name!r}, "
                 "which cannot tell how sure it is"
             )
-        if self._uncertainty is None and self._prediction is not None:
-            self._uncertainty = self._committee.uncertainty(self._prediction)
-        return self._uncertainty
+        if self._prediction is None:
+            return None
+        if replica.uncertainty is None:
+            (replica.uncertainty,) = committee.uncertainties([self._prediction])
+        return replica.uncertainty
 
     @property
     def events(self) -> list[Event]:
@@ -333,12 +327,12 @@ class SE3SetCalculator(Calculator):
         Also those of different images, where several share this calculator. Kept by ``reset``.
         :class:`se3set_ase.events.observe.EventObserver` tells the steps of a run.
         """
-        return self._log.events
+        return self._replica.log.events
 
     @property
     def event_log(self) -> EventLog:
         """What :attr:`events` is read from, without a copy."""
-        return self._log
+        return self._replica.log
 
 
 # What ASE looks up by name, it then finds: ase.calculators.calculator.get_calculator_class.

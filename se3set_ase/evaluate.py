@@ -135,7 +135,7 @@ def _predict_batch(
 ) -> list[tuple[float, np.ndarray]]:
     """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
     try:
-        predictions = model.predict(batch, **state)
+        predictions = model.predict(batch, **state, warn=False)
     except ValueError as error:
         if len(batch) == 1:
             raise ValueError(f"frame {first}: {error}") from error

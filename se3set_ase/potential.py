@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import is_
 from typing import Any, Literal, get_args
 
@@ -21,16 +19,18 @@ from ase import Atoms
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
-from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
-from se3set_ase.io.text import formula, symbol
+from se3set_ase.io.text import formula, symbol, warn_each_time
 from se3set_ase.nn.compiled import compiled, padded
-from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
-from se3set_ase.nn.model import Outputs, SE3Set, outputs
+from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
+from se3set_ase.pipeline import Replica, follow
+from se3set_ase.prediction import Prediction
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
+from se3set_ase.uncertainty.committee import Committee, committee_of
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
@@ -40,33 +40,6 @@ EDGES, EDGES_ON_DEVICE = 2**14, 2**18
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
 Scatter = Literal["native", "torch_scatter"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """Results for one molecule of N atoms.
-
-    Attributes
-    ----------
-    energy : eV. energies : (N,) eV, parts of the atoms, which add up to it.
-    forces : (N, 3) eV/Angstrom, its negative gradient.
-    hypergraph : what the network saw.
-    """
-
-    energy: float
-    energies: np.ndarray
-    forces: np.ndarray
-    hypergraph: WeightedHypergraph
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """By the names that ASE has for them; copies, to do with as one likes."""
-        return {
-            "energy": self.energy,
-            "free_energy": self.energy,
-            "energies": self.energies.copy(),
-            "forces": self.forces.copy(),
-        }
 
 
 class Potential:
@@ -155,8 +128,8 @@ class Potential:
             ("charge", charge, self.metadata.charges),
             ("spin_multiplicity", spin_multiplicity, self.metadata.multiplicities),
         ):
-            lone = name == "spin_multiplicity" and len(atoms) == 1  # any, as its energy is exact
-            if value not in known and not lone:
+            alone = name == "spin_multiplicity" and len(atoms) == 1  # any, as its energy is exact
+            if value not in known and not alone:
                 raise UnsupportedSystem(
                     f"expected {name} {' or '.join(map(str, known))}, which model "
                     f"{self.metadata.name!r} was trained on, got {value}"
@@ -164,32 +137,58 @@ class Potential:
         check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
-        """As :meth:`check`, with the charge or spin that the molecule itself declares first."""
+        """As :meth:`check`, with the charge or spin that the molecule itself declares first.
+
+        Warns, once of each, of molecules other than the few that the model knows.
+        """
         wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
         self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
-        self.warn_of_foreign(atoms)
-
-    def warn_of_foreign(self, atoms: Atoms) -> None:
-        """Once of each, where the model knows a few molecules only, and this is another."""
         known = self.metadata.formulas
         if not known or (numbers := atoms.numbers.tobytes()) in self._told:
             return
         self._told.add(numbers)
         if (found := formula(atoms.numbers)) not in known:
-            warnings.warn(
+            warn_each_time(
                 f"model {self.metadata.name!r} was trained on {', '.join(known)} alone, "
-                f"got {found}: energies and forces are a guess",
-                UserWarning,
-                stacklevel=3,
+                f"got {found}: energies and forces are a guess"
             )
 
+    @cached_property
+    def committee(self) -> Committee | None:
+        """Further models that estimate the error of this one; None if it has none.
+
+        Raises
+        ------
+        CheckpointError : it is damaged.
+        """
+        return committee_of(self.path, self)
+
+    def like(self, model: str | os.PathLike[str]) -> Potential:
+        """Another model, evaluated as this one is, but not compiled."""
+        return Potential(
+            model,
+            device=self.model.device,
+            dtype="float64" if self.model.dtype == torch.float64 else "float32",
+            refragment="hard" if self.model.hypergraph.hard else "smooth",
+        )
+
     def predict(
-        self, molecules: Sequence[Atoms], *, charge: int = 0, spin_multiplicity: int = 1
+        self,
+        molecules: Sequence[Atoms],
+        *,
+        charge: int = 0,
+        spin_multiplicity: int = 1,
+        warn: bool = True,
     ) -> list[Prediction]:
         """Energies and forces of several molecules in one pass; they don't see one another.
 
         A charge or spin that a molecule itself declares (see :func:`declared_charge_and_spin`)
         comes before the arguments.
+
+        Parameters
+        ----------
+        warn : of molecules unlike the training data, where the model has a committee. Its members
+            then evaluate each molecule, too.
 
         Raises
         ------
@@ -198,15 +197,9 @@ class Potential:
             text starts with the number of the molecule where there are several.
         """
         molecules = check_several(molecules)
-        config, wanted = self.model.hypergraph, (charge, spin_multiplicity)
-        hypergraphs = []
-        for index, atoms in enumerate(molecules):
-            with numbered(index, len(molecules)):
-                self.check_declared(atoms, *wanted)
-                hypergraphs.append(
-                    build_hypergraph(atoms.numbers, atoms.positions, config, mixer=self._mixer)
-                )
-        return self.evaluate(hypergraphs, [atoms.positions for atoms in molecules])
+        options: dict[str, Any] = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+        options |= {"watched": warn, "skin": 0.0, "mixer": self._mixer}
+        return follow([Replica(self, **options) for _ in molecules], molecules)
 
     def evaluate(
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
@@ -234,40 +227,25 @@ class Potential:
             model, graph = self._collated(hypergraphs)
             joined = np.concatenate(positions)  # a copy: atoms move on
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
-            found = [t.double().cpu().numpy() for t in model(where, graph)]
-        atoms = [len(h.numbers) for h in hypergraphs]
-        hyperedges = [len(h.hyper_atom) for h in hypergraphs]
-        lengths = (
-            [1] * len(hypergraphs),
-            atoms,
-            atoms,
-            [len(h.bond_atoms) for h in hypergraphs],
-            [len(h.fragments) for h in hypergraphs],
-            hyperedges,
-            hyperedges,
-            atoms,
-        )
-        parts = (
-            np.split(values[: sum(each)], np.cumsum(each[:-1]))
-            for values, each in zip([*found, joined], lengths, strict=True)
-        )
+            found = model(where, graph)._asdict()
+            found = {name: t.double().cpu().numpy() for name, t in found.items()}
+        parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
+        parts["positions"] = split(joined, "atoms", hypergraphs)
         return [
             Prediction(
-                energy=float(energy[0]),
-                energies=energies,
-                forces=forces,
+                energy=float(parts["energy"][m][0]),
+                energies=parts["energies"][m],
+                forces=parts["forces"][m],
                 hypergraph=WeightedHypergraph(
                     structure=hypergraph,
-                    positions=at,
-                    bond_weights=bond,
-                    fragment_weights=fragment,
-                    hyperedge_weights=hyperedge,
-                    hyperedge_reach=reach,
+                    positions=parts["positions"][m],
+                    bond_weights=parts["bond"][m],
+                    fragment_weights=parts["fragment"][m],
+                    hyperedge_weights=parts["hyperedge"][m],
+                    hyperedge_reach=parts["reach"][m],
                 ),
             )
-            for hypergraph, energy, forces, energies, bond, fragment, hyperedge, reach, at in zip(
-                hypergraphs, *parts, strict=True
-            )
+            for m, hypergraph in enumerate(hypergraphs)
         ]
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
@@ -312,17 +290,6 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
     return several
-
-
-@contextlib.contextmanager
-def numbered(index: int, count: int) -> Iterator[None]:
-    """Errors about one molecule of several start with its number."""
-    try:
-        yield
-    except ValueError as error:
-        if count == 1:
-            raise
-        raise type(error)(f"molecule {index}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def test_relaxes_common_molecules(name: str) -> None:
 def test_is_closer_to_its_level_of_theory_than_tight_binding() -> None:
     """On unseen molecules, with labels by PySCF."""
     frames = list(frames_of_file(DATA / "test.xyz.gz"))[::3]
-    found = Potential("organic", device="cpu").predict(frames)
+    found = Potential("organic", device="cpu").predict(frames, warn=False)
     other = TBLite(method="GFN2-xTB", verbosity=0)
     errors, of_other = [], []
     for atoms, prediction in zip(frames, found, strict=True):
@@ -122,7 +122,7 @@ def test_spurious_minima_of_dissociated_bonds_are_those_of_the_card(
     assert f"{symbols} {depth} eV" in limits
     atomic = dict(zip(potential.metadata.symbols, potential.metadata.atomic_energies, strict=True))
     apart = [Atoms(symbols, [[0, 0, 0], [0, 0, length]]) for length in np.arange(2.4, 3.7, 0.02)]
-    lowest = min(found.energy for found in potential.predict(apart))
+    lowest = min(found.energy for found in potential.predict(apart, warn=False))
     assert lowest - sum(atomic[s] for s in apart[0].symbols) == pytest.approx(depth, abs=ROUNDED)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from untrained import ATOMIC_ENERGIES
+from untrained import ATOMIC_ENERGIES, save_committee
 
 from se3set_ase import Potential
 from se3set_ase.checkpoint.metadata import CheckpointError
@@ -370,3 +370,19 @@ def test_refuses_an_odd_number_of_electrons(potential: Potential, name: str) -> 
 def test_an_isolated_atom_has_the_energy_of_an_atom(potential: Potential) -> None:
     (found,) = potential.predict([Atoms("H")])
     assert found.energy == pytest.approx(potential.metadata.atomic_energies[0], abs=1e-9)
+
+
+# --- The committee ---------------------------------------------------------------------------
+
+
+def test_the_committee_warns(tmp_path: Path) -> None:
+    potential = Potential(save_committee(tmp_path), device="cpu")
+    ethanol, ether = molecule("CH3CH2OH"), molecule("CH3OCH3")
+    with pytest.warns(UserWarning, match=r"^model 'tiny' was not trained on .* O\(C,C\)"):
+        expected = potential.predict([ether])[0].energy
+    with pytest.warns(UserWarning, match=r"^molecule 1: model 'tiny' was not trained on"):
+        potential.predict([ethanol, ether])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        potential.predict([ethanol])  # the control
+        assert potential.predict([ether], warn=False)[0].energy == expected

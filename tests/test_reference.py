@@ -33,7 +33,7 @@ def computed(name: str) -> list[tuple[float, np.ndarray]]:
     potential = Potential(name, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = [potential.predict([atoms])[0] for atoms in geometries(name)]
+        found = [potential.predict([atoms], warn=False)[0] for atoms in geometries(name)]
     return [(one.energy, one.forces) for one in found]
 
 

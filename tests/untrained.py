@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.metadata import DataFile, Measurement, ModelMetadata
+from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
+from se3set_ase.uncertainty.committee import write_calibration
 
 #: Makes a calculator of :func:`tiny_model` with these options (fixture ``make``).
 Make = Callable[..., SE3SetCalculator]
@@ -49,3 +52,28 @@ METADATA = ModelMetadata(
     ),
     training={"epochs": 3, "ema": 0.99},
 )
+
+
+ENERGY_FACTOR, FORCES_FACTOR = 3.0, 0.5
+#: The environments that a committee of :func:`save_committee` has seen.
+ETHANOL = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "H(C)", "H(O)")
+
+
+def save_committee(
+    folder: Path, *, familiar_forces: float = 1e6, seeds: tuple[int, ...] = (0, 1, 2)
+) -> Path:
+    """A model and further members of other random weights, which have seen ethanol."""
+    first, *others = seeds
+    save_checkpoint(folder, tiny_model(first), METADATA)
+    names = [f"member-{seed}" for seed in others]
+    for name, seed in zip(names, others, strict=True):
+        save_checkpoint(folder / name, tiny_model(seed), METADATA)
+    write_calibration(
+        folder,
+        names,
+        energy_factor=ENERGY_FACTOR,
+        forces_factor=FORCES_FACTOR,
+        familiar_forces=familiar_forces,
+        environments=ETHANOL,
+    )
+    return folder

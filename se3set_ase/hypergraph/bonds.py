@@ -8,7 +8,7 @@ This module searches for pairs with numpy; the differentiable weight is evaluate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -139,6 +139,12 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
         ambiguous_range=limits[ambiguous],
         ambiguous_weight=bond_weights(distances[ambiguous], limits[ambiguous]),
     )
+
+
+def only(bonds: np.ndarray) -> BondState:
+    """These bonds (B, 2), all of them sure, and no others."""
+    none = np.empty((0, 2), dtype=np.int64)
+    return replace(find_bonds(none, np.empty(0), np.empty((0, 2))), sure=bonds)
 
 
 def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:

@@ -9,7 +9,7 @@ a skin); how much each of them weighs is a smooth function of the positions, eva
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from se3set_ase.hypergraph.bonds import (
     find_bonds,
     longest_bond_of,
     neighbour_pairs,
+    only,
 )
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.hypergraph.mixing import FragmentMixer, Mixture
+from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.system import check_numbers
 
@@ -46,6 +47,55 @@ def check_positions(positions: np.ndarray, n_atoms: int) -> None:
             f"expected positions within {LARGEST_COORDINATE:g} Angstrom of the origin, "
             f"got {np.abs(positions).max():g}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of atoms of one geometry, from one search.
+
+    Attributes
+    ----------
+    near, distances : (P, 2) and (P,) Angstrom, those within the cutoff and the skin.
+    candidates, limits : (C, 2) and (C, 2) Angstrom, those that may be bonded before an atom has
+        moved by half the skin, and between which distances their bonds are ambiguous.
+    bonds : which of them are bonded at this geometry.
+    """
+
+    near: np.ndarray
+    distances: np.ndarray
+    candidates: np.ndarray
+    limits: np.ndarray
+    bonds: BondState
+
+
+def find_pairs(
+    numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig, skin: float
+) -> Pairs:
+    """Pairs and bonds of one geometry, whose positions have been checked.
+
+    Raises
+    ------
+    ValueError : two atoms on top of each other; atomic numbers of no element.
+    """
+    check_numbers(numbers)
+    listed, longest = config.cutoff + skin, longest_bond_of(numbers, config) + skin
+    pairs, distances = neighbour_pairs(positions, max(listed, longest))
+    if len(distances) and distances.min() < COINCIDENT:
+        i, j = pairs[np.argmin(distances)].tolist()
+        raise ValueError(
+            f"expected atoms apart from each other, got atoms {i} and {j} "
+            f"at a distance of {distances.min():.2g} Angstrom"
+        )
+    near, may_bond = distances < listed, distances <= longest
+    candidates = pairs[may_bond]
+    limits = bond_limits(numbers, candidates, config)
+    return Pairs(
+        near=pairs[near],
+        distances=distances[near],
+        candidates=candidates,
+        limits=limits,
+        bonds=find_bonds(candidates, distances[may_bond], limits),
+    )
 
 
 def build_hypergraph(
@@ -72,40 +122,27 @@ def build_hypergraph(
     ValueError : positions of the wrong shape, not finite, or two atoms on top of each other; atomic
         numbers of no element.
     """
-    numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
+    numbers = np.asarray(numbers, dtype=np.int64)
     positions = np.asarray(positions, dtype=np.float64)
     check_positions(positions, len(numbers))
-    check_numbers(numbers)
-    search = max(config.cutoff + skin, longest_bond_of(numbers, config))
-    pairs, distances = neighbour_pairs(positions, search)
-    if len(distances) and distances.min() < COINCIDENT:
-        i, j = pairs[np.argmin(distances)].tolist()
-        raise ValueError(
-            f"expected atoms apart from each other, got atoms {i} and {j} "
-            f"at a distance of {distances.min():.2g} Angstrom"
-        )
-    if bonds is None:
-        state = find_bonds(pairs, distances, bond_limits(numbers, pairs, config))
-    else:
-        nothing = find_bonds(pairs[:0], distances[:0], np.empty((0, 2)))
-        state = replace(nothing, sure=bonds)
-    mixture = (mixer or FragmentMixer())(
-        numbers, state.sure, state.ambiguous, state.ambiguous_weight
-    )
-    listed = distances < config.cutoff + skin
-    return _connect(numbers, state, mixture, pairs[listed], distances[listed], config, skin)
+    pairs = find_pairs(numbers, positions, config, skin)
+    if bonds is not None:
+        pairs = replace(pairs, bonds=only(bonds))
+    return connect(numbers, pairs, config, mixer=mixer or FragmentMixer(), skin=skin)
 
 
-def _connect(
+def connect(
     numbers: np.ndarray,
-    state: BondState,
-    mixture: Mixture,
-    pairs: np.ndarray,
-    distances: np.ndarray,
+    pairs: Pairs,
     config: HypergraphConfig,
+    *,
+    mixer: FragmentMixer,
     skin: float,
 ) -> Hypergraph:
-    """Owners, fragments and members of every hyperedge, from the pairs within the cutoff."""
+    """The hypergraph of these pairs: owners, fragments and members of every hyperedge."""
+    numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
+    state = pairs.bonds
+    mixture = mixer(numbers, state.sure, state.ambiguous, state.ambiguous_weight)
     fragments = mixture.fragments
     n_atoms, n_fragments = len(numbers), len(fragments)
     sizes = np.array([len(f.atoms) for f in fragments], dtype=np.int64)
@@ -116,14 +153,14 @@ def _connect(
     start = np.concatenate([[0], np.cumsum(per_atom)])
 
     # Every directed pair (i, j) once for each fragment f of j: i sees j as a member of f.
-    source = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    target = np.concatenate([pairs[:, 1], pairs[:, 0]])
+    source = np.concatenate([pairs.near[:, 0], pairs.near[:, 1]])
+    target = np.concatenate([pairs.near[:, 1], pairs.near[:, 0]])
     times = per_atom[target]
     row = np.repeat(np.arange(len(target)), times)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
     edge_fragment = member_fragment[by_atom[start[target[row]] + offset]]
     edge_owner, edge_atom = source[row], target[row]
-    edge_distance = np.concatenate([distances, distances])[row]
+    edge_distance = np.tile(pairs.distances, 2)[row]
 
     # A hyperedge is a pair (owner, fragment), as one integer.
     own = member_atom * n_fragments + member_fragment

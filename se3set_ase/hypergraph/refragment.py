@@ -7,18 +7,12 @@ present geometry has a weight of exactly zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from se3set_ase.hypergraph.bonds import (
-    COINCIDENT,
-    BondState,
-    bond_limits,
-    find_bonds,
-    longest_bond_of,
-    neighbour_pairs,
-)
-from se3set_ase.hypergraph.build import build_hypergraph, check_positions
+from se3set_ase.hypergraph.bonds import COINCIDENT, BondState, find_bonds, only
+from se3set_ase.hypergraph.build import check_positions, connect, find_pairs
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
@@ -38,6 +32,7 @@ class Refragmenter:
     skin : Angstrom; more means fewer rebuilds and more items of weight zero.
     bond_orders : bond orders that replace perception, by atom pair.
     frozen : keep the fragments of the first geometry, until atoms of other elements come.
+    mixer : remembers the chemistry; by default one of its own, with these bond orders.
 
     Attributes
     ----------
@@ -52,6 +47,7 @@ class Refragmenter:
         skin: float = 0.5,
         bond_orders: Mapping[tuple[int, int], float] | None = None,
         frozen: bool = False,
+        mixer: FragmentMixer | None = None,
     ):
         if not isinstance(skin, int | float | np.number) or not 0 <= skin < np.inf:
             raise ValueError(f"expected a skin of 0 Angstrom or more, got {skin!r}")
@@ -60,7 +56,7 @@ class Refragmenter:
         self.departed: tuple[frozenset[Bond], frozenset[Bond]] = (frozenset(), frozenset())
         self._frozen = frozen
         self._first_bonds: np.ndarray | None = None
-        self._mixer = FragmentMixer(bond_orders)
+        self._mixer = mixer or FragmentMixer(bond_orders)
         self._numbers = np.empty(0, dtype=np.int64)
         self._reference = np.empty((0, 3))
         self._pairs = np.empty((0, 2), dtype=np.int64)
@@ -71,20 +67,19 @@ class Refragmenter:
     def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
         """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
         check_positions(positions, len(numbers))
-        last = self._hypergraph
+        last, pairs = self._hypergraph, self._pairs
         if last is not None and not last.fleeting and self._still_listed(numbers, positions):
-            vectors = positions[self._pairs[:, 1]] - positions[self._pairs[:, 0]]
+            vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
-            state = find_bonds(self._pairs, distances, self._limits)
-            if state.key() == self._bonds and not (distances < COINCIDENT).any():
-                return last
-            if self._frozen and not (distances < COINCIDENT).any():
-                self._bonds = state.key()
-                self._compare(state)
-                return last
-        self._rebuild(numbers, positions)
-        assert self._hypergraph is not None
-        return self._hypergraph
+            state = find_bonds(pairs, distances, self._limits)
+            if not (distances < COINCIDENT).any():  # or the rebuild says which
+                if state.key() == self._bonds:
+                    return last
+                if self._frozen:
+                    self._bonds = state.key()
+                    self._compare(state)
+                    return last
+        return self._rebuild(numbers, positions)
 
     def _still_listed(self, numbers: np.ndarray, positions: np.ndarray) -> bool:
         if not np.array_equal(numbers, self._numbers) or len(positions) != len(self._numbers):
@@ -92,22 +87,21 @@ class Refragmenter:
         moved = positions - self._reference
         return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
 
-    def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> None:
-        self._hypergraph = None  # nothing stale is left behind if the build raises
-        longest = longest_bond_of(numbers, self.config)
-        self._pairs, distances = neighbour_pairs(positions, longest + self.skin)
-        self._limits = bond_limits(numbers, self._pairs, self.config)
-        state = find_bonds(self._pairs, distances, self._limits)
+    def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
+        self._hypergraph = None  # nothing stale is left behind if this raises
+        pairs = find_pairs(numbers, positions, self.config, self.skin)
+        state = pairs.bonds
         first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
-        if self._frozen and first is None:
-            first = state.decided()
-        hypergraph = build_hypergraph(
-            numbers, positions, self.config, mixer=self._mixer, skin=self.skin, bonds=first
-        )
+        if self._frozen:
+            first = state.decided() if first is None else first
+            pairs = replace(pairs, bonds=only(first))
+        hypergraph = connect(numbers, pairs, self.config, mixer=self._mixer, skin=self.skin)
+        self._pairs, self._limits = pairs.candidates, pairs.limits
         self._first_bonds, self._bonds = first, state.key()
         self._compare(state)
         self._numbers, self._reference = numbers.copy(), positions.copy()
         self._hypergraph = hypergraph
+        return hypergraph
 
     def _compare(self, state: BondState) -> None:
         """Note what bonds are others than those of the first geometry."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ase import Atoms
 
-from se3set_ase.events.log import Event, EventLog
-from se3set_ase.hypergraph.refragment import Refragmenter
-from se3set_ase.potential import Potential, Prediction, numbered
+from se3set_ase.events.log import Event
+from se3set_ase.pipeline import Replica, follow
+from se3set_ase.potential import Potential, Prediction
 
 
 class Replicas:
@@ -37,10 +38,10 @@ class Replicas:
         skin: float = 0.5,
     ):
         self.potential = potential
-        self._wanted = (charge, spin_multiplicity)
-        self._skin = skin
-        self._refragmenters = [Refragmenter(potential.model.hypergraph, skin=skin)]
-        self._logs = [EventLog()]
+        self._new = partial(
+            Replica, potential, charge=charge, spin_multiplicity=spin_multiplicity, skin=skin
+        )
+        self._replicas = [self._new()]
 
     def predict(self, molecules: Sequence[Atoms]) -> list[Prediction]:
         """Energies and forces of all of them, each refragmented at its present positions.
@@ -49,24 +50,10 @@ class Replicas:
         ------
         UnsupportedSystem, ValueError : as :meth:`Potential.predict`.
         """
-        for _ in molecules[len(self._logs) :]:
-            self._refragmenters.append(
-                Refragmenter(self.potential.model.hypergraph, skin=self._skin)
-            )
-            self._logs.append(EventLog())
-        listed = []
-        for index, (atoms, refragmenter) in enumerate(
-            zip(molecules, self._refragmenters, strict=False)
-        ):
-            with numbered(index, len(molecules)):
-                self.potential.check_declared(atoms, *self._wanted)
-                listed.append(refragmenter.update(atoms.numbers, atoms.positions))
-        predictions = self.potential.evaluate(listed, [atoms.positions for atoms in molecules])
-        for log, prediction in zip(self._logs, predictions, strict=False):
-            log.observe(prediction.hypergraph, prediction.energy)
-        return predictions
+        self._replicas += [self._new() for _ in molecules[len(self._replicas) :]]
+        return follow(self._replicas[: len(molecules)], molecules)
 
     @property
     def events(self) -> list[list[Event]]:
         """The refragmentation log of each place; ``step`` counts the calls, from 0."""
-        return [log.events for log in self._logs]
+        return [replica.log.events for replica in self._replicas]

@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 
 from se3set_ase.hypergraph.structure import EXACT_BONDS
 from se3set_ase.io.files import replace, sha256_of
-from se3set_ase.nn.graph import Graph, Sizes
+from se3set_ase.nn.graph import COUNTS, FIELDS, Graph, Sizes
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import Outputs, SE3Set, outputs
 
@@ -231,40 +231,7 @@ def _trace(model: SE3Set) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
         StatelessSymbolicContext,
     )
 
-    atoms, molecules, bonds, terms, fragments, rests, hyperedges, edges = (
-        31, 13, 7, 29, 23, 11, 53, 97,
-    )  # fmt: skip
-    lengths = {
-        "species": atoms,
-        "molecule": atoms,
-        "atom_weight": atoms,
-        "n_atoms": molecules,
-        "bond_atoms": bonds,
-        "bond_range": bonds,
-        "bond_shift": bonds,
-        "term_factor": terms,
-        "term_fragment": terms,
-        "rest_fragment": rests,
-        "rest_other": rests,
-        "rest_weight": rests,
-        "fragment_size": fragments,
-        "hyper_atom": hyperedges,
-        "hyper_fragment": hyperedges,
-        "hyper_member": hyperedges,
-        "edge_hyper": edges,
-        "edge_atom": edges,
-        "edge_shift": edges,
-    }
-    widths = {
-        "bond_atoms": (2,),
-        "bond_range": (2,),
-        "bond_shift": (3,),
-        "term_factor": (FACTORS,),
-        "edge_shift": (3,),
-    }
-    floats = {
-        "atom_weight", "bond_range", "bond_shift", "rest_weight", "hyper_member", "edge_shift",
-    }  # fmt: skip
+    lengths = dict(zip(COUNTS, (13, 31, 7, 29, 23, 11, 53, 97), strict=True))
     fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def symbolic(length: int, width: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -275,12 +242,10 @@ def _trace(model: SE3Set) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
         return fake.from_tensor(example, symbolic_context=context)
 
     inputs = (
-        symbolic(atoms, (3,), torch.float64),
+        symbolic(lengths["atoms"], (3,), torch.float64),
         *(
-            symbolic(
-                lengths[name], widths.get(name, ()), model.dtype if name in floats else torch.int64
-            )
-            for name in Graph._fields
+            symbolic(lengths[field.per], field.width, model.dtype if field.real else torch.int64)
+            for field in FIELDS.values()
         ),
     )
 

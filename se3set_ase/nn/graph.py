@@ -5,9 +5,9 @@ Everything that makes the energy smooth across refragmentation is in :func:`weig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -200,17 +200,95 @@ class Sizes(NamedTuple):
     edges: int
 
 
+Counts = Mapping[str, int]
+
+#: How many of each a hypergraph has.
+COUNTS: dict[str, Callable[[Hypergraph], int]] = {
+    "molecules": lambda g: 1,
+    "atoms": lambda g: len(g.numbers),
+    "bonds": lambda g: len(g.bond_atoms),
+    "terms": lambda g: sum(len(f.terms) for f in g.fragments),
+    "fragments": lambda g: len(g.fragments),
+    "rests": lambda g: len(g.rest_fragment),
+    "hyperedges": lambda g: len(g.hyper_atom),
+    "edges": lambda g: len(g.edge_hyper),
+}
+
+
+def _zero(size: Sizes, far: float) -> Any:
+    return 0
+
+
+def _far(size: Sizes, far: float) -> Any:
+    return (far, 0, 0)
+
+
+class Field(NamedTuple):
+    """How a field of :class:`Graph` is made from the hypergraphs of its molecules."""
+
+    per: str
+    """What it has a row for: a key of :data:`COUNTS`."""
+    rows: Callable[[Hypergraph, Counts], np.ndarray]
+    """Those of one molecule, given how many of each the molecules before it have."""
+    width: tuple[int, ...] = ()
+    """Shape of a row; that of ``term_factor`` depends on the batch, but in compiled code."""
+    real: bool = False
+    """Whether it is in the model's dtype; else int64."""
+    pad: Callable[[Sizes, float], Any] = _zero
+    """A row of padding, given the padded sizes and a distance (Angstrom) beyond the cutoff."""
+
+
+def _term_factor(g: Hypergraph, before: Counts) -> np.ndarray:
+    """:attr:`Graph.term_factor` of one molecule, but -1 - a for 1 - b_a."""
+    terms = [term for f in g.fragments for term in f.terms]
+    rows = np.zeros((len(terms), max(map(len, terms), default=0)), dtype=np.int64)
+    for t, term in enumerate(terms):
+        for k, (a, present) in enumerate(term):
+            rows[t, k] = (1 + before["bonds"] + a) * (1 if present else -1)
+    return rows
+
+
+def _term_fragment(g: Hypergraph, before: Counts) -> np.ndarray:
+    n_terms = np.array([len(f.terms) for f in g.fragments], dtype=np.int64)
+    return before["fragments"] + np.repeat(np.arange(len(n_terms)), n_terms)
+
+
+#: The fields of a graph, in their order. ``species`` has atomic numbers here, which
+#: :func:`collate` looks up.
+FIELDS: dict[str, Field] = {
+    "species": Field("atoms", lambda g, n: g.numbers),
+    "molecule": Field("atoms", lambda g, n: np.full(len(g.numbers), n["molecules"])),
+    "atom_weight": Field("atoms", lambda g, n: np.ones(len(g.numbers)), real=True),
+    "n_atoms": Field("molecules", lambda g, n: np.array([len(g.numbers)])),
+    "bond_atoms": Field("bonds", lambda g, n: g.bond_atoms + n["atoms"], (2,)),
+    # Padded bonds fall from 1 to 0 between 1 and 2 Angstrom, well before their shift.
+    "bond_range": Field("bonds", lambda g, n: g.bond_range, (2,), True, lambda *_: (1.0, 2.0)),
+    "bond_shift": Field("bonds", lambda g, n: np.zeros((len(g.bond_atoms), 3)), (3,), True, _far),
+    # A padded term is worth b - which is zero - of the last bond, a padded one.
+    "term_factor": Field(
+        "terms", _term_factor, (EXACT_BONDS,), pad=lambda n, _: [n.bonds] + [0] * (n.factors - 1)
+    ),
+    "term_fragment": Field("terms", _term_fragment),
+    "rest_fragment": Field("rests", lambda g, n: g.rest_fragment + n["fragments"]),
+    "rest_other": Field("rests", lambda g, n: g.rest_other + n["fragments"]),
+    "rest_weight": Field("rests", lambda g, n: np.ones(len(g.rest_other)), real=True),
+    "fragment_size": Field(
+        "fragments", lambda g, n: np.array([len(f.atoms) for f in g.fragments], dtype=np.int64)
+    ),
+    "hyper_atom": Field("hyperedges", lambda g, n: g.hyper_atom + n["atoms"]),
+    "hyper_fragment": Field("hyperedges", lambda g, n: g.hyper_fragment + n["fragments"]),
+    "hyper_member": Field("hyperedges", lambda g, n: g.hyper_member, real=True),
+    "edge_hyper": Field("edges", lambda g, n: g.edge_hyper + n["hyperedges"]),
+    "edge_atom": Field("edges", lambda g, n: g.edge_atom + n["atoms"]),
+    "edge_shift": Field("edges", lambda g, n: np.zeros((len(g.edge_atom), 3)), (3,), True, _far),
+}
+
+
 def sizes_of(hypergraphs: Sequence[Hypergraph]) -> Sizes:
     """Lengths of the arrays that :func:`collate` makes of these hypergraphs without padding."""
     return Sizes(
-        atoms=sum(len(g.numbers) for g in hypergraphs),
-        bonds=sum(len(g.bond_atoms) for g in hypergraphs),
-        terms=sum(len(f.terms) for g in hypergraphs for f in g.fragments),
         factors=max((len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0),
-        fragments=sum(len(g.fragments) for g in hypergraphs),
-        rests=sum(len(g.rest_fragment) for g in hypergraphs),
-        hyperedges=sum(len(g.hyper_atom) for g in hypergraphs),
-        edges=sum(len(g.edge_hyper) for g in hypergraphs),
+        **{what: sum(map(COUNTS[what], hypergraphs)) for what in Sizes._fields if what in COUNTS},
     )
 
 
@@ -235,87 +313,30 @@ def collate(
     full = pad_to or size
     if any(want < have for want, have in zip(full, size, strict=True)):
         raise ValueError(f"expected padding to at least {size}, got {full}")
-    atom_start = np.cumsum([0] + [len(g.numbers) for g in hypergraphs])
-    fragment_start = np.cumsum([0] + [len(g.fragments) for g in hypergraphs])
-    hyper_start = np.cumsum([0] + [len(g.hyper_atom) for g in hypergraphs])
-    bond_start = np.cumsum([0] + [len(g.bond_atoms) for g in hypergraphs])
+    if size.terms < full.terms and size.bonds == full.bonds:
+        raise ValueError("expected a spare bond when terms are padded, got none")
+    full = full._replace(factors=max(full.factors, 1))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
+    before = dict.fromkeys(COUNTS, 0)
+    for g in hypergraphs:
+        for name, field in FIELDS.items():
+            parts[name].append(field.rows(g, before))
+        before = {what: before[what] + count(g) for what, count in COUNTS.items()}
+    parts["species"] = [np.array([species_of[z] for z in p.tolist()]) for p in parts["species"]]
+    factors = [np.pad(p, ((0, 0), (0, full.factors - p.shape[1]))) for p in parts["term_factor"]]
+    parts["term_factor"] = [np.where(p < 0, full.bonds - p, p) for p in factors]
 
-    def joined(parts: Sequence[np.ndarray], length: int, fill: float = 0) -> np.ndarray:
-        array = np.concatenate(parts)
-        padding = np.full((length - len(array), *array.shape[1:]), fill, dtype=array.dtype)
-        return np.concatenate([array, padding])
+    def tensor(name: str, field: Field) -> Tensor:
+        rows = np.concatenate(parts[name])
+        padding = np.empty((getattr(full, field.per, len(rows)) - len(rows), *rows.shape[1:]))
+        padding[:] = field.pad(full, 2.0 * config.cutoff)
+        joined = np.concatenate([rows, padding.astype(rows.dtype)])
+        return torch.as_tensor(joined, dtype=dtype if field.real else torch.int64, device=device)
 
-    term_factor = np.zeros((full.terms, max(full.factors, 1)), dtype=np.int64)
-    term_fragment = np.zeros(full.terms, dtype=np.int64)
-    row = 0
-    for g, bond, fragment in zip(hypergraphs, bond_start, fragment_start, strict=False):
-        for index, weighted in enumerate(g.fragments):
-            for term in weighted.terms:
-                term_fragment[row] = fragment + index
-                for k, (a, present) in enumerate(term):
-                    term_factor[row, k] = 1 + bond + a + (0 if present else full.bonds)
-                row += 1
-    # A padded term is worth b - which is zero - of a padded bond; there is always one of those.
-    if row < full.terms:
-        if full.bonds == size.bonds:
-            raise ValueError("expected a spare bond when terms are padded, got none")
-        term_factor[row:, 0] = full.bonds
+    return Graph(**{name: tensor(name, field) for name, field in FIELDS.items()})
 
-    far = 2.0 * config.cutoff
-    edge_shift = np.zeros((full.edges, 3))
-    edge_shift[size.edges :, 0] = far
-    bond_shift = np.zeros((full.bonds, 3))
-    bond_shift[size.bonds :, 0] = far
-    atoms = range(len(hypergraphs))
-    ints = {
-        "species": joined(
-            [np.array([species_of[z] for z in g.numbers.tolist()], int) for g in hypergraphs],
-            full.atoms,
-        ),
-        "molecule": joined([np.full(len(hypergraphs[m].numbers), m) for m in atoms], full.atoms),
-        "n_atoms": np.diff(atom_start),
-        "bond_atoms": joined(
-            [g.bond_atoms + atom_start[m] for m, g in enumerate(hypergraphs)], full.bonds
-        ),
-        "term_factor": term_factor,
-        "term_fragment": term_fragment,
-        "fragment_size": joined(
-            [np.array([len(f.atoms) for f in g.fragments], int) for g in hypergraphs],
-            full.fragments,
-        ),
-        "rest_fragment": joined(
-            [g.rest_fragment + fragment_start[m] for m, g in enumerate(hypergraphs)], full.rests
-        ),
-        "rest_other": joined(
-            [g.rest_other + fragment_start[m] for m, g in enumerate(hypergraphs)], full.rests
-        ),
-        "hyper_atom": joined(
-            [g.hyper_atom + atom_start[m] for m, g in enumerate(hypergraphs)], full.hyperedges
-        ),
-        "hyper_fragment": joined(
-            [g.hyper_fragment + fragment_start[m] for m, g in enumerate(hypergraphs)],
-            full.hyperedges,
-        ),
-        "edge_hyper": joined(
-            [g.edge_hyper + hyper_start[m] for m, g in enumerate(hypergraphs)], full.edges
-        ),
-        "edge_atom": joined(
-            [g.edge_atom + atom_start[m] for m, g in enumerate(hypergraphs)], full.edges
-        ),
-    }
-    floats = {
-        "atom_weight": joined([np.ones(size.atoms)], full.atoms),
-        "rest_weight": joined([np.ones(size.rests)], full.rests),
-        "bond_range": joined([g.bond_range for g in hypergraphs], full.bonds, fill=0.0),
-        "bond_shift": bond_shift,
-        "hyper_member": joined(
-            [g.hyper_member.astype(float) for g in hypergraphs], full.hyperedges
-        ),
-        "edge_shift": edge_shift,
-    }
-    # Padded bonds fall from 1 to 0 between 1 and 2 Angstrom, well before their shift.
-    floats["bond_range"][size.bonds :] = (1.0, 2.0)
-    return Graph(
-        **{k: torch.as_tensor(v, dtype=torch.int64, device=device) for k, v in ints.items()},
-        **{k: torch.as_tensor(v, dtype=dtype, device=device) for k, v in floats.items()},
-    )
+
+def split(values: np.ndarray, per: str, hypergraphs: Sequence[Hypergraph]) -> list[np.ndarray]:
+    """Rows of each molecule of a batch, without padding; ``per`` is a key of :data:`COUNTS`."""
+    ends = np.cumsum([COUNTS[per](g) for g in hypergraphs])
+    return np.split(values[: ends[-1]], ends[:-1])

@@ -315,6 +315,18 @@ class Outputs(NamedTuple):
     reach: Tensor
 
 
+#: What each of :class:`Outputs` has a row for, see :data:`se3set_ase.nn.graph.COUNTS`.
+ROWS = {
+    "energy": "molecules",
+    "forces": "atoms",
+    "energies": "atoms",
+    "bond": "bonds",
+    "fragment": "fragments",
+    "hyperedge": "hyperedges",
+    "reach": "hyperedges",
+}
+
+
 def outputs(model: SE3Set, positions: Tensor, graph: Graph) -> Outputs:
     """Energies, forces and the weights that they come from, in one pass."""
     seen: list[Tensor] = []

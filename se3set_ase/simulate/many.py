@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from se3set_ase.hypergraph.refragment import Refragmenter
-from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.potential import Potential, Prediction, check_several, numbered
+from se3set_ase.events.log import Event
+from se3set_ase.pipeline import Replica, numbered, step
+from se3set_ase.potential import Potential, Prediction, check_several
 from se3set_ase.simulate.relaxation import checked_optimizer
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ class Relaxed:
     converged : every force is shorter than ``fmax``.
     n_steps : steps of its optimiser.
     error : why it was given up, or None.
+    events : its refragmentation on the way; ``step`` counts the evaluations, from 0.
     """
 
     atoms: Atoms
     converged: bool
     n_steps: int
     error: ValueError | RuntimeError | None = None
+    events: list[Event] = field(default_factory=list)
 
 
 def relax_many(
@@ -75,14 +77,17 @@ def relax_many(
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
     runs = []
     for index, atoms in enumerate(molecules):
+        replica = Replica(
+            potential,
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            name=f"molecule {index}" if len(molecules) > 1 else "",
+        )
         with numbered(index, len(molecules)):
-            potential.check_declared(atoms, charge, spin_multiplicity)
-            runs.append(_Run(atoms, potential, optimizer_class, fmax, steps))
+            runs.append(_Run(atoms, replica, optimizer_class, fmax, steps))
     active = runs
     while active:
-        predictions = potential.evaluate(
-            [run.listed for run in active], [run.atoms.positions for run in active]
-        )
+        predictions = step([run.calc.replica for run in active])
         for run, prediction in zip(active, predictions, strict=True):
             run.step(prediction)
         still = [run for run in active if not run.done]
@@ -98,14 +103,14 @@ class _Run:
     def __init__(
         self,
         atoms: Atoms,
-        potential: Potential,
+        replica: Replica,
         optimizer_class: type[Optimizer],
         fmax: float,
         steps: int,
     ):
         self.atoms = atoms.copy()
-        self.calc = self.atoms.calc = _Told(potential)
-        self.listed = self.calc.list(self.atoms)
+        self.calc = self.atoms.calc = _Told(replica)
+        replica.refragment(self.atoms)
         self.optimizer = optimizer_class(self.atoms, logfile=None)
         self.optimizer.fmax = fmax  # as its own run() does
         self.fmax, self.steps = fmax, steps
@@ -127,14 +132,18 @@ class _Run:
         try:
             self.optimizer.step()
             self.n_steps += 1
-            self.listed = self.calc.list(self.atoms)
+            self.calc.replica.refragment(self.atoms)
         # Of a geometry that is none, and of ASE's optimisers that find no way down.
         except (ValueError, RuntimeError) as error:
             self.error, self.done = error, True
 
     def result(self) -> Relaxed:
         return Relaxed(
-            atoms=self.known, converged=self.converged, n_steps=self.n_steps, error=self.error
+            atoms=self.known,
+            converged=self.converged,
+            n_steps=self.n_steps,
+            error=self.error,
+            events=self.calc.replica.log.events,
         )
 
 
@@ -143,14 +152,9 @@ class _Told(Calculator):
 
     implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
 
-    def __init__(self, potential: Potential):
+    def __init__(self, replica: Replica):
         super().__init__()
-        self._potential = potential
-        self._refragmenter = Refragmenter(potential.model.hypergraph)
-
-    def list(self, atoms: Atoms) -> Hypergraph:
-        """Its hypergraph at these positions; errors as of geometries that are none."""
-        return self._refragmenter.update(atoms.numbers, atoms.positions)
+        self.replica = replica
 
     def tell(self, atoms: Atoms, prediction: Prediction) -> None:
         """What was found at these positions."""
@@ -165,6 +169,6 @@ class _Told(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        listed = self.list(self.atoms)
-        (prediction,) = self._potential.evaluate([listed], [self.atoms.positions])
+        self.replica.refragment(self.atoms)
+        (prediction,) = step([self.replica])
         self.tell(self.atoms, prediction)

@@ -30,8 +30,10 @@ from se3set_ase.hypergraph.valences import VALENCES
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula
-from se3set_ase.potential import Potential, Prediction
-from se3set_ase.uncertainty.novelty import NoveltyTracker
+from se3set_ase.prediction import Evaluator, Prediction
+from se3set_ase.uncertainty.novelty import NoveltyTracker, TrackedMolecule
+
+Uncertainty = tuple[float, np.ndarray]
 
 FORMAT = "se3set-ase committee"
 SCHEMA_VERSION = 1
@@ -98,7 +100,7 @@ class Committee:
     CheckpointError : ``committee.json`` is damaged, or a member is not the one it names.
     """
 
-    def __init__(self, folder: Path, first: Potential):
+    def __init__(self, folder: Path, first: Evaluator):
         self.folder = folder
         self.first = first
         self.calibration = read_calibration(folder / COMMITTEE_FILE)
@@ -110,10 +112,9 @@ class Committee:
                     "Download or copy the model again."
                 )
             self._check_alike(load_metadata(file.parent), file)
-        self.others = [self._load(member) for member in self.calibration.members]
+        # Load members immediately, because the folder may not exist later.
+        self.others = [first.like(folder / m.folder) for m in self.calibration.members]
         self._known = frozenset(self.calibration.environments)
-        self._novelty = NoveltyTracker()
-        self._answer: tuple[Prediction, tuple[float, np.ndarray]] | None = None
 
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
         """Raise CheckpointError if the predictions of a member cannot be compared."""
@@ -122,78 +123,83 @@ class Committee:
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
-    def _load(self, member: Member) -> Potential:
-        """Load a member immediately, because the folder may not exist later."""
-        model = self.first.model
-        dtype: Any = str(model.dtype).removeprefix("torch.")
-        return Potential(
-            self.folder / member.folder,
-            device=model.device,
-            dtype=dtype,
-            refragment="hard" if model.hypergraph.hard else "smooth",
-        )
-
-    def uncertainty(self, prediction: Prediction) -> tuple[float, np.ndarray]:
-        """Expected errors of a prediction of the first member.
+    def uncertainties(self, predictions: Sequence[Prediction]) -> list[Uncertainty]:
+        """Expected errors of predictions of the first member.
 
         Returns
         -------
-        Expected error of the energy (eV), and length of the expected error of the force on each
-        atom, (N,) eV/Angstrom. Both are standard deviations of the members times a factor, combined
-        with a minimum (root of the sum of squares) for molecules of several atoms.
+        For each prediction, expected error of the energy (eV), and length of the expected error of
+        the force on each atom, (N,) eV/Angstrom. Both are standard deviations of the members times
+        a factor, combined with a minimum (root of the sum of squares) for molecules of several
+        atoms.
         """
-        if self._answer is not None and self._answer[0] is prediction:
-            return self._answer[1]
-        seen, found = prediction.hypergraph, [prediction]
-        for other in self.others:
-            found += other.evaluate([seen.structure], [seen.positions])
-        energy, forces = disagreement(found)
+        structures = [p.hypergraph.structure for p in predictions]
+        positions = [p.hypergraph.positions for p in predictions]
+        found = [predictions, *(other.evaluate(structures, positions) for other in self.others)]
+        return [self._expected(of_one) for of_one in zip(*found, strict=True)]
+
+    def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:
+        """Expected errors, from the predictions of all members for one molecule."""
+        energy, forces = disagreement(predictions)
         calibration = self.calibration
-        several = len(seen.numbers) > 1  # an isolated atom is exact
-        answer = (
+        several = len(forces) > 1  # an isolated atom is exact
+        return (
             float(np.hypot(calibration.energy_factor * energy, several * calibration.energy_floor)),
             np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
         )
-        self._answer = prediction, answer
-        return answer
 
-    def surprises(self, prediction: Prediction) -> list[str]:
-        """Reasons not to trust a prediction; each reason once per molecule.
+    def surprises(
+        self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
+    ) -> list[tuple[list[str], Uncertainty | None]]:
+        """Reasons not to trust predictions; each reason once per molecule.
 
         The uncertainty is checked if a molecule is new (other atoms, or further away than one
         step), if its energy is higher than before, or from time to time (1st, 4th, 16th, ...
         geometry, then every thousandth) if it has moved. Bonds are checked whenever they change.
+
+        Parameters
+        ----------
+        trackers : the tracker of each prediction, which knows the earlier geometries.
+
+        Returns
+        -------
+        For each prediction, the reasons, and the uncertainty if it was checked.
         """
-        hypergraph, reasons = prediction.hypergraph, []
-        model, molecular_formula = (
-            f"model {self.first.metadata.name!r}",
-            formula(hypergraph.numbers),
-        )
-        molecule = self._novelty.follow(hypergraph)
-        if molecule.has_other_bonds(hypergraph):
-            isolated = len(hypergraph.numbers) == 1  # its energy is exact
-            new = environments(hypergraph) - self._known - molecule.reported
-            found = set() if isolated else new
-            molecule.reported |= found
-            if unseen := sorted(found):
-                listed = ", ".join(unseen)
-                open_valence = (
-                    " (* has an open valence)" if any(u.endswith("*") for u in unseen) else ""
-                )
-                reasons.append(
-                    f"{model} was not trained on atoms bonded as {listed}{open_valence}: "
-                    f"energies and forces of this {molecular_formula} are not reliable"
-                )
-        if molecule.needs_check(hypergraph.positions, prediction.energy):
-            _, forces = self.uncertainty(prediction)
-            worst, limit = int(forces.argmax()), self.calibration.familiar_forces
-            if forces[worst] > limit:
-                reasons.append(
-                    f"{model} may be wrong by {forces[worst]:.1f} eV/Angstrom at "
-                    f"{chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
-                    f"{molecular_formula}; geometries like its training data stay below {limit:.1f}"
-                )
-        return reasons
+        reasons, checked = [], []
+        for k, (tracker, p) in enumerate(zip(trackers, predictions, strict=True)):
+            molecule = tracker.follow(p.hypergraph)
+            reasons.append(self._unseen_bonds(molecule, p.hypergraph))
+            if molecule.needs_check(p.hypergraph.positions, p.energy):
+                checked.append(k)
+        found = self.uncertainties([predictions[k] for k in checked]) if checked else []
+        answers = dict(zip(checked, found, strict=True))
+        for k, (_, forces) in answers.items():
+            reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
+        return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
+
+    def _unseen_bonds(self, molecule: TrackedMolecule, hypergraph: WeightedHypergraph) -> list[str]:
+        isolated = len(hypergraph.numbers) == 1  # its energy is exact
+        if not molecule.has_other_bonds(hypergraph) or isolated:
+            return []
+        unseen = sorted(environments(hypergraph) - self._known - molecule.reported)
+        molecule.reported.update(unseen)
+        valence = " (* has an open valence)" if any(u.endswith("*") for u in unseen) else ""
+        return unseen and [
+            f"model {self.first.metadata.name!r} was not trained on atoms bonded as "
+            f"{', '.join(unseen)}{valence}: energies and forces of this "
+            f"{formula(hypergraph.numbers)} are not reliable"
+        ]
+
+    def _large_errors(self, forces: np.ndarray, hypergraph: WeightedHypergraph) -> list[str]:
+        worst, limit = int(forces.argmax()), self.calibration.familiar_forces
+        if forces[worst] <= limit:
+            return []
+        return [
+            f"model {self.first.metadata.name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
+            f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
+            f"{formula(hypergraph.numbers)}; geometries like its training data stay below "
+            f"{limit:.1f}"
+        ]
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
@@ -208,7 +214,7 @@ def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:
     return float(energies.std(ddof=1)), np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
 
 
-def committee_of(path: str | os.PathLike[str], first: Potential) -> Committee | None:
+def committee_of(path: str | os.PathLike[str], first: Evaluator) -> Committee | None:
     """The committee of a model folder (or of a file in it); None if it has none."""
     folder = Path(path)
     folder = folder if folder.is_dir() else folder.parent

@@ -157,13 +157,13 @@ def test_an_engine_can_be_copied(duplicate: Callable[[Refragmenter], Refragmente
 
 def test_the_chemistry_is_not_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
-    real = refragment.build_hypergraph
+    real = refragment.connect
 
     def counted(*args, **kwargs):  # type: ignore[no-untyped-def]
         builds.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(refragment, "build_hypergraph", counted)
+    monkeypatch.setattr(refragment, "connect", counted)
     engine = Refragmenter(CONFIG, skin=0.5)
     for numbers, positions in random_walk(60, 0.001):
         engine.update(numbers, positions)

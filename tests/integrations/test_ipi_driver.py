@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
-from untrained import Make
+from untrained import Make, save_committee
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.integrations import ipi_driver
@@ -90,6 +91,21 @@ def test_what_is_refused(atoms: Atoms, text: str, saved: Path, tmp_path: Path) -
     write(tmp_path / "template.xyz", atoms)
     with pytest.raises(UnsupportedSystem, match=text):
         SE3SetDriver(tmp_path / "template.xyz", saved)
+
+
+def test_the_committee_warns(tmp_path: Path) -> None:
+    folder, cell = save_committee(tmp_path / "model"), 100 * np.eye(3)
+    ether, ethanol = molecule("CH3OCH3"), molecule("CH3CH2OH")
+    for name, atoms in (("ether", ether), ("ethanol", ethanol)):
+        write(tmp_path / f"{name}.xyz", atoms)
+    driver = SE3SetDriver(tmp_path / "ether.xyz", folder, device="cpu")
+    with pytest.warns(UserWarning, match=r"^molecule 0 and 1 more: .* not trained on .* O\(C,C\)"):
+        driver([cell] * 2, [in_bohr(ether)] * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        driver([cell] * 2, [in_bohr(ether)] * 2)  # once
+        control = SE3SetDriver(tmp_path / "ethanol.xyz", folder, device="cpu")
+        control([cell] * 2, [in_bohr(ethanol)] * 2)
 
 
 BEADS, STEPS = 4, 20

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from untrained import Make
+from untrained import Make, save_committee
 
 from se3set_ase import Potential
 from se3set_ase.integrations.replicas import Replicas
+from se3set_ase.uncertainty.committee import Committee
 
 SAME = 1e-9  # eV, eV/Angstrom
 
@@ -68,3 +70,57 @@ def test_what_is_refused(potential: Potential) -> None:
     neutral = molecule("H2O")
     neutral.info["charge"] = 0  # what the atoms say comes first
     assert len(Replicas(potential, charge=1).predict([neutral])) == 1
+
+
+# --- The committee ---------------------------------------------------------------------------
+
+
+def ethers(n: int, seed: int) -> list[Atoms]:
+    """Beads of dimethyl ether, which the committee has not seen."""
+    beads = [molecule("CH3OCH3") for _ in range(n)]
+    for k, atoms in enumerate(beads):
+        atoms.rattle(0.01, seed=10 * seed + k)
+    return beads
+
+
+def test_the_committee_warns_of_each_molecule_once(tmp_path: Path) -> None:
+    replicas = Replicas(Potential(save_committee(tmp_path), device="cpu"))
+    known = molecule("CH3CH2OH")
+    with pytest.warns(UserWarning, match="was not trained on") as told:
+        replicas.predict([known, *ethers(3, 0)])
+    (warning,) = told
+    assert str(warning.message).startswith(
+        "molecule 1 and 2 more: model 'tiny' was not trained on atoms bonded as "
+        "C(H,H,H,O), O(C,C): "
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in (1, 2):
+            replicas.predict([known, *ethers(3, seed)])
+        Replicas(replicas.potential).predict([known])  # the control: nothing to warn of
+
+
+def test_members_see_a_batch_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And more beads than a calculator remembers are asked about once, not at every step."""
+    asked: list[int] = []
+    real = Committee.uncertainties
+
+    def counted(self: Committee, predictions: list) -> list:
+        asked.append(len(predictions))
+        return real(self, predictions)
+
+    monkeypatch.setattr(Committee, "uncertainties", counted)
+    potential = Potential(save_committee(tmp_path), device="cpu")
+    replicas, alone = Replicas(potential), Replicas(potential)
+    for seed in range(3):
+        beads = [molecule("CH3CH2OH") for _ in range(40)]
+        for k, atoms in enumerate(beads):
+            atoms.rattle(0.005, seed=100 * seed + k)
+        replicas.predict(beads)
+    assert asked == [40]
+    far = beads[0].copy()
+    far.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+    replicas.predict([beads[0], far, *beads[2:]])  # the control: one has become another
+    assert asked == [40, 1]
+    alone.predict([far])
+    assert asked == [40, 1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
-from untrained import Make
+from untrained import Make, save_committee
 
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.integrations import torchsim
@@ -158,6 +159,17 @@ def test_what_is_refused(model: SE3SetModel) -> None:
     state.charge = torch.tensor([0.0, -1.0])
     with pytest.raises(UnsupportedSystem, match=r"^molecule 1: expected charge 0, .* got -1"):
         model(state)
+
+
+def test_the_committee_warns(tmp_path: Path) -> None:
+    model = SE3SetModel(Potential(save_committee(tmp_path), device="cpu"))
+    state = state_of([molecule("CH3CH2OH"), molecule("CH3OCH3")])
+    with pytest.warns(UserWarning, match=r"^molecule 1: model 'tiny' was not trained .* O\(C,C\)"):
+        model(state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(state)  # once
+        model(state_of([molecule("CH3CH2OH")]))  # the control
 
 
 # --- Dynamics --------------------------------------------------------------------------------

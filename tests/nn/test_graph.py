@@ -15,6 +15,7 @@ from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
 from se3set_ase.nn.graph import (
+    FIELDS,
     Graph,
     Sizes,
     Weights,
@@ -22,6 +23,7 @@ from se3set_ase.nn.graph import (
     collate,
     envelope,
     sizes_of,
+    split,
     switch,
     weigh,
 )
@@ -482,3 +484,25 @@ def test_dtypes_of_a_graph(dtype: torch.dtype) -> None:
     floats |= {"hyper_member", "edge_shift"}
     for name, tensor in as_graph(graphs, dtype=dtype)._asdict().items():
         assert tensor.dtype == (dtype if name in floats else torch.int64), name
+
+
+def test_the_table_has_every_field() -> None:
+    """In the order of the graph, with the shapes of its arrays."""
+    graphs, _ = three_molecules()
+    assert tuple(FIELDS) == Graph._fields
+    size, graph = sizes_of(graphs), as_graph(graphs)
+    for name, field in FIELDS.items():
+        length = len(graphs) if field.per == "molecules" else getattr(size, field.per)
+        width = (size.factors,) if name == "term_factor" else field.width
+        assert getattr(graph, name).shape == (length, *width), name
+
+
+def test_a_batch_is_split_into_its_molecules() -> None:
+    graphs, _ = three_molecules()
+    size = sizes_of(graphs)
+    padded = as_graph(graphs, pad_to=Sizes(*(n + 3 for n in size)))
+    for name in ("bond_range", "fragment_size", "hyper_member", "edge_shift"):
+        parts = split(getattr(padded, name).numpy(), FIELDS[name].per, graphs)
+        assert len(parts) == len(graphs)
+        for part, g in zip(parts, graphs, strict=True):
+            assert np.array_equal(part, getattr(as_graph([g]), name).numpy()), name

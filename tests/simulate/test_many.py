@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.constraints import FixAtoms
+from ase.io import read
 from ase.optimize import LBFGS
+from untrained import ETHANOL, save_committee
 
 import se3set_ase.potential
 from se3set_ase import SE3SetCalculator
@@ -18,6 +22,7 @@ from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.potential import Potential, UnsupportedSystem
 from se3set_ase.simulate.many import relax_many
 from se3set_ase.simulate.relaxation import OPTIMIZERS, relax
+from se3set_ase.uncertainty.committee import write_calibration
 
 FMAX = 0.02
 SAME_MINIMUM = 1e-5
@@ -206,3 +211,39 @@ def test_an_optimiser_that_finds_no_way_down_is_given_up(
     water, ethanol = relax_many(several()[:2], potential, fmax=FMAX)
     assert str(water.error) == "no way down"
     assert ethanol.converged
+
+
+def test_the_committee_warns(tmp_path: Path) -> None:
+    """Of each molecule by its number among all that were given, though others are done before."""
+    potential = Potential(save_committee(tmp_path, familiar_forces=1e-3), device="cpu")
+    ethanol, ether = molecule("CH3CH2OH"), molecule("CH3OCH3")
+    with pytest.warns(UserWarning, match="model 'tiny'") as told:
+        relax_many([Atoms("O"), ethanol, ether], potential, steps=2)
+    texts = [str(warning.message) for warning in told]
+    unseen = (
+        "molecule 2: model 'tiny' was not trained on atoms bonded as C(H,H,H,O), O(C,C): "
+        "energies and forces of this C2H6O are not reliable"
+    )
+    assert texts.count(unseen) == 1
+    for number in (1, 2):
+        assert any(t.startswith(f"molecule {number}: model 'tiny' may be wrong by") for t in texts)
+    assert not any(text.startswith("molecule 0: ") for text in texts)
+    seen = (*ETHANOL, "H()*", "O(C)*")  # untrained, it loses a hydrogen
+    write_calibration(tmp_path, ["member-1"], familiar_forces=1e6, environments=seen)
+    with warnings.catch_warnings():  # the control
+        warnings.simplefilter("error")
+        relax_many([Atoms("O"), ethanol], Potential(tmp_path, device="cpu"), steps=2)
+
+
+def test_each_has_the_log_that_a_calculator_has() -> None:
+    hot = read(Path(__file__).parents[1] / "data" / "hot_1500K.xyz", ":")[4:6]
+    for atoms in hot:
+        atoms.calc = None
+    found = relax_many(hot, Potential("acac", device="cpu"), fmax=FMAX, steps=20)
+    bonds = [[e.atoms for e in each.events if e.kind == "bond broken"] for each in found]
+    assert [len(each) for each in bonds] == [0, 1]
+    for atoms, each in zip(hot, found, strict=True):
+        atoms.calc = SE3SetCalculator("acac", device="cpu")
+        LBFGS(atoms, logfile=None).run(fmax=FMAX, steps=20)
+        known = [(e.step, e.kind, e.atoms) for e in atoms.calc.events]
+        assert [(e.step, e.kind, e.atoms) for e in each.events] == known

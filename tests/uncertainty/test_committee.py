@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,8 @@ from ase.calculators.calculator import InputError, PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from paths import acetylacetone
-from untrained import METADATA, tiny_model
+from untrained import ENERGY_FACTOR, FORCES_FACTOR, METADATA, tiny_model
+from untrained import save_committee as make
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import registry
@@ -29,7 +31,7 @@ from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.weighting import weighted_hypergraph
-from se3set_ase.potential import Potential
+from se3set_ase.potential import Potential, Prediction
 from se3set_ase.uncertainty import novelty
 from se3set_ase.uncertainty.committee import (
     Calibration,
@@ -40,26 +42,6 @@ from se3set_ase.uncertainty.committee import (
 )
 
 ROUNDING = 1e-12
-ENERGY_FACTOR, FORCES_FACTOR = 3.0, 0.5
-ETHANOL = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "H(C)", "H(O)")
-
-
-def make(folder: Path, *, familiar_forces: float = 1e6, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
-    """A model and two further members with other random weights."""
-    first, *others = seeds
-    save_checkpoint(folder, tiny_model(first), METADATA)
-    names = [f"member-{seed}" for seed in others]
-    for name, seed in zip(names, others, strict=True):
-        save_checkpoint(folder / name, tiny_model(seed), METADATA)
-    write_calibration(
-        folder,
-        names,
-        energy_factor=ENERGY_FACTOR,
-        forces_factor=FORCES_FACTOR,
-        familiar_forces=familiar_forces,
-        environments=ETHANOL,
-    )
-    return folder
 
 
 def ethanol(seed: int = 0) -> Atoms:
@@ -148,7 +130,7 @@ def test_a_run_evaluates_only_the_first_model(
     atoms.get_potential_energy()
     calls = []
     monkeypatch.setattr(
-        atoms.calc._committee.others[0], "evaluate", lambda *_: calls.append(1) or [found]
+        atoms.calc.potential.committee.others[0], "evaluate", lambda *_: calls.append(1) or [found]
     )
     found = Potential(tmp_path).predict([atoms])[0]
     for _ in range(5):
@@ -243,10 +225,15 @@ def test_a_new_environment_is_reported_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry for each evaluation of an uncertainty."""
+    """One entry for each uncertainty that a committee evaluates."""
     times: list[int] = []
-    original = Committee.uncertainty
-    monkeypatch.setattr(Committee, "uncertainty", lambda *a: times.append(1) or original(*a))
+    original = Committee.uncertainties
+
+    def counted(self: Committee, predictions: Sequence[Prediction]) -> list[Any]:
+        times.extend([1] * len(predictions))
+        return original(self, predictions)
+
+    monkeypatch.setattr(Committee, "uncertainties", counted)
     return times
 
 
@@ -442,7 +429,7 @@ def test_the_registry_knows_the_committee(tmp_path: Path, monkeypatch: pytest.Mo
     folder = make(tmp_path / "tiny")
     write_registry(tmp_path)
     monkeypatch.setattr(registry, "models_folder", lambda: tmp_path)
-    assert SE3SetCalculator("tiny")._committee is not None
+    assert SE3SetCalculator("tiny").potential.committee is not None
     file = folder / COMMITTEE_FILE
     content = file.read_text()
     file.write_text(content + "\n")

@@ -1,0 +1,159 @@
+"""Check, refragment, evaluate, watch and log: a step of one molecule, or of many in one pass."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from se3set_ase.events.log import EventLog
+from se3set_ase.hypergraph.refragment import Refragmenter
+from se3set_ase.hypergraph.structure import Hypergraph
+from se3set_ase.io.text import warn_each_time
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.prediction import Evaluator, Prediction
+from se3set_ase.uncertainty.committee import Committee
+from se3set_ase.uncertainty.novelty import NoveltyTracker
+
+
+class Model(Evaluator, Protocol):
+    """What a replica needs of a :class:`se3set_ase.Potential`."""
+
+    model: SE3Set
+
+    @property
+    def committee(self) -> Committee | None: ...
+
+    def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None: ...
+
+
+class Replica:
+    """One molecule that moves: its hypergraph, its log, and what was said of it.
+
+    Parameters
+    ----------
+    potential : that it moves on.
+    charge, spin_multiplicity : unless the molecule declares its own.
+    name : that warnings begin with, if any.
+    watched : whether the committee of the model is asked about it.
+    **options : of :class:`se3set_ase.hypergraph.refragment.Refragmenter`.
+
+    Attributes
+    ----------
+    hypergraph, positions : as of :meth:`refragment`. log : what changed between evaluations.
+    uncertainty : of the last prediction, if the committee was asked about it, see
+        :meth:`se3set_ase.uncertainty.committee.Committee.uncertainties`.
+
+    Raises
+    ------
+    ValueError : a negative skin.
+    """
+
+    hypergraph: Hypergraph
+    positions: np.ndarray
+
+    def __init__(
+        self,
+        potential: Model,
+        *,
+        charge: int = 0,
+        spin_multiplicity: int = 1,
+        name: str = "",
+        watched: bool = True,
+        **options: Any,
+    ):
+        self.potential = potential
+        self.charge, self.spin_multiplicity = charge, spin_multiplicity
+        self.name = name
+        self.refragmenter = Refragmenter(potential.model.hypergraph, **options)
+        self.log = EventLog()
+        self.tracker = NoveltyTracker() if watched else None
+        self.uncertainty: tuple[float, np.ndarray] | None = None
+
+    def refragment(self, atoms: Atoms) -> None:
+        """Check the molecule and list its hypergraph at its present positions.
+
+        Raises
+        ------
+        UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
+        """
+        self.potential.check_declared(atoms, self.charge, self.spin_multiplicity)
+        self.hypergraph = self.refragmenter.update(atoms.numbers, atoms.positions)
+        self.positions = atoms.positions
+
+    def aside(self) -> Replica:
+        """A copy that knows the first geometry, but whose evaluations leave no trace here."""
+        other = copy.copy(self)
+        other.refragmenter, other.log = copy.copy(self.refragmenter), EventLog()
+        other.tracker = None
+        return other
+
+
+def follow(replicas: Sequence[Replica], molecules: Sequence[Atoms]) -> list[Prediction]:
+    """Energies and forces of molecules, each of which is where its replica has moved to.
+
+    Raises
+    ------
+    UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
+    """
+    for index, (replica, atoms) in enumerate(zip(replicas, molecules, strict=True)):
+        replica.name = f"molecule {index}" if len(molecules) > 1 else ""
+        with numbered(index, len(molecules)):
+            replica.refragment(atoms)
+    return step(replicas)
+
+
+def step(replicas: Sequence[Replica]) -> list[Prediction]:
+    """As :func:`advance`; the remarks are warnings."""
+    predictions, remarks = advance(replicas)
+    for remark in remarks:
+        warn_each_time(remark)
+    return predictions
+
+
+def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
+    """Evaluate, watch and log replicas of one potential, which were refragmented.
+
+    Returns
+    -------
+    Their predictions, and why some of these are a guess; each reason once for all replicas that
+    have it.
+    """
+    if not replicas:
+        return [], []
+    potential = replicas[0].potential
+    predictions = potential.evaluate(
+        [replica.hypergraph for replica in replicas], [replica.positions for replica in replicas]
+    )
+    for replica, prediction in zip(replicas, predictions, strict=True):
+        replica.log.observe(prediction.hypergraph, prediction.energy)
+        replica.uncertainty = None
+    watched = [(r, r.tracker, p) for r, p in zip(replicas, predictions, strict=True) if r.tracker]
+    if not watched or potential.committee is None:
+        return predictions, []
+    _, trackers, seen = zip(*watched, strict=True)
+    names: dict[str, list[str]] = {}
+    found = potential.committee.surprises(trackers, seen)
+    for (replica, *_), (reasons, uncertainty) in zip(watched, found, strict=True):
+        replica.uncertainty = uncertainty
+        for reason in reasons:
+            names.setdefault(reason, []).append(replica.name)
+    return predictions, [
+        (name and name + (f" and {len(more)} more: " if more else ": ")) + reason
+        for reason, (name, *more) in names.items()
+    ]
+
+
+@contextlib.contextmanager
+def numbered(index: int, count: int) -> Iterator[None]:
+    """Errors about one molecule of several start with its number."""
+    try:
+        yield
+    except ValueError as error:
+        if count == 1:
+            raise
+        raise type(error)(f"molecule {index}: {error}") from error
