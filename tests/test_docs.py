@@ -62,7 +62,7 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         for left in (
             "--cells--",
             "--models--",
-            "--table--",
+            "<p>--table--",
             "--8&lt;--",
             "arithmatex",
             ":class:`",
