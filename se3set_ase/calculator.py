@@ -44,29 +44,29 @@ class SE3SetCalculator(Calculator):
     model : name of a bundled model (``se3set-ase models`` lists them), or path of a model folder;
         ``organic`` by default, for neutral closed-shell molecules of H, C, N, O, F, S and Cl.
     device : ``"auto"`` (CUDA if there is one, else CPU), ``"cpu"``, ``"cuda"``, ...
-    dtype : ``"float64"`` or ``"float32"`` arithmetic of the network.
-    charge, spin_multiplicity : of the molecule; must be among those the model was trained on.
-    refragment : ``"smooth"``; ``"frozen"``, to keep the fragments of the first call (energies then
-        depend on where a run began; it warns when the bonds have become others); or ``"hard"``
-        (each bond and reach decided at the middle of its switch: the energy jumps; for comparison
-        only, and it warns).
-    molecule : an RDKit molecule with all hydrogens, atoms in the same order: its bond orders
-        replace the perceived ones where such a bond exists. Bundled models learnt with perceived
-        ones: where these differ, expect larger errors.
-    skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
-    scatter : ``"native"`` or ``"torch_scatter"`` (an extra), how sums over members are taken.
-    compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. A minute
-        or two, once on a computer for each model, dtype and number of threads; then never again,
-        whatever the molecule. Needs a C++ compiler.
+    dtype : precision of the network, ``"float64"`` or ``"float32"``.
+    charge, spin_multiplicity : charge and spin of the molecule; the model must know them.
+    refragment : ``"smooth"``; ``"frozen"`` keeps the fragments of the first call (energies then
+        depend on where a run began; it warns when the bonds change); ``"hard"`` decides each bond
+        and reach in the middle of its switching range (the energy jumps; for comparison only, and
+        it warns).
+    molecule : an RDKit molecule with all hydrogens and the same order of atoms. Its bond orders
+        replace the perceived ones. Bundled models were trained with perceived bond orders, so
+        expect larger errors if they differ.
+    skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
+    scatter : ``"native"`` or ``"torch_scatter"`` (an extra), implementation of sums over members.
+    compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
+        minute or two, once for each model, dtype and number of threads on a computer, and serves
+        all molecules. Needs a C++ compiler.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises
     ------
-    FileNotFoundError, CheckpointError : no such model, or a damaged one.
-    CalculatorSetupError : an unknown option, or compile=True where it cannot be done.
-    ImportError : torch-scatter asked for, but not installed.
-    InputError : on calculation, for what the model cannot know: foreign elements, another charge
-        or spin, periodic cells, no atoms, NaN, atoms on top of each other.
+    FileNotFoundError, CheckpointError : the model does not exist or is damaged.
+    CalculatorSetupError : an unknown option, or compile=True is not possible.
+    ImportError : torch-scatter is not installed.
+    InputError : on calculation, for unsupported systems: other elements, charges or spins,
+        periodic cells, no atoms, NaN, coincident atoms.
     """
 
     name = "se3set"
@@ -120,10 +120,10 @@ class SE3SetCalculator(Calculator):
             self._replica = Replica(
                 self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
-            _ = self.potential.committee  # a damaged one raises here
+            _ = self.potential.committee  # raises if it is damaged
         except (TypeError, ValueError) as error:
             if type(error) not in (TypeError, ValueError, CompilationError):
-                raise  # a checkpoint's own error says more
+                raise  # the error of the checkpoint says more
             raise CalculatorSetupError(str(error)) from error
         self._prediction: Prediction | None = None
         super().__init__(
@@ -147,11 +147,11 @@ class SE3SetCalculator(Calculator):
             )
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change ``charge`` or ``spin_multiplicity``; what decides the model is fixed.
+        """Change ``charge`` or ``spin_multiplicity``; all other parameters are fixed.
 
         Raises
         ------
-        CalculatorSetupError : for anything else; make a new calculator instead.
+        CalculatorSetupError : for other parameters; make a new calculator instead.
         """
         known = {"model", *self.default_parameters}
         if unknown := set(kwargs) - known:
@@ -174,13 +174,13 @@ class SE3SetCalculator(Calculator):
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """ASE's comparison, plus charge and spin in ``atoms.info``, which are read too."""
+        """ASE's comparison, extended by charge and spin in ``atoms.info``."""
         changed = list(super().check_state(atoms, tol=tol))
         try:
             declared = declared_charge_and_spin(atoms)
             if not changed and declared != declared_charge_and_spin(self.atoms):
                 changed.append("info")
-        except ValueError:  # calculate() says what is wrong with it
+        except ValueError:  # calculate() raises the error
             changed.append("info")
         return changed
 
@@ -191,7 +191,7 @@ class SE3SetCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
-        # If anything below raises, nothing of an earlier geometry may pass for this one's.
+        # If anything below raises, no result of an earlier geometry may remain.
         self.results, self._prediction = {}, None
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
@@ -214,20 +214,20 @@ class SE3SetCalculator(Calculator):
             warn_each_time(remark)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy, by autograd: no displacements, no step to choose.
+        """Analytical second derivatives of the energy, without displacements.
 
         Parameters
         ----------
-        atoms : by default what was calculated last, of whatever atoms.
+        atoms : by default those of the last calculation.
 
         Returns
         -------
-        (3N, 3N) eV/Angstrom^2, x y z of the first atom, then of the second, ...; as
-        :meth:`ase.vibrations.VibrationsData.from_2d` takes it.
+        (3N, 3N) eV/Angstrom^2, x y z of the first atom, then of the second, ..., for
+        :meth:`ase.vibrations.VibrationsData.from_2d`.
 
         Raises
         ------
-        InputError : as on calculation.
+        InputError : see the class docstring.
         """
         self.get_potential_energy(atoms)
         assert self.atoms is not None
@@ -239,15 +239,15 @@ class SE3SetCalculator(Calculator):
             " ".join("-".join(f"{atoms[k].symbol}{k}" for k in bond) for bond in sorted(bonds))
             for bonds in self._replica.refragmenter.departed
         ]
-        told = [
+        reported = [
             f"{bonds} {what}"
             for bonds, what in zip(changes, ("formed", "broken"), strict=True)
             if bonds
         ]
-        if told:
+        if reported:
             warn_each_time(
                 "refragment='frozen': the fragments are those of the first call, but since then "
-                + ", ".join(told)
+                + ", ".join(reported)
             )
 
     def _check_molecule(self, atoms: Atoms) -> None:
@@ -260,15 +260,15 @@ class SE3SetCalculator(Calculator):
 
     @property
     def hypergraph(self) -> WeightedHypergraph | None:
-        """What the network saw at the last geometry; None if there is none or it failed."""
+        """The hypergraph of the last geometry; None if there is none or the calculation failed."""
         return None if self._prediction is None else self._prediction.hypergraph
 
     def seen_at(self, atoms: Atoms) -> WeightedHypergraph:
-        """What the network sees at a geometry, which leaves no trace in the log, nor in results.
+        """The hypergraph of a geometry, without an effect on the log or the results.
 
         Raises
         ------
-        InputError : as on calculation.
+        InputError : see the class docstring.
         """
         other = copy.copy(self)
         other._replica = self._replica.aside()
@@ -288,22 +288,22 @@ class SE3SetCalculator(Calculator):
 
     @property
     def energy_uncertainty(self) -> float | None:
-        """Error to expect of the energy at the last geometry, eV; None if there is none.
+        """Expected error of the energy at the last geometry, eV; None if there is none.
 
-        From the committee of the model, which runs when this is asked for: see
-        :class:`se3set_ase.uncertainty.committee.Committee`. Not among :attr:`results`, which
-        ASE's files and single-point calculators take known names from only.
+        From the committee of the model, which is evaluated on request, see
+        :class:`se3set_ase.uncertainty.committee.Committee`. It is not in :attr:`results`, because
+        ASE's files and single-point calculators accept only known names.
 
         Raises
         ------
-        NoCommittee : a PropertyNotImplementedError; the model has none.
+        NoCommittee : a PropertyNotImplementedError; the model has no committee.
         """
         found = self._uncertainties()
         return found and found[0]
 
     @property
     def forces_uncertainty(self) -> np.ndarray | None:
-        """(N,) length of the error to expect of each atom's force, eV/Angstrom; as the energy's."""
+        """Expected length of the error of the force on each atom, (N,) eV/Angstrom."""
         found = self._uncertainties()
         return found and found[1].copy()
 
@@ -312,7 +312,7 @@ class SE3SetCalculator(Calculator):
         if committee is None:
             raise NoCommittee(
                 f"expected a model with a committee, got {self.potential.metadata.name!r}, "
-                "which cannot tell how sure it is"
+                "which has none"
             )
         if self._prediction is None:
             return None
@@ -322,19 +322,19 @@ class SE3SetCalculator(Calculator):
 
     @property
     def events(self) -> list[Event]:
-        """The refragmentation log: what changed between consecutive calculations.
+        """The refragmentation log: changes between consecutive calculations.
 
-        Also those of different images, where several share this calculator. Kept by ``reset``.
-        :class:`se3set_ase.events.observe.EventObserver` tells the steps of a run.
+        If several images share this calculator, it includes changes between them. ``reset`` keeps
+        it. :class:`se3set_ase.events.observe.EventObserver` records the steps of a run.
         """
         return self._replica.log.events
 
     @property
     def event_log(self) -> EventLog:
-        """What :attr:`events` is read from, without a copy."""
+        """The log behind :attr:`events`, without a copy."""
         return self._replica.log
 
 
-# What ASE looks up by name, it then finds: ase.calculators.calculator.get_calculator_class.
-if SE3SetCalculator.name not in external_calculators:  # a module may be loaded anew
+# For lookups by name with ase.calculators.calculator.get_calculator_class.
+if SE3SetCalculator.name not in external_calculators:  # a module may be reloaded
     register_calculator_class(SE3SetCalculator.name, SE3SetCalculator)

@@ -1,4 +1,4 @@
-"""Check, refragment, evaluate, watch and log: a step of one molecule, or of many in one pass."""
+"""One step of one or many molecules: check, refragment, evaluate, check uncertainty, log."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ class Model(Evaluator, Protocol):
 
 
 class Replica:
-    """One molecule that moves: its hypergraph, its log, and what was said of it.
+    """One moving molecule, with its hypergraph, log and warnings.
 
     Parameters
     ----------
-    potential : that it moves on.
-    charge, spin_multiplicity : unless the molecule declares its own.
-    name : that warnings begin with, if any.
-    watched : whether the committee of the model is asked about it.
-    **options : of :class:`se3set_ase.hypergraph.refragment.Refragmenter`.
+    potential : the potential.
+    charge, spin_multiplicity : for molecules that declare none.
+    name : start of warnings, if any.
+    watched : whether the committee of the model checks it.
+    **options : options of :class:`se3set_ase.hypergraph.refragment.Refragmenter`.
 
     Attributes
     ----------
-    hypergraph, positions : as of :meth:`refragment`. log : what changed between evaluations.
-    uncertainty : of the last prediction, if the committee was asked about it, see
+    hypergraph, positions : those of the last :meth:`refragment`.
+    log : changes between evaluations.
+    uncertainty : that of the last prediction, if the committee was evaluated, see
         :meth:`se3set_ase.uncertainty.committee.Committee.uncertainties`.
 
     Raises
@@ -86,7 +87,7 @@ class Replica:
         self.positions = atoms.positions
 
     def aside(self) -> Replica:
-        """A copy that knows the first geometry, but whose evaluations leave no trace here."""
+        """A copy with the same first geometry, whose evaluations do not affect this object."""
         other = copy.copy(self)
         other.refragmenter, other.log = copy.copy(self.refragmenter), EventLog()
         other.tracker = None
@@ -94,7 +95,7 @@ class Replica:
 
 
 def follow(replicas: Sequence[Replica], molecules: Sequence[Atoms]) -> list[Prediction]:
-    """Energies and forces of molecules, each of which is where its replica has moved to.
+    """Energies and forces of molecules at the present positions of their replicas.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def follow(replicas: Sequence[Replica], molecules: Sequence[Atoms]) -> list[Pred
 
 
 def step(replicas: Sequence[Replica]) -> list[Prediction]:
-    """As :func:`advance`; the remarks are warnings."""
+    """Like :func:`advance`, and issue warnings."""
     predictions, remarks = advance(replicas)
     for remark in remarks:
         warn_each_time(remark)
@@ -116,12 +117,11 @@ def step(replicas: Sequence[Replica]) -> list[Prediction]:
 
 
 def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
-    """Evaluate, watch and log replicas of one potential, which were refragmented.
+    """Evaluate, check and log refragmented replicas of one potential.
 
     Returns
     -------
-    Their predictions, and why some of these are a guess; each reason once for all replicas that
-    have it.
+    Predictions, and reasons not to trust some of them; each reason once for all its replicas.
     """
     if not replicas:
         return [], []
@@ -150,7 +150,7 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
 
 @contextlib.contextmanager
 def numbered(index: int, count: int) -> Iterator[None]:
-    """Errors about one molecule of several start with its number."""
+    """Start errors about one molecule of several with its number."""
     try:
         yield
     except ValueError as error:

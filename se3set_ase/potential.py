@@ -1,6 +1,6 @@
-"""Molecules in, energies and forces out: the model with its hypergraph engine.
+"""A trained model that predicts energies and forces of molecules.
 
-:class:`se3set_ase.SE3SetCalculator` is the case of one molecule at a time.
+:class:`se3set_ase.SE3SetCalculator` is built on it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from se3set_ase.uncertainty.committee import Committee, committee_of
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
-#: Edges of the molecules that are taken together: some 500 MB, or three gigabytes of a device.
+#: Largest number of edges in a pass: about 500 MB, or 3 GB on another device.
 EDGES, EDGES_ON_DEVICE = 2**14, 2**18
 
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
@@ -49,23 +49,23 @@ class Potential:
     ----------
     model : name of a bundled model, or path of a model folder or file.
     device : ``"auto"`` (CUDA if there is one, else CPU) or a torch device.
-    dtype : ``"float64"`` or ``"float32"``, of the network's arithmetic. Positions, sums of
-        energies and results are always float64.
-    refragment : ``"smooth"``, or ``"hard"`` to decide each bond and reach at the middle of its
-        switch. Hard energies jump, as those of any threshold: for comparison only.
-    scatter : ``"native"``, or ``"torch_scatter"`` to sum over members by torch-scatter (extra
-        ``scatter``). The same energies; no faster than native, whose gradients are written by
-        hand, and not to be compiled.
-    compile : work with machine code, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times
-        (1000 atoms) to 6 times (10 atoms) faster, the same numbers to rounding. Takes a minute or
-        two, once on a computer for each model, dtype and number of threads.
+    dtype : precision of the network, ``"float64"`` or ``"float32"``. Positions, sums of energies
+        and results are always float64.
+    refragment : ``"smooth"``, or ``"hard"`` to decide each bond and reach in the middle of its
+        switching range. Hard energies jump; for comparison only.
+    scatter : ``"native"``, or ``"torch_scatter"`` to sum over members with torch-scatter (extra
+        ``scatter``). Energies are equal. It is not faster than native, which has hand-written
+        gradients, and cannot be compiled.
+    compile : compile the model, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times (1000
+        atoms) to 6 times (10 atoms) faster, with equal results to rounding. Takes a minute or two,
+        once for each model, dtype and number of threads on a computer.
 
     Raises
     ------
-    FileNotFoundError, CheckpointError : no such model, or a damaged one.
-    CompilationError : no compiler here, or a network that it is not made for.
+    FileNotFoundError, CheckpointError : the model does not exist or is damaged.
+    CompilationError : no compiler, or a network that cannot be compiled.
     ValueError : an unknown option.
-    ImportError : torch-scatter asked for, but not installed.
+    ImportError : torch-scatter is not installed.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Potential:
         self.model: SE3Set
         self.metadata: ModelMetadata
         self.path = resolve_model(model)
-        with undisturbed():
+        with plain_torch_context():
             self.model, self.metadata = load_checkpoint(
                 self.path,
                 dtype=getattr(torch, dtype),
@@ -102,14 +102,14 @@ class Potential:
                 backend="by_hand" if scatter == "native" else scatter,
                 hard=refragment == "hard",
             )
-        with undisturbed(self.model.device):
+        with plain_torch_context(self.model.device):
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
-        self._told: set[bytes] = set()
+        self._reported: set[bytes] = set()
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
-        """Raise :class:`UnsupportedSystem` unless the model was made for such a system."""
+        """Raise :class:`UnsupportedSystem` unless the model supports the system."""
         if len(atoms) == 0:
             raise UnsupportedSystem("expected at least one atom, got none")
         if atoms.pbc.any():
@@ -128,7 +128,9 @@ class Potential:
             ("charge", charge, self.metadata.charges),
             ("spin_multiplicity", spin_multiplicity, self.metadata.multiplicities),
         ):
-            alone = name == "spin_multiplicity" and len(atoms) == 1  # any, as its energy is exact
+            alone = (
+                name == "spin_multiplicity" and len(atoms) == 1
+            )  # any charge and spin, because its energy is exact
             if value not in known and not alone:
                 raise UnsupportedSystem(
                     f"expected {name} {' or '.join(map(str, known))}, which model "
@@ -137,20 +139,20 @@ class Potential:
         check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
-        """As :meth:`check`, with the charge or spin that the molecule itself declares first.
+        """Like :meth:`check`, but declared charges and spins take precedence.
 
-        Warns, once of each, of molecules other than the few that the model knows.
+        Warns once about each molecule other than the few in the training data.
         """
         wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
         self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
         known = self.metadata.formulas
-        if not known or (numbers := atoms.numbers.tobytes()) in self._told:
+        if not known or (numbers := atoms.numbers.tobytes()) in self._reported:
             return
-        self._told.add(numbers)
+        self._reported.add(numbers)
         if (found := formula(atoms.numbers)) not in known:
             warn_each_time(
-                f"model {self.metadata.name!r} was trained on {', '.join(known)} alone, "
-                f"got {found}: energies and forces are a guess"
+                f"model {self.metadata.name!r} was trained on {', '.join(known)} only, "
+                f"got {found}: energies and forces are not reliable"
             )
 
     @cached_property
@@ -159,12 +161,12 @@ class Potential:
 
         Raises
         ------
-        CheckpointError : it is damaged.
+        CheckpointError : the committee is damaged.
         """
         return committee_of(self.path, self)
 
     def like(self, model: str | os.PathLike[str]) -> Potential:
-        """Another model, evaluated as this one is, but not compiled."""
+        """Another model with the same options, but not compiled."""
         return Potential(
             model,
             device=self.model.device,
@@ -180,21 +182,21 @@ class Potential:
         spin_multiplicity: int = 1,
         warn: bool = True,
     ) -> list[Prediction]:
-        """Energies and forces of several molecules in one pass; they don't see one another.
+        """Energies and forces of several independent molecules in one pass.
 
-        A charge or spin that a molecule itself declares (see :func:`declared_charge_and_spin`)
-        comes before the arguments.
+        Declared charges and spins (see :func:`declared_charge_and_spin`) take precedence over the
+        arguments.
 
         Parameters
         ----------
-        warn : of molecules unlike the training data, where the model has a committee. Its members
-            then evaluate each molecule, too.
+        warn : warn about molecules unlike the training data, if the model has a committee, whose
+            members then evaluate each molecule as well.
 
         Raises
         ------
-        TypeError : one molecule that is not in a list, or something else in it.
-        UnsupportedSystem, ValueError : as :meth:`check` and for geometries that are none; the
-            text starts with the number of the molecule where there are several.
+        TypeError : not a list of molecules.
+        UnsupportedSystem, ValueError : see :meth:`check`, and for invalid geometries; the text
+            starts with the number of the molecule if there are several.
         """
         molecules = check_several(molecules)
         options: dict[str, Any] = {"charge": charge, "spin_multiplicity": spin_multiplicity}
@@ -204,9 +206,9 @@ class Potential:
     def evaluate(
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
     ) -> list[Prediction]:
-        """Results for hypergraphs that are listed already, at positions (N, 3) each.
+        """Results for existing hypergraphs, at positions (N, 3) each.
 
-        As many in one pass as fit the memory. The tensors of the last pass are reused where the
+        A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
         """
         if not hypergraphs:
@@ -222,10 +224,10 @@ class Potential:
     def _evaluate(
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
     ) -> list[Prediction]:
-        """In one pass."""
-        with undisturbed(self.model.device):
+        """Evaluate hypergraphs in one pass."""
+        with plain_torch_context(self.model.device):
             model, graph = self._collated(hypergraphs)
-            joined = np.concatenate(positions)  # a copy: atoms move on
+            joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
             found = model(where, graph)._asdict()
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
@@ -250,14 +252,14 @@ class Potential:
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
         """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.nn.hessian.hessian`."""
-        with undisturbed(self.model.device):
+        with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 
     def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
-        """The function to call, and its graph."""
+        """The function to evaluate, and its graph."""
         last = self._last  # read once: another thread may change it
         if (
             last is not None
@@ -283,9 +285,9 @@ class Potential:
 
 
 def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
-    """As a list; TypeError for a molecule in its place, which would be taken for its atoms."""
+    """The molecules as a list; TypeError for a single molecule, which is a sequence of atoms."""
     if isinstance(molecules, Atoms):
-        raise TypeError("expected a list of Atoms, got one Atoms: put it into brackets, [atoms]")
+        raise TypeError("expected a list of Atoms, got a single Atoms object: use [atoms]")
     for index, atoms in enumerate(several := list(molecules)):
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
@@ -293,8 +295,8 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
 
 
 @contextlib.contextmanager
-def undisturbed(device: torch.device | None = None) -> Iterator[None]:
-    """By what the caller is in: ``torch.no_grad``, ``inference_mode``, ``autocast`` of a device."""
+def plain_torch_context(device: torch.device | None = None) -> Iterator[None]:
+    """Leave contexts of the caller: ``torch.no_grad``, ``inference_mode``, ``autocast``."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())

@@ -1,4 +1,4 @@
-"""What a model says of one molecule, and whatever says so."""
+"""Prediction for one molecule, and the interface of potentials."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Prediction:
 
     Attributes
     ----------
-    energy : eV. energies : (N,) eV, parts of the atoms, which add up to it.
+    energy : eV.
+    energies : (N,) eV, contributions of the atoms, which add up to it.
     forces : (N, 3) eV/Angstrom, its negative gradient.
-    hypergraph : what the network saw.
+    hypergraph : the weighted hypergraph.
     """
 
     energy: float
@@ -32,7 +33,7 @@ class Prediction:
 
     @property
     def results(self) -> dict[str, Any]:
-        """By the names that ASE has for them; copies, to do with as one likes."""
+        """Copies of the results by their names in ASE."""
         return {
             "energy": self.energy,
             "free_energy": self.energy,

@@ -40,11 +40,9 @@ ALLOWED_WORDS = {  # names in the files of labels, and the seed of their random 
     ("research/organic/smallest.py", "torn"),
 }
 NOT_YET = (
-    # To be emptied: files that are being moved or rewritten elsewhere.
-    "models/",
-    "se3set_ase/",
-    "tests/",
-    "examples/",
+    # To be emptied: files that are being rewritten elsewhere.
+    "se3set_ase/label/",
+    "tests/label/",
 )
 TEXT = {".md", ".toml", ".yml", ".yaml", ".cff", ".ipynb", ""}
 BINARY = {".png", ".gz", ".svg", ".safetensors", ".csv", ".xyz", ".txt", ".smi", ".json", ".js"}
@@ -79,7 +77,7 @@ def found_in(path: str, text: str) -> list[str]:
         f"{path}:{line}: {match[0]}"
         for line, part in parts
         for match in WORDS.finditer(part)
-        if (path, match[0]) not in ALLOWED_WORDS
+        if (path, match[0].lower()) not in ALLOWED_WORDS
     ]
 
 

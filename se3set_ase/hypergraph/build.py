@@ -1,10 +1,10 @@
 """Atoms and positions to the index arrays of a hypergraph.
 
 Hyperedges are node-wise: one for each pair of an atom ``i`` (its owner) and a fragment ``f`` that
-``i`` belongs to or that comes within reach of ``i``. Its edges lead from the owner to the other
-members of the fragment, as far as the cutoff. Which of them exist is listed here, generously (with
-a skin); how much each of them weighs is a smooth function of the positions, evaluated in
-:mod:`se3set_ase.nn.graph`. A listed item of weight zero contributes exactly zero.
+``i`` belongs to or that comes within reach of ``i``. Its edges connect the owner with the other
+members of the fragment within the cutoff. This module lists them with a skin; their weights are
+smooth functions of the positions, evaluated in :mod:`se3set_ase.nn.graph`. Listed items of weight
+zero contribute exactly zero.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.system import check_numbers
 
-#: Angstrom; further out, differences of positions lose the precision that forces need.
+#: Angstrom; for larger coordinates, differences of positions are too inaccurate for forces.
 LARGEST_COORDINATE = 1e6
 
 
 def check_positions(positions: np.ndarray, n_atoms: int) -> None:
-    """Raise ValueError for positions that are no geometry of as many atoms."""
+    """Raise ValueError for invalid positions of this number of atoms."""
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise ValueError(f"expected positions of shape (N, 3), got {positions.shape}")
     if len(positions) == 0:
@@ -55,10 +55,10 @@ class Pairs:
 
     Attributes
     ----------
-    near, distances : (P, 2) and (P,) Angstrom, those within the cutoff and the skin.
-    candidates, limits : (C, 2) and (C, 2) Angstrom, those that may be bonded before an atom has
-        moved by half the skin, and between which distances their bonds are ambiguous.
-    bonds : which of them are bonded at this geometry.
+    near, distances : (P, 2) and (P,) Angstrom, pairs within the cutoff and the skin.
+    candidates, limits : (C, 2) and (C, 2) Angstrom, pairs that may be bonded before an atom has
+        moved by half the skin, and the range of distances in which their bonds are ambiguous.
+    bonds : bonds at this geometry.
     """
 
     near: np.ndarray
@@ -71,11 +71,11 @@ class Pairs:
 def find_pairs(
     numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig, skin: float
 ) -> Pairs:
-    """Pairs and bonds of one geometry, whose positions have been checked.
+    """Pairs and bonds of one geometry with checked positions.
 
     Raises
     ------
-    ValueError : two atoms on top of each other; atomic numbers of no element.
+    ValueError : coincident atoms, or invalid atomic numbers.
     """
     check_numbers(numbers)
     listed, longest = config.cutoff + skin, longest_bond_of(numbers, config) + skin
@@ -111,16 +111,17 @@ def build_hypergraph(
 
     Parameters
     ----------
-    numbers : (N,) atomic numbers. positions : (N, 3), Angstrom.
-    mixer : remembers the chemistry of bond graphs between calls (and holds bond orders, if any).
-    skin : Angstrom added to cutoff and reach when listing, so that the list stays complete until
-        an atom has moved by half of it (and the bond state is the same).
-    bonds : (B, 2) atom indices, ``i < j``: bonded for sure, and no others, whatever the distances.
+    numbers : (N,) atomic numbers.
+    positions : (N, 3) Angstrom.
+    mixer : cache of bond graphs between calls, with bond orders if any.
+    skin : Angstrom added to cutoff and reach, so that the lists stay complete until an atom has
+        moved by half of it or the bond state changes.
+    bonds : (B, 2) atom indices, ``i < j``: exactly these pairs are bonded, for any distances.
 
     Raises
     ------
-    ValueError : positions of the wrong shape, not finite, or two atoms on top of each other; atomic
-        numbers of no element.
+    ValueError : positions have the wrong shape, are not finite or coincide, or atomic numbers are
+        invalid.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     positions = np.asarray(positions, dtype=np.float64)
@@ -140,7 +141,7 @@ def connect(
     skin: float,
 ) -> Hypergraph:
     """The hypergraph of these pairs: owners, fragments and members of every hyperedge."""
-    numbers = np.array(numbers, dtype=np.int64)  # a copy: the hypergraph keeps it
+    numbers = np.array(numbers, dtype=np.int64)  # a copy, which the hypergraph keeps
     state = pairs.bonds
     mixture = mixer(numbers, state.sure, state.ambiguous, state.ambiguous_weight)
     fragments = mixture.fragments

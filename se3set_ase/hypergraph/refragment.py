@@ -1,7 +1,7 @@
 """Refragmentation from step to step: the hypergraph of a moving molecule.
 
-The last one is used again only where that changes no energy: what it lists beyond the range of the
-present geometry has a weight of exactly zero.
+The last hypergraph is reused only if that does not change the energy: everything it lists beyond
+the range of the present geometry has a weight of exactly zero.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Bond = tuple[int, int]
 
 
 class Refragmenter:
-    """The hypergraph of a moving molecule, rebuilt only when it has to be.
+    """The hypergraph of a moving molecule, rebuilt only when necessary.
 
-    A hypergraph is listed with a skin. It stays valid while no atom has moved by half of that and
-    the same bonds are sure and ambiguous; the same object is returned then.
+    A hypergraph is listed with a skin. It stays valid, and the same object is returned, while no
+    atom has moved by half the skin and the sets of certain and ambiguous bonds are unchanged.
 
     Parameters
     ----------
-    config : what decides the hypergraph.
-    skin : Angstrom; more means fewer rebuilds and more items of weight zero.
-    bond_orders : bond orders that replace perception, by atom pair.
-    frozen : keep the fragments of the first geometry, until atoms of other elements come.
-    mixer : remembers the chemistry; by default one of its own, with these bond orders.
+    config : settings of the hypergraph.
+    skin : Angstrom; a larger one means fewer rebuilds and more items of weight zero.
+    bond_orders : bond orders that replace perceived ones, by atom pair.
+    frozen : keep the fragments of the first geometry, until the elements change.
+    mixer : cache of bond graphs; by default a new one with these bond orders.
 
     Attributes
     ----------
-    departed : where frozen, the bonds that the present geometry has and the first one had not,
-        and the other way round.
+    departed : if frozen, bonds of the present geometry that the first one lacks, and bonds of the
+        first geometry that the present one lacks.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Refragmenter:
         self._hypergraph: Hypergraph | None = None
 
     def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
-        """The hypergraph at these positions (N, 3), Angstrom; errors as build_hypergraph."""
+        """The hypergraph at these positions (N, 3), Angstrom; errors as in build_hypergraph."""
         check_positions(positions, len(numbers))
         last, pairs = self._hypergraph, self._pairs
         if last is not None and not last.fleeting and self._still_listed(numbers, positions):
             vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
             state = find_bonds(pairs, distances, self._limits)
-            if not (distances < COINCIDENT).any():  # or the rebuild says which
+            if not (distances < COINCIDENT).any():  # otherwise the rebuild raises the error
                 if state.key() == self._bonds:
                     return last
                 if self._frozen:
@@ -88,7 +88,7 @@ class Refragmenter:
         return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
 
     def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
-        self._hypergraph = None  # nothing stale is left behind if this raises
+        self._hypergraph = None  # leaves nothing stale if this raises
         pairs = find_pairs(numbers, positions, self.config, self.skin)
         state = pairs.bonds
         first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
@@ -104,7 +104,7 @@ class Refragmenter:
         return hypergraph
 
     def _compare(self, state: BondState) -> None:
-        """Note what bonds are others than those of the first geometry."""
+        """Record how bonds differ from those of the first geometry."""
         if self._first_bonds is not None:
             now = {(i, j) for i, j in state.decided().tolist()}
             first = {(i, j) for i, j in self._first_bonds.tolist()}

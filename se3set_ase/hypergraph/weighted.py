@@ -1,4 +1,4 @@
-"""What the network sees of a geometry: the hypergraph with its weights."""
+"""The hypergraph of a geometry with its weights."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from se3set_ase.hypergraph.structure import Hypergraph
 
 __all__ = ["WeightedHypergraph"]
 
-#: Weights up to this are rounding errors, and count as zero.
+#: Weights up to this value are rounding errors and count as zero.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedHypergraph:
-    """What the network saw at one geometry: a hypergraph with its weights.
+    """A hypergraph with its weights at one geometry.
 
     Attributes
     ----------
     structure : the candidates, as index arrays.
     positions : (N, 3), Angstrom.
-    bond_weights : (A,) of the ambiguous bonds. fragment_weights : (F,).
-    hyperedge_weights : (H,) ; zero for those that are listed but out of reach.
-    hyperedge_reach : (H,) how much the fragment is in its owner's reach, 1 for its members.
+    bond_weights : (A,) weights of the ambiguous bonds.
+    fragment_weights : (F,) weights of the fragments.
+    hyperedge_weights : (H,) weights, zero for hyperedges out of reach.
+    hyperedge_reach : (H,) reach of the fragment from its owner, 1 for members.
     """
 
     structure: Hypergraph
@@ -54,10 +55,10 @@ class WeightedHypergraph:
         return [(f.atoms, w) for f, w in weights if w > ROUNDING]
 
     def fragment_energies(self, energies: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
-        """Energies of the atoms (N,) shared out among their fragments: atoms and energy.
+        """Energies of the atoms (N,) distributed among their fragments: atoms and energy.
 
         E_f = sum_{i in f} W_f E_i / sum_{g of i} W_g: these add up to the energy of the molecule.
-        The fragments of an atom weigh 1 in total, in float32 but nearly.
+        The weights of the fragments of an atom add up to 1, in float32 only nearly.
         """
         totals = np.zeros(len(self.numbers))
         for atoms, weight in self.fragments:
@@ -94,8 +95,10 @@ class WeightedHypergraph:
         )
 
     def _repr_html_(self) -> str:
-        """In a notebook: its picture, that can be turned."""
-        from se3set_ase.pictures.viewer import View  # late: nothing else here needs ASE
+        """An interactive view for notebooks."""
+        from se3set_ase.pictures.viewer import (
+            View,
+        )  # imported late, because nothing else here needs ASE
 
         return View([self])._repr_html_()
 
@@ -117,7 +120,7 @@ class WeightedHypergraph:
 
     @cached_property
     def decided_reach(self) -> frozenset[tuple[int, tuple[int, ...]]]:
-        """Owner and decided fragment, of other atoms, that is more in its reach than out of it."""
+        """Owner and decided fragment of other atoms, with a reach above one half."""
         s = self.structure
         return frozenset(
             (i, s.fragments[f].atoms)
@@ -130,7 +133,7 @@ class WeightedHypergraph:
 
     @cached_property
     def _fragment_decided(self) -> np.ndarray:
-        """(F,) whether a fragment exists: its weight's terms, at bonds of weight 0 or 1."""
+        """(F,) whether a fragment exists: its weight for decided bonds."""
         bond = self.bond_weights > 0.5
         if not len(bond):
             return np.ones(len(self.structure.fragments), dtype=bool)
@@ -153,7 +156,7 @@ class WeightedHypergraph:
         return ~s.hyper_member & within & self._fragment_decided[s.hyper_fragment]
 
     def decisions(self) -> tuple[int, bytes, bytes]:
-        """Equal for two geometries only if nothing was decided differently."""
+        """A key that is equal for two geometries only if all decisions are equal."""
         return (
             id(self.structure),
             (self.bond_weights > 0.5).tobytes(),

@@ -1,1 +1,1 @@
-"""Other programs that move molecules: i-PI, torch-sim, and ASE's plugins."""
+"""Interfaces to other programs: i-PI, torch-sim, and ASE's plugins."""

@@ -1,6 +1,6 @@
-"""What ASE 3.29 and later find by the entry point ``ase.plugins``: the calculator, by its name.
+"""Plugin for ASE 3.29 and later (entry point ``ase.plugins``): the calculator by its name.
 
-Made when asked for: ASE loads this module while its plugin system is only half imported.
+It is created on first use, because ASE loads this module while its plugin system is imported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
         try:
             return _plugins()
         except ImportError as error:
-            # ASE calls its plugins experimental. Should they move, it shall miss this one, not
+            # ASE calls its plugins experimental. If they move, ASE should only miss this one, not
             # fail to list all the others.
             raise AttributeError("no plugins in this ASE") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

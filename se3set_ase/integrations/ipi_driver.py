@@ -1,6 +1,7 @@
-"""The driver for i-PI: all the beads of a path integral in one pass, each refragmented.
+"""A driver for i-PI that evaluates all beads of a path integral in one pass, each refragmented.
 
-Give i-PI's own driver this file, and i-PI's ``ffsocket`` a ``batch_size`` of as many as its beads:
+Pass this file to i-PI's own driver, and set ``batch_size`` of its ``ffsocket`` to the number of
+beads:
 
     i-pi-driver-py -u -a ADDRESS -m custom -P se3set_ase/ipi_driver.py -o MOLECULE.xyz,model=acac
 """
@@ -24,32 +25,32 @@ try:
 except ImportError as error:
     ASEDriver, _missing = object, error
 
-# By these i-PI finds the class.
+# i-PI finds the class by these names.
 __DRIVER_NAME__ = "se3set"
 __DRIVER_CLASS__ = "SE3SetDriver"
 
-#: What i-PI takes for a structure, in atomic units: energy, forces (N, 3), virial (3, 3), extras.
+#: Results for i-PI in atomic units: energy, forces (N, 3), virial (3, 3), extras.
 Computed = tuple[float, np.ndarray, np.ndarray, str]
 
 
 class SE3SetDriver(ASEDriver):
-    """What i-PI calls for energies and forces; the options of its driver come as arguments.
+    """Energies and forces for i-PI; the arguments are options of its driver.
 
-    The cell that i-PI keeps is not looked at, and the virial is zero: no constant pressure.
+    The cell of i-PI is ignored, and the virial is zero, so constant pressure is not possible.
 
     Parameters
     ----------
-    template : file of the molecule, which ASE can read: elements in the order that i-PI has them,
-        charge and spin if it tells them.
+    template : file that ASE reads, with the elements in the order of i-PI, and charge and spin if
+        they are declared.
     model : name of a bundled model, or path of a model folder.
     verbose : for i-PI.
-    **options : of :class:`se3set_ase.Potential`: ``device``, ``dtype``, ``compile``.
+    **options : options of :class:`se3set_ase.Potential`: ``device``, ``dtype``, ``compile``.
 
     Raises
     ------
     ImportError : i-PI is not installed.
-    UnsupportedSystem : the model was not made for this molecule.
-    FileNotFoundError, CheckpointError, ValueError : as :class:`se3set_ase.Potential`.
+    UnsupportedSystem : the model does not support this molecule.
+    FileNotFoundError, CheckpointError, ValueError : see :class:`se3set_ase.Potential`.
     """
 
     def __init__(
@@ -68,25 +69,25 @@ class SE3SetDriver(ASEDriver):
         super().__init__(template, has_stress=False, verbose=verbose)
 
     def check_parameters(self) -> None:
-        """Read the molecule, and refuse what the model does not know before i-PI begins."""
+        """Read the molecule, and refuse unsupported ones before i-PI starts."""
         super().check_parameters()
         self.replicas.potential.check_declared(self.template_ase, 0, 1)
 
     def compute(self, cell: Any, pos: Any) -> Any:
-        """Of one structure, or of a list of them in one pass.
+        """Results for one structure, or for a list of structures in one pass.
 
         Parameters
         ----------
-        cell : (3, 3), or a list of such; not looked at.
-        pos : (N, 3) in Bohr, or a list of such.
+        cell : (3, 3), or a list; ignored.
+        pos : (N, 3) in Bohr, or a list.
 
         Returns
         -------
-        A :data:`Computed`, or a list of such.
+        A :data:`Computed`, or a list.
 
         Raises
         ------
-        ValueError : as :meth:`se3set_ase.Potential.predict`.
+        ValueError : see :meth:`se3set_ase.Potential.predict`.
         """
         if isinstance(pos, list):
             return self._compute(cell, pos)

@@ -1,4 +1,4 @@
-"""Several molecules that move side by side: one pass for all, and each with a memory of its own."""
+"""Several molecules that move together: one pass for all, and a separate log for each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from se3set_ase.potential import Potential, Prediction
 
 
 class Replicas:
-    """What a program needs that moves many molecules, or many beads of one, at once.
+    """Evaluates molecules, or beads of one, for programs that move many together.
 
-    Molecules are told apart by their place in the list. Nothing but speed and the log depends on
-    that: another molecule may take a place at any time.
+    Molecules are identified by their index in the list. Only speed and the log depend on it: the
+    molecule of an index may change at any time.
 
     Parameters
     ----------
     potential : e.g. ``Potential("acac")``.
-    charge, spin_multiplicity : of molecules that don't say it themselves.
-    skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
+    charge, spin_multiplicity : for molecules that declare none.
+    skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
 
     Raises
     ------
@@ -44,16 +44,16 @@ class Replicas:
         self._replicas = [self._new()]
 
     def predict(self, molecules: Sequence[Atoms]) -> list[Prediction]:
-        """Energies and forces of all of them, each refragmented at its present positions.
+        """Energies and forces of all molecules, each refragmented at its present positions.
 
         Raises
         ------
-        UnsupportedSystem, ValueError : as :meth:`Potential.predict`.
+        UnsupportedSystem, ValueError : see :meth:`Potential.predict`.
         """
         self._replicas += [self._new() for _ in molecules[len(self._replicas) :]]
         return follow(self._replicas[: len(molecules)], molecules)
 
     @property
     def events(self) -> list[list[Event]]:
-        """The refragmentation log of each place; ``step`` counts the calls, from 0."""
+        """The refragmentation log of each index; ``step`` counts the calls, from 0."""
         return [replica.log.events for replica in self._replicas]

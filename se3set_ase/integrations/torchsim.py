@@ -1,4 +1,4 @@
-"""The model of torch-sim: many molecules in one batch, each refragmented at every step."""
+"""A model for torch-sim: many molecules in one batch, each refragmented at every step."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from se3set_ase.potential import Potential
 _missing: ImportError | None = None
 try:
     with warnings.catch_warnings():
-        # torch-sim uses what torch and vesin call deprecated; nobody here can do anything about it.
+        # torch-sim uses deprecated functions of torch and vesin, which cannot be avoided here.
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch_sim.models.interface import ModelInterface
 except ImportError as error:
     ModelInterface, _missing = torch.nn.Module, error
 
-#: What torch-sim calls the charge and the spin multiplicity of a system, and ASE's name for it.
+#: Names of charge and spin multiplicity in torch-sim, and in ASE.
 DECLARED = {"charge": "charge", "total_charge": "charge", "spin": "spin", "total_spin": "spin"}
 
 
 class SE3SetModel(ModelInterface):
     """Energies (eV) and forces (eV/Angstrom) of a trained model, for torch-sim.
 
-    It works in float64 whatever the arithmetic of the network: total energies are thousands of eV,
-    which float32 tells to 1e-3 eV only. It has no stress.
+    It uses float64 for any precision of the network, because float32 resolves total energies of
+    thousands of eV only to 1e-3 eV. It has no stress.
 
     Parameters
     ----------
     potential : e.g. ``Potential("acac", device="cuda")``.
-    charge, spin_multiplicity : of systems whose state has no ``charge`` or ``spin``. Mind that
-        torch-sim makes states of ASE's atoms without them unless told otherwise.
-    skin : Angstrom, how generously neighbours are listed; changes speed, never the energy.
+    charge, spin_multiplicity : for systems whose state has no ``charge`` or ``spin``. By default
+        torch-sim does not copy them from ASE's atoms.
+    skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
 
     Attributes
     ----------
-    hypergraphs : what the network saw in the last call, one for each system.
+    hypergraphs : hypergraphs of the last call, one for each system.
 
     Raises
     ------
     ImportError : torch-sim is not installed.
-    UnsupportedSystem, ValueError : when called, for what the model cannot know: periodic systems,
-        foreign elements, another charge or spin; and for geometries that are none.
+    UnsupportedSystem, ValueError : when called, for unsupported systems (periodic ones, other
+        elements, charges or spins) and invalid geometries.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SE3SetModel(ModelInterface):
         self.hypergraphs: list[WeightedHypergraph] = []
 
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
-        """Of a state of S systems with N atoms in all: energy (S,) and forces (N, 3)."""
+        """Energy (S,) and forces (N, 3) of a state of S systems with N atoms in total."""
         predictions = self._replicas.predict(molecules(state))
         self.hypergraphs = [prediction.hypergraph for prediction in predictions]
         found = {
@@ -92,14 +92,13 @@ class SE3SetModel(ModelInterface):
     def events(self) -> list[list[Event]]:
         """The refragmentation log of each system of the batch; ``step`` counts the calls.
 
-        Where an autobatcher puts other systems in their places, the differences between them are
-        logged as well.
+        If an autobatcher exchanges systems, differences between them are logged as well.
         """
         return self._replicas.events
 
 
 def molecules(state: Any) -> list[Atoms]:
-    """The systems of a state, with the charge and spin that it has."""
+    """The systems of a state as atoms, with charge and spin."""
     ends = np.cumsum(state.n_atoms_per_system.cpu().numpy())[:-1]
     numbers = np.split(state.atomic_numbers.cpu().numpy(), ends)
     positions = np.split(state.positions.detach().double().cpu().numpy(), ends)

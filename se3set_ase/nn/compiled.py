@@ -1,8 +1,8 @@
-"""The model as machine code: energy and forces in one call, compiled once and kept on disk.
+"""The model as machine code: energy and forces in one call, compiled once and cached on disk.
 
 Energies and their gradient are traced together (``make_fx``) with symbolic sizes, so that one
-library serves every molecule and every hypergraph, and compiled ahead of time by torch's
-inductor. It lies in the user's cache folder, where other processes find it.
+library serves all molecules and hypergraphs, and compiled ahead of time by the inductor of torch.
+The library is in the cache folder of the user, where other processes find it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from se3set_ase.nn.model import Outputs, SE3Set, outputs
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Environment variable: where to keep compiled models instead of the user's cache folder.
+#: Environment variable for the folder of compiled models.
 CACHE_VARIABLE = "SE3SET_ASE_CACHE"
-#: Compiled models that the folder keeps, the latest ones: some 5 MB each.
+#: Number of compiled models that are kept, about 5 MB each.
 KEPT = 32
-#: Packages that the traced code takes functions and constants from.
+#: Packages whose functions and constants are in the traced code.
 TRACED = ("hypergraph", "nn")
-#: Factors of a term; terms of more ambiguous bonds than this are for the model itself.
+#: Largest number of factors of a term; others are evaluated by the model itself.
 FACTORS = EXACT_BONDS
 
 
 class CompiledModel:
-    """A function of positions (N, 3), float64, and a :func:`padded` graph of these atoms, any one.
+    """A function of positions (N, 3), float64, and a :func:`padded` graph of these atoms.
 
-    What it returns is padded as the graph is, but for energies and forces.
+    Results are padded as the graph, except for energies and forces.
 
     Parameters
     ----------
-    path : of a library that :func:`compiled` made. A copy, or a pickle, loads it again.
+    path : library made by :func:`compiled`. A copy or a pickle loads it again.
     """
 
     def __init__(self, path: Path):
@@ -57,7 +57,7 @@ class CompiledModel:
     def __call__(self, positions: Tensor, graph: Graph) -> Outputs:
         n_atoms, n_molecules = len(positions), len(graph.n_atoms)
         more = len(graph.species) - n_atoms
-        # One more molecule, of no atoms: sizes 0 and 1 are special to the compiler.
+        # An additional molecule without atoms: sizes 0 and 1 are special for the compiler.
         graph = graph._replace(n_atoms=pad(graph.n_atoms, (0, 1)))
         found = Outputs(*self._run([pad(positions, (0, 0, 0, more)), *graph]))
         return found._replace(
@@ -71,19 +71,19 @@ class CompiledModel:
 
 
 class CompilationError(ValueError):
-    """``compile=True`` cannot be had here, or not with this model; the text says why."""
+    """``compile=True`` is not possible here or with this model; the text says why."""
 
 
 def compiled(model: SE3Set) -> CompiledModel:
     """:func:`se3set_ase.nn.model.outputs` of this model, compiled for its device and dtype.
 
-    From the cache folder if it was compiled before, in any process: for the same weights,
-    version of torch, kind of processor and number of threads. Minutes otherwise, once.
+    It is loaded from the cache folder if any process has compiled it for the same weights, version
+    of torch, type of processor and number of threads. Otherwise compilation takes minutes.
 
     Raises
     ------
-    CompilationError : no compiler, an old torch, a network that this is not made for, or a cache
-        folder that cannot be written.
+    CompilationError : no compiler, an old torch, an unsupported network, or a cache folder that
+        is not writable.
     """
     if not isinstance(model.network, LightNetwork):
         raise CompilationError(
@@ -93,7 +93,7 @@ def compiled(model: SE3Set) -> CompiledModel:
     path = folder / f"{_digest(model)}.pt2"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(path.with_suffix(".lock")).acquire()  # others who want the same wait
+        lock = FileLock(path.with_suffix(".lock")).acquire()  # other processes wait
     except OSError as error:
         raise CompilationError(
             f"expected a folder for compiled models that can be written, got {folder} "
@@ -102,10 +102,10 @@ def compiled(model: SE3Set) -> CompiledModel:
     with lock:
         if path.exists():
             try:
-                os.utime(path)  # used: the last to go
+                os.utime(path)  # recently used: the last to be removed
                 return CompiledModel(path)
             except (RuntimeError, OSError, ValueError) as error:
-                _LOGGER.warning("%s cannot be loaded (%s): compiling anew", path, error)
+                _LOGGER.warning("%s cannot be loaded (%s): compiling again", path, error)
                 path.unlink(missing_ok=True)
         _LOGGER.info("compiling the model, once, to %s", path)
         _compile(model, path)
@@ -116,7 +116,7 @@ def compiled(model: SE3Set) -> CompiledModel:
 
 
 def _last_used(path: Path) -> float:
-    """Seconds; another process may have removed it meanwhile."""
+    """Time of last use, seconds; another process may have removed the file."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -124,7 +124,7 @@ def _last_used(path: Path) -> float:
 
 
 def cache_folder() -> Path:
-    """Where compiled models are kept: nothing but code of your own making belongs there."""
+    """The folder of compiled models. It must contain only code that you compiled."""
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else user_cache_path("se3set-ase") / "compiled"
 
@@ -138,7 +138,7 @@ def padded(sizes: Sizes) -> Sizes | None:
 
 
 def _processor() -> str:
-    """What code made for this very processor may use; a home folder is seen by several kinds."""
+    """Instruction set of this processor, because several types may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -147,13 +147,13 @@ def _processor() -> str:
 
 
 def _sources() -> list[Path]:
-    """Files that decide the machine code, in subfolders too."""
+    """Source files that affect the machine code, including subfolders."""
     package = Path(__file__).parents[1]
     return sorted(path for room in TRACED for path in (package / room).rglob("*.py"))
 
 
 def _digest(model: SE3Set) -> str:
-    """Of all that the machine code depends on, beside the weights its own source."""
+    """Hash of everything that affects the machine code: weights, sources, environment."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     device = model.device
@@ -169,7 +169,7 @@ def _digest(model: SE3Set) -> str:
     if device.type == "cuda":
         about["gpu"] = [torch.cuda.get_device_name(device), torch.version.cuda]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    # Constants are part of the machine code, those that no checkpoint has (radii) too.
+    # Constants are part of the machine code, including radii, which no checkpoint has.
     for name, tensor in {**model.state_dict(), **dict(model.named_buffers())}.items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -177,7 +177,7 @@ def _digest(model: SE3Set) -> str:
 
 
 def _compile(model: SE3Set, path: Path) -> None:
-    """Trace, compile, write; the file appears whole or not at all."""
+    """Trace, compile and write atomically."""
     try:
         from torch._inductor import aot_compile
         from torch._inductor.cpp_builder import get_cpp_compiler
@@ -189,7 +189,7 @@ def _compile(model: SE3Set, path: Path) -> None:
         ) from error
     temporary = path.with_name(f".{secrets.token_hex(6)}.pt2")
     try:
-        get_cpp_compiler()  # or its absence is found out after a minute
+        get_cpp_compiler()  # otherwise a missing compiler is found after a minute
         with torch.no_grad():
             traced, inputs = _trace(model.with_backend("native"))
             files = aot_compile(
@@ -197,9 +197,9 @@ def _compile(model: SE3Set, path: Path) -> None:
                 inputs,
                 options={
                     "aot_inductor.package": True,
-                    # The wrapper only calls kernels: optimising it gains nothing.
+                    # The wrapper only calls kernels, so optimising it has no benefit.
                     "aot_inductor.compile_wrapper_opt_level": "O0",
-                    # Graphs are this package's own: their indices lie within.
+                    # Graphs come from this package, so their indices are valid.
                     "assert_indirect_indexing": False,
                 },
             )
@@ -221,7 +221,7 @@ def _compile(model: SE3Set, path: Path) -> None:
 def _trace(model: SE3Set) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
     """The plain operations behind :func:`outputs`, with a symbol for each length.
 
-    Lengths that coincide would share a symbol: these are all different.
+    All lengths are different, because equal lengths would share a symbol.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx

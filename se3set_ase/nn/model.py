@@ -1,4 +1,4 @@
-"""The potential: a network between atomic energies and the repulsion of the nuclei.
+"""The potential: atomic energies, a network and the nuclear repulsion.
 
     E = sum_i [ E0(z_i) + shift(z_i) c_i + scale (network_i - network of the isolated atom)
                 + 1/2 sum_j repulsion_ij ]
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     NetworkConfig = LightConfig | PublishedConfig
 
-#: Networks by name; a preset is one in its own shape.
+#: Networks by name; a preset is a network with default settings.
 ARCHITECTURES = ("light", "published")
 
 
 def _classes(architecture: str) -> tuple[type, type]:
-    """Of a network's configuration and of itself."""
-    if architecture == "published":  # which takes e3nn, seconds to load
+    """Classes of the configuration and of the network."""
+    if architecture == "published":  # imports e3nn, which takes seconds
         from se3set_ase.nn.published.network import PublishedConfig, PublishedNetwork
 
         return PublishedConfig, PublishedNetwork
@@ -89,18 +89,18 @@ class SE3Set(nn.Module):
     Parameters
     ----------
     elements : atomic numbers, ascending.
-    hypergraph : what decides the hypergraph.
-    network : shape of the network.
+    hypergraph : settings of the hypergraph.
+    network : settings of the network.
     atomic_energies : eV, energy of each isolated element at the model's level of theory.
-    shifts : eV, part of the energy that every bonded atom of an element has.
+    shifts : eV, energy of every bonded atom of an element.
     scale : eV, unit of the network's output.
-    backend : takes the sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`. No part
-        of the model: any of them gives the same energies.
+    backend : backend of sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`. It is
+        not part of the model: all backends give the same energies.
 
     Raises
     ------
-    ValueError : settings that do not fit together, or an unknown backend.
-    ImportError : a backend that is not installed.
+    ValueError : inconsistent settings, or an unknown backend.
+    ImportError : the backend is not installed.
     """
 
     def __init__(
@@ -136,13 +136,13 @@ class SE3Set(nn.Module):
         self.network = network_class(
             network, len(self.elements), hypergraph.cutoff, backend=backend
         )
-        # Every pair within reach is an edge; further out, only where the fragment is seen.
+        # Every pair within reach is an edge; further pairs only if the fragment is in reach.
         radii = COVALENT_RADII[list(self.elements)].tolist()
         self.repulsion = Repulsion(self.elements, radii, cutoff=hypergraph.reach)
         self.reference = AtomicTable(
             torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64)
         )
-        self.float()  # whatever the process's default dtype is
+        self.float()  # for any default dtype of the process
 
     @property
     def dtype(self) -> torch.dtype:
@@ -155,13 +155,13 @@ class SE3Set(nn.Module):
         return next(self.parameters()).device
 
     def set_shifts(self, shifts: Sequence[float]) -> None:
-        """Replace the part of the energy that every bonded atom of an element has, eV."""
+        """Replace the energy of every bonded atom of each element, eV."""
         self.shifts = tuple(float(s) for s in shifts)
         with torch.no_grad():
             self.reference.values[1] = torch.tensor(self.shifts, dtype=torch.float64)
 
     def to_config(self) -> dict[str, Any]:
-        """All but the weights, as plain values for JSON."""
+        """Everything except the weights, as plain values for JSON."""
         return {
             "elements": list(self.elements),
             "hypergraph": self.hypergraph.to_dict(),
@@ -180,7 +180,7 @@ class SE3Set(nn.Module):
         return cls(**options, backend=backend)
 
     def with_backend(self, backend: Backend) -> SE3Set:
-        """The same model with another backend; it shares the weights."""
+        """The same model with another backend and shared weights."""
         with torch.random.fork_rng(devices=[]):  # the first, random weights are replaced
             model = type(self).from_config(self.to_config(), backend=backend)
         model.to(device=self.device, dtype=self.dtype).train(self.training)
@@ -194,11 +194,12 @@ class SE3Set(nn.Module):
 
         Parameters
         ----------
-        positions : (N, 3) Angstrom, float64 or the model's dtype. graph : of the model's dtype.
+        positions : (N, 3) Angstrom, float64 or the dtype of the model.
+        graph : hypergraphs in the dtype of the model.
 
         Returns
         -------
-        (N,) float64: networks may be single precision, sums of total energies may not.
+        (N,) float64, because sums of total energies need double precision.
         """
         return self.energies(graph, self.weigh(positions, graph))
 
@@ -207,14 +208,14 @@ class SE3Set(nn.Module):
         return weigh(positions, graph, self.hypergraph, backend=self.backend)
 
     def energies(self, graph: Graph, weights: Weights) -> Tensor:
-        """:meth:`forward` at the positions that the weights come from."""
+        """:meth:`forward` for given weights."""
         n_atoms = graph.species.shape[0]
-        output = self.network(*with_lone_atoms(graph, weights, len(self.elements)))
-        zero = output[n_atoms:][graph.species]  # the same network on each element's lone atom
+        output = self.network(*with_isolated_atoms(graph, weights, len(self.elements)))
+        zero = output[n_atoms:][graph.species]  # the network for an isolated atom of each element
 
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
         member = graph.edge_atom  # e -> j
-        # The fragments of an atom weigh 1 in total: so does each pair, over its edges.
+        # The weights of the fragments of an atom add up to 1, hence those of the edges of a pair.
         pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
         repulsion = (
             0.5
@@ -228,7 +229,7 @@ class SE3Set(nn.Module):
         return energy * graph.atom_weight.double()
 
     def bonded(self, graph: Graph, weights: Weights) -> Tensor:
-        """c_i of every atom (N,): 1 where it has a neighbour, 0 where it has none, C2 between."""
+        """c_i of every atom (N,): 1 with a neighbour, 0 without, C2 in between."""
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
         reach = self.hypergraph.reach
         pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
@@ -236,15 +237,15 @@ class SE3Set(nn.Module):
         return any_of(scatter_sum(near, owner, graph.species.shape[0], self.backend))  # e -> i
 
 
-def with_lone_atoms(
+def with_isolated_atoms(
     graph: Graph, weights: Weights, n_species: int
 ) -> tuple[Tensor, Graph, Weights]:
-    """Add an atom of every element, each alone in a hyperedge of its own.
+    """Add an isolated atom of every element, each in its own hyperedge.
 
     Returns
     -------
     species (N + n_species,), and graph and weights with the owners and weights of the new
-    hyperedges at the end: networks see no more of a hyperedge than those and its edges.
+    hyperedges at the end. Networks use only these and the edges of a hyperedge.
     """
     n_atoms = graph.species.shape[0]
     each = torch.arange(n_species, device=graph.species.device)
@@ -255,7 +256,7 @@ def with_lone_atoms(
 
 
 class AtomicTable(nn.Module):
-    """Constants per element that stay float64 whatever the model's dtype."""
+    """Constants per element that stay float64 for any dtype of the model."""
 
     values: Tensor
 
@@ -282,7 +283,8 @@ def energy_and_forces(
     Parameters
     ----------
     model : a :class:`SE3Set`, or a function that calls one.
-    positions : (N, 3) Angstrom. create_graph : keep what a derivative of the forces needs.
+    positions : (N, 3) Angstrom.
+    create_graph : keep the graph for derivatives of the forces.
 
     Returns
     -------
@@ -300,16 +302,16 @@ def energy_and_forces(
 
 
 class Outputs(NamedTuple):
-    """What a model says of M molecules of N atoms in all: energies, forces and smooth weights."""
+    """Energies, forces and smooth weights of M molecules with N atoms in total."""
 
     energy: Tensor
     """(M,) eV."""
     forces: Tensor
     """(N, 3) eV/Angstrom."""
     energies: Tensor
-    """(N,) eV, of the atoms."""
+    """(N,) eV, energies of the atoms."""
     bond: Tensor
-    """(A,), and those below, as in :class:`se3set_ase.nn.graph.Weights`."""
+    """(A,); this and the following as in :class:`se3set_ase.nn.graph.Weights`."""
     fragment: Tensor
     hyperedge: Tensor
     reach: Tensor
@@ -328,7 +330,7 @@ ROWS = {
 
 
 def outputs(model: SE3Set, positions: Tensor, graph: Graph) -> Outputs:
-    """Energies, forces and the weights that they come from, in one pass."""
+    """Energies, forces and smooth weights, in one pass."""
     seen: list[Tensor] = []
 
     def energies(positions: Tensor, graph: Graph) -> Tensor:

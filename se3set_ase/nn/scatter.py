@@ -1,11 +1,11 @@
 """Sums over rows with the same index; this module chooses the implementation.
 
-Native torch is the default. ``"by_hand"`` is native too, and tells networks that have costly steps
-with gradients written by hand (:mod:`se3set_ase.nn.light.kernels`) to use them: the same numbers,
-faster and in less memory, for inference. torch-scatter's ``scatter``
-(https://github.com/rusty1s/pytorch_scatter) is used where it is asked for by name. All are right to
-second order, as training on forces needs. Its ``segment_csr`` and ``segment_coo`` are not offered:
-their second derivative is silently wrong.
+Native torch is the default. ``"by_hand"`` is native too, and makes networks use hand-written
+gradients where they have them (:mod:`se3set_ase.nn.light.kernels`): equal results, faster and with
+less memory, for inference. torch-scatter's ``scatter``
+(https://github.com/rusty1s/pytorch_scatter) is used on request. All are correct to second order,
+which training on forces needs. Its ``segment_csr`` and ``segment_coo`` are not used: their second
+derivatives are silently wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Relaxation of many molecules at once: ASE's optimisers, one pass of the network per step."""
+"""Relaxation of many molecules together: ASE's optimisers, one pass of the network per step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxed:
-    """What became of one of many molecules.
+    """Result of one molecule.
 
     Attributes
     ----------
-    atoms : as given, at the last geometry whose energy and forces are known, which they carry.
-    converged : every force is shorter than ``fmax``.
+    atoms : the molecule at the last geometry, with its energy and forces.
+    converged : all forces are smaller than ``fmax``.
     n_steps : steps of its optimiser.
-    error : why it was given up, or None.
-    events : its refragmentation on the way; ``step`` counts the evaluations, from 0.
+    error : the error that stopped it, or None.
+    events : refragmentation events; ``step`` counts the evaluations, from 0.
     """
 
     atoms: Atoms
@@ -50,26 +50,25 @@ def relax_many(
     spin_multiplicity: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> list[Relaxed]:
-    """Relax each molecule as ASE would, all of them together.
+    """Relax many molecules together, each with an ASE optimiser of its own.
 
-    Each has an optimiser of its own. What has converged leaves the batch; a molecule whose
-    geometry goes wrong on the way is given up, and the others go on.
+    Converged molecules leave the batch. If a molecule fails, the others continue.
 
     Parameters
     ----------
-    molecules : of any sizes; left as they are. Constraints hold.
+    molecules : molecules of any sizes, which are not changed. Constraints are kept.
     potential : e.g. ``Potential("acac")``, or ``calc.potential`` of a calculator.
-    fmax : ends when no force of the molecule is longer, eV/Angstrom.
-    steps : ends after as many steps of the optimiser.
-    optimizer : one of :data:`se3set_ase.simulate.OPTIMIZERS`, or a class like them. Those that try
-        several points for a step compute them molecule by molecule.
-    charge, spin_multiplicity : of molecules that don't say it themselves.
-    progress : called with 1 for each molecule that is done.
+    fmax : convergence criterion of each molecule, largest force, eV/Angstrom.
+    steps : maximum number of steps of each optimiser.
+    optimizer : one of :data:`se3set_ase.simulate.OPTIMIZERS`, or a class with their interface.
+        Those that evaluate several points per step do so for one molecule at a time.
+    charge, spin_multiplicity : for molecules that declare none.
+    progress : called with 1 for each finished molecule.
 
     Raises
     ------
-    TypeError : one molecule that is not in a list, or no :class:`Potential`.
-    UnsupportedSystem, ValueError : before anything is relaxed, as :meth:`Potential.predict`.
+    TypeError : not a list of molecules, or not a :class:`Potential`.
+    UnsupportedSystem, ValueError : before the relaxation, see :meth:`Potential.predict`.
     """
     molecules = check_several(molecules)
     if not isinstance(potential, Potential):
@@ -98,7 +97,7 @@ def relax_many(
 
 
 class _Run:
-    """One molecule on its way, always listed at its present positions."""
+    """One molecule during its relaxation, with a hypergraph for its present positions."""
 
     def __init__(
         self,
@@ -109,10 +108,10 @@ class _Run:
         steps: int,
     ):
         self.atoms = atoms.copy()
-        self.calc = self.atoms.calc = _Told(replica)
+        self.calc = self.atoms.calc = _StoredResults(replica)
         replica.refragment(self.atoms)
         self.optimizer = optimizer_class(self.atoms, logfile=None)
-        self.optimizer.fmax = fmax  # as its own run() does
+        self.optimizer.fmax = fmax  # as in its run()
         self.fmax, self.steps = fmax, steps
         self.converged = self.done = False
         self.n_steps = 0
@@ -120,8 +119,8 @@ class _Run:
         self.known = self.atoms
 
     def step(self, prediction: Prediction) -> None:
-        """Take what was found at the present positions, and move on if there is need."""
-        self.calc.tell(self.atoms, prediction)
+        """Record a prediction for the present positions, and make a step if needed."""
+        self.calc.store(self.atoms, prediction)
         self.known = self.atoms.copy()
         self.known.calc = SinglePointCalculator(self.known, **self.calc.results)
         forces = self.atoms.get_forces()  # constraints applied
@@ -133,7 +132,7 @@ class _Run:
             self.optimizer.step()
             self.n_steps += 1
             self.calc.replica.refragment(self.atoms)
-        # Of a geometry that is none, and of ASE's optimisers that find no way down.
+        # An invalid geometry, or an ASE optimiser that fails.
         except (ValueError, RuntimeError) as error:
             self.error, self.done = error, True
 
@@ -147,8 +146,8 @@ class _Run:
         )
 
 
-class _Told(Calculator):
-    """Knows what it was told, and computes what an optimiser asks for elsewhere."""
+class _StoredResults(Calculator):
+    """Returns stored results, and evaluates other positions that an optimiser requests."""
 
     implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
 
@@ -156,8 +155,8 @@ class _Told(Calculator):
         super().__init__()
         self.replica = replica
 
-    def tell(self, atoms: Atoms, prediction: Prediction) -> None:
-        """What was found at these positions."""
+    def store(self, atoms: Atoms, prediction: Prediction) -> None:
+        """Store the prediction for these positions."""
         self.atoms = atoms.copy()
         self.results = prediction.results
 
@@ -171,4 +170,4 @@ class _Told(Calculator):
         assert self.atoms is not None
         self.replica.refragment(self.atoms)
         (prediction,) = step([self.replica])
-        self.tell(self.atoms, prediction)
+        self.store(self.atoms, prediction)

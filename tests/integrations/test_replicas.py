@@ -86,9 +86,9 @@ def ethers(n: int, seed: int) -> list[Atoms]:
 def test_the_committee_warns_of_each_molecule_once(tmp_path: Path) -> None:
     replicas = Replicas(Potential(save_committee(tmp_path), device="cpu"))
     known = molecule("CH3CH2OH")
-    with pytest.warns(UserWarning, match="was not trained on") as told:
+    with pytest.warns(UserWarning, match="was not trained on") as issued:
         replicas.predict([known, *ethers(3, 0)])
-    (warning,) = told
+    (warning,) = issued
     assert str(warning.message).startswith(
         "molecule 1 and 2 more: model 'tiny' was not trained on atoms bonded as "
         "C(H,H,H,O), O(C,C): "

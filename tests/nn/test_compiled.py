@@ -183,7 +183,7 @@ def fake_compile(content: bytes) -> Callable[[SE3Set, Path], None]:
     return lambda model, path: path.write_bytes(content) and None
 
 
-def test_a_damaged_file_is_compiled_anew(
+def test_a_damaged_file_is_compiled_again(
     make: Make, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -195,7 +195,7 @@ def test_a_damaged_file_is_compiled_anew(
     (tmp_path / good.name).write_bytes(content[: len(content) // 2])
     monkeypatch.setattr(compiled, "_compile", fake_compile(content))
     assert make(compile=True).get_property("energy", atoms) == expected
-    assert "compiling anew" in caplog.text
+    assert "compiling again" in caplog.text
 
 
 def test_old_files_make_room(make: Make, cache: Path, tmp_path: Path, monkeypatch) -> None:

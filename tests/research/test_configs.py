@@ -6,6 +6,7 @@ import pytest
 
 from research import reproduce
 from research.paths import CONFIGS, MODELS, RUNS
+from se3set_ase.checkpoint import load_metadata
 from se3set_ase.train.config import RunConfig, load_config
 
 FILES = sorted(CONFIGS.glob("*.yaml"))
@@ -21,6 +22,16 @@ def test_every_bundled_model_has_its_configuration() -> None:
         "3bpa-pretrain", "acac-pretrain", "ethanol-pretrain",
         "organic-gfn2-pretrain", "organic-gfn2-second",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/model.json")))
+def test_a_new_training_has_the_same_card(name: str) -> None:
+    config, metadata = load_config(CONFIGS / f"{name}.yaml"), load_metadata(MODELS / name)
+    assert config.description == metadata.description
+    assert config.limits
+    assert metadata.limits[: len(config.limits)] == config.limits
+    assert config.data.level_of_theory == metadata.level_of_theory
+    assert config.data.source == metadata.training["data_source"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

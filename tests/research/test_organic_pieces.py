@@ -27,7 +27,7 @@ def test_pieces_show_what_the_molecule_has(smiles: str) -> None:
         assert piece.GetNumAtoms() <= molecule.GetNumAtoms()
         assert not any(atom.GetFormalCharge() for atom in piece.GetAtoms())
         assert not any(atom.GetNumRadicalElectrons() for atom in piece.GetAtoms())
-    # The control: what lies further than two bonds is not told apart.
+    # The control: atoms further than two bonds away make no difference.
     assert pieces.names_in(Chem.MolFromSmiles("CCCCCC")) == pieces.names_in(
         Chem.MolFromSmiles("CCCCCCCC")
     )

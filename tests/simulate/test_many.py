@@ -217,9 +217,9 @@ def test_the_committee_warns(tmp_path: Path) -> None:
     """Of each molecule by its number among all that were given, though others are done before."""
     potential = Potential(save_committee(tmp_path, familiar_forces=1e-3), device="cpu")
     ethanol, ether = molecule("CH3CH2OH"), molecule("CH3OCH3")
-    with pytest.warns(UserWarning, match="model 'tiny'") as told:
+    with pytest.warns(UserWarning, match="model 'tiny'") as issued:
         relax_many([Atoms("O"), ethanol, ether], potential, steps=2)
-    texts = [str(warning.message) for warning in told]
+    texts = [str(warning.message) for warning in issued]
     unseen = (
         "molecule 2: model 'tiny' was not trained on atoms bonded as C(H,H,H,O), O(C,C): "
         "energies and forces of this C2H6O are not reliable"
