@@ -29,6 +29,7 @@ from se3set_ase.train.config import load_config
 #: Hot molecules may be far from what was seen, and warn.
 pytestmark = pytest.mark.filterwarnings("ignore:model 'organic' may be wrong")
 EXAMPLES = Path(__file__).parents[1] / "examples"
+CONFIGS = Path(__file__).parents[1] / "research" / "configs"
 MODELS = [info.name for info in list_models()]
 SPREAD = 0.5  # meV/atom, standard deviation of the total energy, 0.5 fs
 DRIFT = 0.05  # meV/atom/ps, over 2 ps
@@ -111,10 +112,8 @@ def test_energy_is_conserved(hot: Atoms, name: str) -> None:
 
 def test_is_what_its_files_say(name: str) -> None:
     folder = resolve_model(name)
-    assert {METADATA_FILE, WEIGHTS_FILE, "README.md", "train.yaml"} <= {
-        path.name for path in folder.iterdir()
-    }
-    config = load_config(folder / "train.yaml")
+    assert {METADATA_FILE, WEIGHTS_FILE, "README.md"} <= {path.name for path in folder.iterdir()}
+    config = load_config(CONFIGS / f"{name}.yaml")
     metadata = Potential(name, device="cpu").metadata
     assert config.name == metadata.name == name
     settings = config.training.model_dump(mode="json") | {"seed": config.seed}
