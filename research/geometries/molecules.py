@@ -22,7 +22,7 @@ from research.geometries.store import Entry, command
 from research.splits import PARTS, part_of
 
 #: The model whose labels came before, its molecules and their geometries.
-ORGANIC = Path(__file__).parents[2] / "models" / "organic"
+ORGANIC = Path(__file__).parents[1] / "organic"
 #: Number of enumerated molecules.
 NUMBER = 800
 #: Largest geometry taken of the old ones, in atoms, and how many of a molecule.

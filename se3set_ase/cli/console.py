@@ -24,6 +24,7 @@ __all__ = [
     "progress_bar",
     "read_frames",
     "read_molecule",
+    "refuse_periodic",
     "workers",
 ]
 
@@ -48,7 +49,7 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
 
     Raises
     ------
-    ValueError : a structure cannot be read, there are none, or a cell is periodic.
+    ValueError : a structure cannot be read, or there are none.
     """
     from se3set_ase.io.periodic import without_cell
     from se3set_ase.io.structures import read_structures
@@ -60,12 +61,7 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
         formula = atoms.get_chemical_formula()
         new = formula not in seen
         seen.add(formula)
-        if atoms.pbc.any():
-            if not isolated:
-                raise ValueError(
-                    f"expected molecules, got a periodic cell in {file}; --isolated takes its "
-                    "atoms as molecules without one"
-                )
+        if isolated and atoms.pbc.any():
             atoms = without_cell(atoms)
         declared = charge or "charge" in declared_charge_and_spin(atoms)
         if new and not declared and (fitting := charge_that_fits(atoms)) is not None:
@@ -91,7 +87,8 @@ def read_molecule(
 
     Raises
     ------
-    ValueError : no such record, or no record given and the file has different molecules.
+    ValueError : no such record, no record given and the file has different molecules, or a
+        periodic cell.
     """
     check_readable(file)
     formulas: dict[str, None] = {}
@@ -109,8 +106,19 @@ def read_molecule(
             f"expected one molecule in {file}, got {n_records} records of {len(formulas)} "
             f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
         )
+    refuse_periodic(chosen, file)
     chosen.calc = None
     return chosen
+
+
+def refuse_periodic(atoms: Atoms, file: Path) -> Atoms:
+    """The same atoms; ValueError for a periodic cell."""
+    if atoms.pbc.any():
+        raise ValueError(
+            f"expected molecules, got a periodic cell in {file}; --isolated takes its atoms as "
+            "molecules without one"
+        )
+    return atoms
 
 
 def count_frames(file: Path) -> int | None:

@@ -26,6 +26,7 @@ from se3set_ase.cli.console import (
     progress_bar,
     read_frames,
     read_molecule,
+    refuse_periodic,
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
@@ -154,7 +155,10 @@ def evaluate(
     with progress_bar("evaluate", count_frames(file), "frame") as progress:
         errors = evaluation.evaluate(
             potential,
-            read_frames(file, charge=charge, isolated=isolated),
+            (
+                refuse_periodic(atoms, file)
+                for atoms in read_frames(file, charge=charge, isolated=isolated)
+            ),
             charge=charge,
             spin_multiplicity=spin_multiplicity,
             batch_size=batch_size,

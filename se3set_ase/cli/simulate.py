@@ -16,6 +16,7 @@ from se3set_ase.cli.console import (
     progress_bar,
     read_frames,
     read_molecule,
+    refuse_periodic,
     workers,
 )
 from se3set_ase.cli.options import (
@@ -95,7 +96,7 @@ def relax(
         events = events or Path(f"{file.stem}-relax.events.jsonl")
         check_atoms_formats(output, trajectory)
         check_outputs(overwrite, output, trajectory, events)
-        atoms = frames[-1]
+        atoms = refuse_periodic(frames[-1], file)
         atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
         _relax_one(atoms, output, trajectory, events, fmax, steps, optimizer)
         return

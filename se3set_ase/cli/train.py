@@ -8,7 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from se3set_ase.cli.console import check_readable, progress_bar, read_frames, workers
+from se3set_ase.cli.console import (
+    check_readable,
+    progress_bar,
+    read_frames,
+    refuse_periodic,
+    workers,
+)
 from se3set_ase.cli.options import MAX_FAILURES_PRINTED, UNFINISHED, Isolated
 
 __all__ = ["label", "train"]
@@ -66,7 +72,10 @@ def label(
         spin_multiplicity=spin_multiplicity,
         options=dict(map(_name_and_value, option or [])),
     )
-    frames = list(read_frames(file, charge=charge or 0, isolated=isolated))
+    frames = [
+        refuse_periodic(atoms, file)
+        for atoms in read_frames(file, charge=charge or 0, isolated=isolated)
+    ]
     output = output or Path(f"{file.stem}-labelled.xyz")
     try:
         with (

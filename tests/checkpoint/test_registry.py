@@ -94,8 +94,8 @@ def test_models_of_an_installed_package_and_unrelated_folders(
         (WEIGHTS_FILE, r"weights.safetensors is not the file that model.json describes"),
         (
             METADATA_FILE,
-            r"the bundled model 'acac' is not the one that was released: .*model.json has sha256 "
-            r"[0-9a-f]{64}, expected [0-9a-f]{64}\. Install se3set-ase again",
+            r"the bundled model 'acac' is not the one that was released: checksum mismatch of "
+            r".*model.json, recorded [0-9a-f]{64}, contents hash to [0-9a-f]{64}",
         ),
     ],
 )
@@ -112,7 +112,10 @@ def test_bundled_files_that_changed(models: Path, file: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        (WEIGHTS_FILE, r"names the weights 'weights\.safetensors', but there is no such file"),
+        (
+            WEIGHTS_FILE,
+            r"lists the weights 'weights\.safetensors', but the folder has no such file",
+        ),
         (METADATA_FILE, r"bundled model 'acac' lacks model\.json"),
     ],
 )

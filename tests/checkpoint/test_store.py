@@ -248,7 +248,7 @@ def test_inconsistent_header(folder: Path) -> None:
 
 def test_missing_weights(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
-    refused(folder, r"names the weights 'weights\.safetensors', but there is no such file")
+    refused(folder, r"lists the weights 'weights\.safetensors', but the folder has no such file")
 
 
 def test_foreign_safetensors(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_weights_outside_the_folder(folder: Path, name: str) -> None:
 def test_numbers_that_json_does_not_have(folder: Path) -> None:
     path = folder / METADATA_FILE
     path.write_text(path.read_text().replace('"scale": 1.7', '"scale": NaN'))
-    refused(folder, r"NaN is not a number that a model may have")
+    refused(folder, r"NaN is not a finite number")
 
 
 @pytest.mark.parametrize("entry", ["network", "hypergraph"])
@@ -453,4 +453,4 @@ def test_card_gives_limits_before_errors_before_use(saved: Path) -> None:
 
 def test_card_of_an_unmeasured_model() -> None:
     card = render_card(dataclasses.replace(METADATA, measured=()))
-    assert "None measured yet: do not rely on this model." in card
+    assert "Not measured yet: do not rely on this model." in card

@@ -145,7 +145,8 @@ def test_missing_torch_scatter_is_an_error_that_names_the_extra(
 def test_unknown_backend() -> None:
     with pytest.raises(
         ValueError,
-        match=r"expected a scatter backend among \('native', 'torch_scatter'\), got 'segment'",
+        match=r"expected a scatter backend among \('native', 'by_hand', 'torch_scatter'\), got "
+        r"'segment'",
     ):
         scatter_sum(rows(2), index(), SIZE, "segment")  # type: ignore[arg-type]
 

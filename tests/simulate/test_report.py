@@ -160,7 +160,7 @@ def test_fragments_while_a_bond_is_partially_broken() -> None:
     atoms = molecule("CH3CH2OH")
     atoms.set_distance(2, 3, 1.35, fix=0)  # O-H
     text = describe_fragments(atoms.numbers, atoms.positions, HypergraphConfig())
-    assert "between bonded (1) and not (0):" in text
+    assert "between bonded (1) and not bonded (0):" in text
     (line,) = (line for line in text.splitlines() if line.startswith("O2-H3"))
     bond = float(line.split()[-1])
     assert 0 < bond < 1

@@ -365,7 +365,9 @@ def test_relax_refuses_bad_arguments() -> None:
         relax(ethane(), fmax=0.0)
     with pytest.raises(ValueError, match=r"expected an optimizer out of BFGS, .*, got 'Newton'"):
         relax(ethane(), optimizer="Newton")
-    with pytest.raises(ValueError, match=r"a class like them, got <class 'ase\.atoms\.Atoms'>"):
+    with pytest.raises(
+        ValueError, match=r"a class with their interface, got <class 'ase\.atoms\.Atoms'>"
+    ):
         relax(ethane(), optimizer=Atoms)
 
 
