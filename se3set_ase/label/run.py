@@ -1,4 +1,4 @@
-"""Many geometries labelled by many processes; a run that was stopped goes on."""
+"""Label many geometries with many processes; a run that was stopped resumes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def label(
 
     Each frame keeps its ``info`` and gets its energy (eV), forces (eV/Angstrom), level of theory
     and number in the input; ``OUTPUT.json`` has the settings and the failures. A run that was
-    stopped goes on, see :func:`se3set_ase.jobs.work_on`, which also tells what is raised.
+    stopped resumes, see :func:`se3set_ase.jobs.work_on`, which also lists what is raised.
 
     Parameters
     ----------
