@@ -134,6 +134,9 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the errors to this file, as JSON.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Evaluate the committee: takes three times as long.")
+    ] = True,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -162,6 +165,7 @@ def evaluate(
             charge=charge,
             spin_multiplicity=spin_multiplicity,
             batch_size=batch_size,
+            uncertainty=uncertainty,
             progress=progress,
         )
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
@@ -193,8 +197,7 @@ def events(
 ) -> None:
     """Print which bonds and fragments broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
-    from se3set_ase.simulate import report
-    from se3set_ase.visualize import plots
+    from se3set_ase.simulate import plots, report
 
     check_readable(file)
     if plot is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,6 @@ from se3set_ase.cli.console import (
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
-    MAX_FAILURES_PRINTED,
     UNFINISHED,
     Charge,
     Compile,
@@ -39,6 +39,7 @@ from se3set_ase.cli.options import (
     Structure,
     Velocities,
 )
+from se3set_ase.simulate import defaults
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["md", "relax"]
 
+ENSEMBLE, VELOCITIES = Ensemble(defaults.ENSEMBLE), Velocities(defaults.VELOCITIES)
 #: Largest number of molecules in one batch.
 MAX_BATCH = 64
 
@@ -63,9 +65,17 @@ def relax(
         Path | None, typer.Option(help="Every step, for one molecule.  [default: STEM-relax.traj]")
     ] = None,
     events: Events = None,
-    fmax: Annotated[float, typer.Option(help="Convergence criterion: largest force, eV/A.")] = 0.01,
-    steps: Annotated[int, typer.Option(min=0, help="Maximum number of steps.")] = 500,
-    optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Also write a table (CSV) of the steps, or of the molecules."),
+    ] = None,
+    fmax: Annotated[
+        float, typer.Option(help="Convergence criterion: largest force, eV/A.")
+    ] = defaults.FMAX,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Maximum number of steps.")
+    ] = defaults.RELAX_STEPS,
+    optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = defaults.OPTIMIZER,
     last: Annotated[bool, typer.Option("--last", help="Relax only the last frame.")] = False,
     processes: Annotated[
         int,
@@ -88,17 +98,21 @@ def relax(
     an interrupted run, and with a larger --steps it restarts molecules that did not converge. The
     exit code is 1 if a molecule did not converge.
     """
+    from se3set_ase.uncertainty.doubt import remove_doubt
+
     check_readable(file)
     frames = list(read_frames(file, charge=charge, isolated=isolated))
+    remove_doubt(frames)
+    tables = [] if table is None else [table]
     output = output or Path(f"{file.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
         trajectory = trajectory or Path(f"{file.stem}-relax.traj")
         events = events or Path(f"{file.stem}-relax.events.jsonl")
         check_atoms_formats(output, trajectory)
-        check_outputs(overwrite, output, trajectory, events)
+        check_outputs(overwrite, output, trajectory, events, *tables)
         atoms = refuse_periodic(frames[-1], file)
         atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
-        _relax_one(atoms, output, trajectory, events, fmax, steps, optimizer)
+        _relax_one(atoms, output, trajectory, events, tables, fmax, steps, optimizer)
         return
     if trajectory or events:
         raise ValueError(
@@ -120,7 +134,8 @@ def relax(
         steps=steps,
         optimizer=optimizer,
     )
-    _relax_each(frames, output, work, processes, scheduler, overwrite)
+    check_outputs(overwrite, *tables)
+    _relax_each(frames, output, tables, work, processes, scheduler, overwrite)
 
 
 def _relax_one(
@@ -128,6 +143,7 @@ def _relax_one(
     output: Path,
     trajectory: Path,
     events: Path,
+    tables: list[Path],
     fmax: float,
     steps: int,
     optimizer: str,
@@ -136,6 +152,7 @@ def _relax_one(
 
     from se3set_ase import simulate
     from se3set_ase.simulate import report
+    from se3set_ase.simulate.doubt import doubt_in_info
 
     with progress_bar("relax", None, "step") as progress:
         result = simulate.relax(
@@ -147,11 +164,15 @@ def _relax_one(
             events=events,
             progress=progress,
         )
-    write(output, atoms)
+    with doubt_in_info(atoms, result.doubt):
+        write(output, atoms)
+    for table in tables:
+        result.to_csv(table)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_relaxation(result))
     typer.echo(report.describe_events(result))
-    typer.echo(f"written: {output}, {trajectory}, {events}")
+    typer.echo(f"written: {', '.join(map(str, (output, trajectory, events, *tables)))}")
+    typer.echo(result.summary())
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not result.converged:
@@ -161,11 +182,14 @@ def _relax_one(
 def _relax_each(
     frames: list[Atoms],
     output: Path,
+    tables: list[Path],
     work: Relaxation,
     processes: int,
     scheduler: str | None,
     overwrite: bool,
 ) -> None:
+    from se3set_ase.io.extended_xyz import frames_of_file
+    from se3set_ase.jobs.relaxation import results_of
     from se3set_ase.jobs.resumable import SerialExecutor, work_on
     from se3set_ase.potential import Potential
     from se3set_ase.simulate.relaxation import checked_optimizer
@@ -198,38 +222,45 @@ def _relax_each(
         f"{done.n_done} of {len(frames)} molecules relaxed with {work.model}, "
         f"{done.n_kept} of them by an earlier run"
     )
-    converged = 0
-    if done.n_done:
-        converged = sum(bool(atoms.info["converged"]) for atoms in read_frames(output))
-        typer.echo(f"converged: {converged} of {done.n_done}")
-    for index, why in list(done.failures.items())[:MAX_FAILURES_PRINTED]:
-        typer.echo(f"molecule {index} failed: {why}")
-    if len(done.failures) > MAX_FAILURES_PRINTED:
-        typer.echo(f"... and {len(done.failures) - MAX_FAILURES_PRINTED} more")
-    typer.echo(f"written: {output}, {output}.json")
-    if converged < len(frames):
+    found = list(frames_of_file(output)) if done.n_done else []
+    results = results_of(frames, work, found, done.failures)
+    for table in tables:
+        results.to_csv(table)
+    typer.echo(f"written: {', '.join(map(str, (output, f'{output}.json', *tables)))}")
+    typer.echo(str(results))
+    if not all(result.converged for result in results):
         raise typer.Exit(UNFINISHED)
 
 
 def md(
     file: Structure,
     model: Model = DEFAULT_MODEL,
-    temperature: Annotated[float, typer.Option(min=0, help="Temperature, K.")] = 300.0,
-    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = 0.5,
-    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = 4000,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Temperature, K.")
+    ] = defaults.TEMPERATURE_K,
+    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = defaults.TIMESTEP,
+    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = defaults.MD_STEPS,
     ensemble: Annotated[
         Ensemble, typer.Option(help="Langevin thermostat, or constant energy.")
-    ] = Ensemble.langevin,
-    friction: Annotated[float, typer.Option(help="Friction of the thermostat, 1/fs.")] = 0.01,
+    ] = ENSEMBLE,
+    friction: Annotated[
+        float, typer.Option(help="Friction of the thermostat, 1/fs.")
+    ] = defaults.FRICTION,
     velocities: Annotated[
-        Velocities, typer.Option(help="maxwell: random. keep: those of the file.")
-    ] = Velocities.maxwell,
+        Velocities,
+        typer.Option(help="maxwell: random. keep: those of the file, and its time."),
+    ] = VELOCITIES,
     refragment: Annotated[
         Membership,
         typer.Option(help="frozen: keep the first fragments. hard: discontinuous, for comparison."),
     ] = Membership.smooth,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
-    interval: Annotated[int, typer.Option(min=1, help="Steps between records.")] = 10,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the random numbers.  [default: random, and printed]"),
+    ] = None,
+    interval: Annotated[
+        int, typer.Option(min=1, help="Steps between records.")
+    ] = defaults.INTERVAL,
     trajectory: Annotated[
         Path | None, typer.Option(help="Trajectory.  [default: STEM-md.traj]")
     ] = None,
@@ -249,10 +280,15 @@ def md(
 ) -> None:
     """Run molecular dynamics.  Ctrl-C ends the run and keeps all results."""
     from se3set_ase import simulate
-    from se3set_ase.simulate import report
-    from se3set_ase.visualize import plots
+    from se3set_ase.simulate import plots, report
+    from se3set_ase.simulate.dynamics import TIME
 
     atoms = read_molecule(file, record=record, charge=charge, isolated=isolated)
+    if velocities is Velocities.keep and TIME not in atoms.info:
+        warnings.warn(
+            f"{file} states no time ({TIME} of a frame that md has written): the time starts at 0",
+            stacklevel=2,
+        )
     trajectory = trajectory or Path(f"{file.stem}-md.traj")
     plot = plot or Path(f"{file.stem}-md.png")
     table = table or Path(f"{file.stem}-md.csv")
@@ -276,13 +312,14 @@ def md(
             interval=interval,
             progress=progress,
         )
-    simulate.write_table(table, result)
+    result.to_csv(table)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    plots.plot_dynamics(result, plot, title=title)
+    result.plot(plot, title=title)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_dynamics(result))
     typer.echo(report.describe_events(result))
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
+    typer.echo(result.summary())
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
 

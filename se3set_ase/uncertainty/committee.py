@@ -148,6 +148,18 @@ class Committee:
             np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
         )
 
+    def reasons(self, hypergraph: WeightedHypergraph, uncertainty: Uncertainty | None) -> list[str]:
+        """All reasons not to trust a prediction, whether or not they were reported before.
+
+        Parameters
+        ----------
+        uncertainty : see :meth:`uncertainties`; None if it was not evaluated.
+        """
+        molecule, found = TrackedMolecule(hypergraph), []
+        if uncertainty is not None:
+            found = self._large_errors(uncertainty[1], hypergraph)
+        return self._unseen_bonds(molecule, hypergraph) + found
+
     def surprises(
         self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
     ) -> list[tuple[list[str], Uncertainty | None]]:
