@@ -38,8 +38,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _no_warnings() -> Iterator[None]:
     """The warnings of the calculator are not the subject here."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "model 'tiny'")
-        warnings.filterwarnings("ignore", "model 'organic'")
+        warnings.filterwarnings("ignore", ".*model '(tiny|organic|acac)'")
         yield
 
 
