@@ -36,7 +36,8 @@ from research.truth.reactions import (
     score,
 )
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.checkpoint.registry import list_models
+from se3set_ase.checkpoint.registry import list_models, resolve_model
+from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.label import LabelError, make_labeller
 
 KEPT = Path("runs") / "truth"
@@ -82,7 +83,10 @@ class Method:
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, json.dumps(options, sort_keys=True)
         known = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-        self.file = KEPT / "-".join([known, *(f"{k}_{v}" for k, v in sorted(options.items()))])
+        parts = [known, *(f"{k}_{v}" for k, v in sorted(options.items()))]
+        if is_model(name) and (weights := load_metadata(resolve_model(name)).weights):
+            parts.append(weights.sha256[:8])  # a model may be trained again
+        self.file = KEPT / "-".join(parts)
 
     def __call__(self, atoms: Atoms) -> float | str:
         """Total energy in eV, or why there is none."""
@@ -96,8 +100,7 @@ class Method:
 def energy_function(name: str, options: str) -> Callable[[Atoms], float]:
     """One for each process: a model is loaded once."""
     arguments = json.loads(options)
-    bundled = {info.name for info in list_models()}
-    if name not in bundled and not Path(name, "model.json").exists():
+    if not is_model(name):
         labeller = make_labeller(name, options=arguments)
         return lambda atoms: labeller(atoms).energy
     calculator = SE3SetCalculator(name, **arguments)
@@ -108,6 +111,11 @@ def energy_function(name: str, options: str) -> Callable[[Atoms], float]:
             return float(calculator.get_potential_energy(atoms.copy()))
 
     return energy
+
+
+def is_model(name: str) -> bool:
+    """Whether a method is a model of this package."""
+    return Path(name, "model.json").exists() or name in {info.name for info in list_models()}
 
 
 def kept_energies(
