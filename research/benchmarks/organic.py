@@ -111,13 +111,14 @@ def page(
             "These molecules are not in the training data, except perhaps for the monomers of "
             "dimers. Agreement with this level is not agreement with experiment: its basis set is "
             "small, so it binds pairs of molecules too strongly, while GFN2-xTB is fitted to "
-            "accurate references. Errors of conformers, torsions and dimers influenced which "
-            "data were added. Molecules are known (common ones, seeds.smi), monomers (of the SPICE dataset), "
-            "or assembled (from fragments that are also in training molecules). Geometries are "
-            "modes (minima displaced along normal modes), hot (frames of hot runs), turned "
-            "(torsions), stretched (bonds), monomer (as published), or pairs of molecules. The "
-            "environment of an atom, everything within two bonds, is seen if a training molecule "
-            "has the same. The last column has the numbers of geometries and molecules.",
+            "accurate references. Errors of conformers, torsions and dimers influenced which data "
+            "were added. Molecules are known (common ones, seeds.smi), monomers (of the SPICE "
+            "dataset), or assembled (from fragments that are also in training molecules). "
+            "Geometries are modes (minima displaced along normal modes), hot (frames of hot "
+            "runs), turned (torsions), stretched (bonds), monomer (as published), or pairs of "
+            "molecules. The environment of an atom, everything within two bonds, is seen if a "
+            "training molecule has the same. The last column has the numbers of geometries and "
+            "molecules.",
             "\n".join(table),
             *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
             *([doubts] if doubts else []),
