@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import network_config, preset_values
 
@@ -105,9 +106,9 @@ class RunConfig(_Section):
     limits: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0)
     data: DataConfig
-    initial: Path | None = None
-    """Fine-tuning: a model whose weights are the initial ones. Its network, hypergraph and scale
-    are used. It may have more elements than the data."""
+    initial: str | Path | None = None
+    """Fine-tuning: a model whose weights are the initial ones, by its bundled name or its path. Its
+    network, hypergraph and scale are used. It may have more elements than the data."""
     network: dict[str, Any] = {}
     """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
@@ -133,7 +134,7 @@ def load_config(path: str | Path) -> RunConfig:
 
     Raises
     ------
-    FileNotFoundError : no such file.
+    FileNotFoundError : no such file, or no such initial model.
     ConfigError : not YAML, or fields are missing, unknown or out of range (the text names them).
     """
     path = Path(path)
@@ -161,5 +162,5 @@ def load_config(path: str | Path) -> RunConfig:
     paths["tests"] = {name: here / test for name, test in data.tests.items()}
     update: dict[str, Any] = {"data": data.model_copy(update=paths)}
     if config.initial is not None:
-        update["initial"] = here / config.initial
+        update["initial"] = resolve_model(config.initial, relative_to=here)
     return config.model_copy(update=update)
