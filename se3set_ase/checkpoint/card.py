@@ -95,6 +95,11 @@ def _use(name: str, path: str | None) -> str:
 
 def _training(metadata: ModelMetadata) -> str:
     lines = [f"Level of theory of the labels: {metadata.level_of_theory}."]
+    if base := metadata.baseline:
+        lines.append(
+            f"A correction to {base.name}, its baseline ({base.package} {base.version}): energies "
+            "and forces are the sum of both."
+        )
     if "initial" in metadata.training:
         lines.append(
             f"Fine-tuned: the training started from the weights of the model "

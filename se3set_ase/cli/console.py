@@ -49,9 +49,9 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
     ------
     ValueError : a structure cannot be read, or there are none.
     """
+    from se3set_ase.io.charge import charge_that_fits
     from se3set_ase.io.periodic import without_cell
     from se3set_ase.io.structures import read_structures
-    from se3set_ase.io.valence import charge_that_fits
     from se3set_ase.system import declared_charge_and_spin
 
     seen: set[str] = set()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -31,6 +32,14 @@ SPRAWLING = 3.0
 FEW = 0.02
 
 
+class BaselineLabels(Protocol):
+    """See :class:`se3set_ase.train.baseline_labels.CachedBaseline`."""
+
+    def subtract(self, frames: Sequence[Frame]) -> list[Frame]: ...
+
+    def subtract_atoms(self, energies: Mapping[int, float]) -> dict[int, float]: ...
+
+
 class DataError(ValueError):
     """Invalid training data; the text names the file and the frame."""
 
@@ -46,6 +55,8 @@ class Frame:
     energy: float
     forces: np.ndarray
     hypergraph: Hypergraph
+    charge: int = 0
+    spin_multiplicity: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +70,26 @@ class TrainingData:
     """Energies of isolated atoms (eV) by atomic number; ``None`` to fit them to the frames."""
 
 
-def read_training_data(data: DataConfig, config: HypergraphConfig, seed: int) -> TrainingData:
-    """Read the files of a configuration.
+def read_training_data(
+    data: DataConfig,
+    config: HypergraphConfig,
+    seed: int,
+    baseline: BaselineLabels | None = None,
+) -> TrainingData:
+    """Read the files of a configuration; with a baseline, labels are differences to it.
 
     Raises
     ------
     FileNotFoundError, DataError : see :func:`split` and :func:`read_atomic_energies`.
+    CalculationFailed : the baseline has no result for an isolated atom.
     """
     train, validation = split(data, config, seed)
     atomic = None
     if data.isolated_atoms is not None:
         atomic = read_atomic_energies(data.isolated_atoms, source=data.source) or None
+    if baseline is not None:
+        train, validation = baseline.subtract(train), baseline.subtract(validation)
+        atomic = atomic and baseline.subtract_atoms(atomic)
     return TrainingData(train=train, validation=validation, atomic_energies=atomic)
 
 
@@ -77,11 +97,13 @@ def read_frames(
     path: Path,
     config: HypergraphConfig,
     *,
-    charge: int = 0,
+    charges: Sequence[int] = (0,),
     spin_multiplicity: int = 1,
     source: str = "",
 ) -> list[Frame]:
     """All frames of an extended XYZ file.
+
+    A frame that declares no charge has the first of ``charges``.
 
     Raises
     ------
@@ -91,11 +113,11 @@ def read_frames(
         the text has its number, from 0.
     """
     mixer = FragmentMixer()
-    state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+    allowed = {"charge": tuple(charges), "spin_multiplicity": (spin_multiplicity,)}
     frames = []
     for origin, atoms in _read(path, "training data", source):
         try:
-            frames.append(_frame(atoms, origin, config, mixer, state))
+            frames.append(_frame(atoms, origin, config, mixer, allowed))
         except ValueError as error:
             raise DataError(f"{origin}: {error}") from error
     return frames
@@ -121,7 +143,7 @@ def _frame(
     origin: str,
     config: HypergraphConfig,
     mixer: FragmentMixer,
-    state: Mapping[str, int],
+    allowed: Mapping[str, Sequence[int]],
 ) -> Frame:
     if len(atoms) == 0:
         raise ValueError("expected at least one atom, got none")
@@ -129,9 +151,12 @@ def _frame(
         raise ValueError(
             'expected an isolated molecule (with a Lattice set pbc="F F F"), got a periodic cell'
         )
+    state = {name: values[0] for name, values in allowed.items()}
     for name, declared in declared_charge_and_spin(atoms).items():
-        if declared != state[name]:
-            raise ValueError(f"expected {name} {state[name]}, as of the model, got {declared}")
+        if declared not in allowed[name]:
+            listed = " or ".join(map(str, allowed[name]))
+            raise ValueError(f"expected {name} {listed}, as of the model, got {declared}")
+        state[name] = declared
     check_electrons(atoms, **state)
     energy, forces = declared_labels(atoms)
     if energy is None or forces is None:
@@ -144,6 +169,7 @@ def _frame(
         energy=energy,
         forces=forces,
         hypergraph=build_hypergraph(atoms.numbers, atoms.positions, config, mixer=mixer),
+        **state,
     )
 
 
@@ -158,7 +184,7 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     read = partial(
         read_frames,
         config=config,
-        charge=data.charge,
+        charges=data.charges,
         spin_multiplicity=data.spin_multiplicity,
         source=data.source,
     )

@@ -22,6 +22,7 @@ from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.io.progress import progress_bar
 from se3set_ase.nn.model import SE3Set
+from se3set_ase.train.baseline_labels import CachedBaseline
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.build import ModelBuilder, build_model
 from se3set_ase.train.clip import clip_unusual
@@ -82,7 +83,7 @@ class Trainer:
         hypergraph = HypergraphConfig.from_dict(config.hypergraph)
         if self.initial is not None:
             hypergraph = self.initial[0].hypergraph
-        data = data or read_training_data(config.data, hypergraph, config.seed)
+        data = data or self._read_data(hypergraph)
         self.train_frames, self.validation_frames = list(data.train), list(data.validation)
         self.normalisation = normalise(self.train_frames, data.atomic_energies)
         self.model = build(
@@ -116,6 +117,14 @@ class Trainer:
         if restored is not None:
             self.progress, self.best = restored
             self.averaged.n_averaged.fill_(self.progress.epoch * len(self.batches))
+
+    def _read_data(self, hypergraph: HypergraphConfig) -> TrainingData:
+        method, baseline = self.config.baseline_method, None
+        if method is not None:
+            folder = self.config.output / "baseline"
+            shown = self._show and self.fabric.global_rank == 0
+            baseline = CachedBaseline(method, folder, progress=shown)
+        return read_training_data(self.config.data, hypergraph, self.config.seed, baseline)
 
     def run(self) -> SE3Set:
         """Train to the end of the schedule; return the model with the best validated weights."""
