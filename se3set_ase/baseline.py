@@ -128,7 +128,10 @@ class Baseline:
                 f"expected finite energies and forces of {self.method.name}, the baseline of the "
                 f"model, got NaN or infinity for {atoms.get_chemical_formula()}"
             )
-        return BaselineResult(energy=energy, forces=np.array(forces), **found)
+        shift = charge * self.method.energy_per_charge
+        if "energies" in found:
+            found["energies"] += shift / len(atoms)
+        return BaselineResult(energy=energy + shift, forces=np.array(forces), **found)
 
     def hessian(
         self, numbers: np.ndarray, positions: np.ndarray, charge: int, spin_multiplicity: int

@@ -37,7 +37,8 @@ from research.truth.reactions import (
     score,
 )
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.checkpoint.registry import list_models
+from se3set_ase.checkpoint.registry import list_models, resolve_model
+from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.label import LabelError, make_labeller
 
 KEPT = Path("runs") / "truth"
@@ -85,7 +86,10 @@ class Method:
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, json.dumps(options, sort_keys=True)
         known = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-        self.file = KEPT / "-".join([known, *(f"{k}_{v}" for k, v in sorted(options.items()))])
+        parts = [known, *(f"{k}_{v}" for k, v in sorted(options.items()))]
+        if is_model(name) and (weights := load_metadata(resolve_model(name)).weights):
+            parts.append(weights.sha256[:8])  # a model may be trained again
+        self.file = KEPT / "-".join(parts)
 
     def __call__(self, atoms: Atoms) -> float | str:
         """Return the total energy in eV, or the reason why there is none."""
@@ -99,8 +103,7 @@ class Method:
 def energy_function(name: str, options: str) -> Callable[[Atoms], float]:
     """Load a model or make a labeller, once for each process."""
     arguments = json.loads(options)
-    bundled = {info.name for info in list_models()}
-    if name not in bundled and not Path(name, "model.json").exists():
+    if not is_model(name):
         labeller = make_labeller(name, options=arguments)
         return lambda atoms: labeller(atoms).energy
     calculator = SE3SetCalculator(name, **arguments)
@@ -111,6 +114,11 @@ def energy_function(name: str, options: str) -> Callable[[Atoms], float]:
             return float(calculator.get_potential_energy(atoms.copy()))
 
     return energy
+
+
+def is_model(name: str) -> bool:
+    """Whether a method is a model of this package."""
+    return Path(name, "model.json").exists() or name in {info.name for info in list_models()}
 
 
 def kept_energies(

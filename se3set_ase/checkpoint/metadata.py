@@ -112,7 +112,9 @@ class BaselineMethod:
 
     ``calculator`` is the ``module:Class`` of an ASE calculator, ``options`` are its arguments, and
     ``state_arguments`` are the names of its arguments for charge and spin multiplicity. ``package``
-    and ``version`` are those of the program that the training used.
+    and ``version`` are those of the program that the training used. ``energy_per_charge`` (eV/e)
+    times the total charge is added to its energy, see
+    :meth:`se3set_ase.train.baseline_labels.CachedBaseline.subtract`.
     """
 
     __pydantic_config__ = _STRICT
@@ -121,6 +123,7 @@ class BaselineMethod:
     calculator: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     state_arguments: tuple[str, ...] = ()
+    energy_per_charge: float = 0.0
     package: str = ""
     version: str = ""
 

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from se3set_ase.baseline import Baseline, BaselineResult, imported
 from se3set_ase.checkpoint.metadata import BaselineMethod
 from se3set_ase.io.files import write_atomically
-from se3set_ase.train.data import DataError, Frame
+from se3set_ase.train.data import DataError, Frame, TrainingData
+from se3set_ase.train.normalisation import fit_elements
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,6 +54,27 @@ class CachedBaseline:
         self.folder = folder
         self.progress = progress
         self._baseline = Baseline(method, imported(method))
+
+    def differences(self, data: TrainingData) -> TrainingData:
+        """The same data with differences as labels.
+
+        If there are ions, the energy per charge of the baseline is fitted: another method has
+        another energy of a free electron. For GFN2-xTB the difference is large (the program xtb
+        shifts its ionization potentials by 4.85 eV). It cancels where the charge is conserved.
+
+        Raises
+        ------
+        DataError : see :meth:`subtract`.
+        CalculationFailed : no result for an isolated atom.
+        """
+        train, validation = self.subtract(data.train), self.subtract(data.validation)
+        per_charge = energy_per_charge(train)
+        return TrainingData(
+            train=[without_charge(frame, per_charge) for frame in train],
+            validation=[without_charge(frame, per_charge) for frame in validation],
+            atomic_energies=data.atomic_energies and self.subtract_atoms(data.atomic_energies),
+            baseline=replace(self.method, energy_per_charge=per_charge),
+        )
 
     def subtract(self, frames: Sequence[Frame]) -> list[Frame]:
         """Frames with the differences as labels.
@@ -155,3 +177,19 @@ class CachedBaseline:
             state = np.array([frame.charge, frame.spin_multiplicity])
             digest.update(frame.numbers.tobytes() + frame.positions.tobytes() + state.tobytes())
         return digest.hexdigest()
+
+
+def energy_per_charge(frames: Sequence[Frame]) -> float:
+    """Energy difference per charge, eV/e, fitted together with one energy for each element."""
+    charges = np.array([frame.charge for frame in frames])
+    if not charges.any():
+        return 0.0
+    elements = sorted({int(z) for frame in frames for z in frame.numbers})
+    counts = np.array([[int((f.numbers == z).sum()) for z in elements] for f in frames])
+    energies = np.array([frame.energy for frame in frames])
+    return float(fit_elements(np.column_stack([counts, charges]), energies)[-1])
+
+
+def without_charge(frame: Frame, energy_per_charge: float) -> Frame:
+    """The frame without the part of its energy that is proportional to its charge."""
+    return replace(frame, energy=frame.energy - frame.charge * energy_per_charge)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.checkpoint.metadata import BaselineMethod
 from se3set_ase.hypergraph.bonds import bond_weights
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
@@ -30,14 +30,6 @@ _LOGGER = logging.getLogger(__name__)
 SPRAWLING = 3.0
 #: Largest share of frames that may be left out: if more are large, they are the purpose.
 FEW = 0.02
-
-
-class BaselineLabels(Protocol):
-    """See :class:`se3set_ase.train.baseline_labels.CachedBaseline`."""
-
-    def subtract(self, frames: Sequence[Frame]) -> list[Frame]: ...
-
-    def subtract_atoms(self, energies: Mapping[int, float]) -> dict[int, float]: ...
 
 
 class DataError(ValueError):
@@ -68,28 +60,21 @@ class TrainingData:
     """Frames that select the best weights."""
     atomic_energies: Mapping[int, float] | None
     """Energies of isolated atoms (eV) by atomic number; ``None`` to fit them to the frames."""
+    baseline: BaselineMethod | None = None
+    """What energies and forces are differences to, if anything."""
 
 
-def read_training_data(
-    data: DataConfig,
-    config: HypergraphConfig,
-    seed: int,
-    baseline: BaselineLabels | None = None,
-) -> TrainingData:
-    """Read the files of a configuration; with a baseline, labels are differences to it.
+def read_training_data(data: DataConfig, config: HypergraphConfig, seed: int) -> TrainingData:
+    """Read the files of a configuration.
 
     Raises
     ------
     FileNotFoundError, DataError : see :func:`split` and :func:`read_atomic_energies`.
-    CalculationFailed : the baseline has no result for an isolated atom.
     """
     train, validation = split(data, config, seed)
     atomic = None
     if data.isolated_atoms is not None:
         atomic = read_atomic_energies(data.isolated_atoms, source=data.source) or None
-    if baseline is not None:
-        train, validation = baseline.subtract(train), baseline.subtract(validation)
-        atomic = atomic and baseline.subtract_atoms(atomic)
     return TrainingData(train=train, validation=validation, atomic_energies=atomic)
 
 

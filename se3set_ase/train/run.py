@@ -97,7 +97,7 @@ def describe(config: RunConfig, trainer: Trainer, files: tuple[DataFile, ...]) -
         description=config.description,
         limits=(*config.limits, *(() if data.isolated_atoms else (FITTED_ATOMS,))),
         level_of_theory=data.level_of_theory,
-        baseline=config.baseline_method,
+        baseline=trainer.baseline,
         charges=tuple(sorted(data.charges)),
         multiplicities=(data.spin_multiplicity,),
         formulas=few_formulas(frame.numbers for frame in trainer.train_frames),

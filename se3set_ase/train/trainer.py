@@ -84,6 +84,7 @@ class Trainer:
         if self.initial is not None:
             hypergraph = self.initial[0].hypergraph
         data = data or self._read_data(hypergraph)
+        self.baseline = data.baseline
         self.train_frames, self.validation_frames = list(data.train), list(data.validation)
         self.normalisation = normalise(self.train_frames, data.atomic_energies)
         self.model = build(
@@ -119,12 +120,13 @@ class Trainer:
             self.averaged.n_averaged.fill_(self.progress.epoch * len(self.batches))
 
     def _read_data(self, hypergraph: HypergraphConfig) -> TrainingData:
-        method, baseline = self.config.baseline_method, None
-        if method is not None:
-            folder = self.config.output / "baseline"
-            shown = self._show and self.fabric.global_rank == 0
-            baseline = CachedBaseline(method, folder, progress=shown)
-        return read_training_data(self.config.data, hypergraph, self.config.seed, baseline)
+        data = read_training_data(self.config.data, hypergraph, self.config.seed)
+        if (method := self.config.baseline_method) is None:
+            return data
+        shown = self._show and self.fabric.global_rank == 0
+        return CachedBaseline(method, self.config.output / "baseline", progress=shown).differences(
+            data
+        )
 
     def run(self) -> SE3Set:
         """Train to the end of the schedule; return the model with the best validated weights."""

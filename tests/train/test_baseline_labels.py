@@ -19,6 +19,7 @@ from se3set_ase.train.baseline_labels import CachedBaseline
 from se3set_ase.train.config import ConfigError, load_config
 from se3set_ase.train.data import DataError, read_frames
 from se3set_ase.train.run import train
+from se3set_ase.train.trainer import Trainer
 
 ROUNDING = 1e-6  # eV and eV/Angstrom, of positions in the file
 #: Half of the Morse potential that made the labels.
@@ -137,3 +138,27 @@ def test_isolated_atoms_lose_their_baseline(tmp_path: Path) -> None:
     (left,) = cached.subtract_atoms({8: -2000.0}).values()
     oxygen = TBLite(method="GFN2-xTB", verbosity=0).get_potential_energy(Atoms("O"))
     assert left == pytest.approx(-2000.0 - oxygen, abs=1e-5)
+
+
+def test_ions_give_the_energy_per_charge(tmp_path: Path) -> None:
+    hydronium = Atoms("OH3", [[0, 0, 0.1], [0.9, 0, 0], [-0.5, 0.8, 0], [-0.5, -0.8, 0]])
+    molecules = frames(24, [WATER, HYDROGEN, hydronium])
+    for atoms in molecules[2::3]:
+        atoms.info["charge"] = 1
+        atoms.calc.results["energy"] += 4.0
+    data = {"charge": [0, 1]}
+    config = load_config(write_run(tmp_path, molecules, baseline=HALF, data=data))
+    trainer = Trainer(config, progress=False)
+    assert trainer.baseline is not None
+    # The fit also has an energy for each element, and 24 distorted geometries.
+    assert trainer.baseline.energy_per_charge == pytest.approx(4.0, abs=2.0)
+    assert trainer.baseline.energy_per_charge > 1.0
+    folder = train(config, progress=False)
+    method = load_metadata(folder).baseline
+    assert method is not None
+    ion, base = hydronium.copy(), MorsePotential(**HALF["options"])  # type: ignore[arg-type]
+    ion.info["charge"] = 1
+    (prediction,) = Potential(folder, baseline=MorsePotential).predict([ion], warn=False)
+    assert prediction.baseline is not None
+    expected = base.get_potential_energy(hydronium) + method.energy_per_charge
+    assert prediction.baseline.energy == pytest.approx(expected, abs=ROUNDING)
