@@ -110,7 +110,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         WEIGHTS_FILE: content,
-        CARD_FILE: render_card(metadata).encode(),
+        CARD_FILE: render_card(metadata, folder.as_posix()).encode(),
         METADATA_FILE: text.encode(),
     }
     temporaries: dict[str, Path] = {}
