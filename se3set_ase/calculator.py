@@ -19,6 +19,7 @@ from ase.calculators.calculator import (
     register_calculator_class,
 )
 
+from se3set_ase.baseline import CalculatorFactory
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.events.log import Event, EventLog
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
@@ -37,7 +38,8 @@ class SE3SetCalculator(Calculator):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
-    (eV/Angstrom), all from one pass.
+    (eV/Angstrom), all from one pass. A model that is a correction to another method, its baseline,
+    has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline.
 
     Parameters
     ----------
@@ -58,15 +60,17 @@ class SE3SetCalculator(Calculator):
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
         minute or two, once for each model, dtype and number of threads on a computer, and serves
         all molecules. Needs a C++ compiler.
+    baseline : see :class:`se3set_ase.Potential`; not needed for corrections to GFN2-xTB.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises
     ------
     FileNotFoundError, CheckpointError : the model does not exist or is damaged.
     CalculatorSetupError : an unknown option, or compile=True is not possible.
-    ImportError : torch-scatter is not installed.
+    ImportError : torch-scatter, or the program of the baseline, is not installed.
     InputError : on calculation, for unsupported systems: other elements, charges or spins,
         periodic cells, no atoms, NaN, coincident atoms.
+    CalculationFailed : on calculation, the baseline method failed.
     """
 
     name = "se3set"
@@ -97,6 +101,7 @@ class SE3SetCalculator(Calculator):
         skin: float = 0.5,
         scatter: Scatter = "native",
         compile: bool = False,
+        baseline: CalculatorFactory | None = None,
         **kwargs: Any,
     ):
         bond_orders = None
@@ -116,7 +121,10 @@ class SE3SetCalculator(Calculator):
                 refragment="smooth" if refragment == "frozen" else refragment,
                 scatter=scatter,
                 compile=compile,
+                baseline=baseline,
             )
+            if self.potential.baseline is not None:
+                self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
             self._replica = Replica(
                 self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
@@ -214,7 +222,7 @@ class SE3SetCalculator(Calculator):
             warn_each_time(remark)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Analytical second derivatives of the energy, without displacements.
+        """Second derivatives of the energy, analytical but for those of a baseline.
 
         Parameters
         ----------
@@ -232,7 +240,9 @@ class SE3SetCalculator(Calculator):
         self.get_potential_energy(atoms)
         assert self.atoms is not None
         assert self._prediction is not None
-        return self.potential.hessian(self._prediction.hypergraph.structure, self.atoms.positions)
+        structure = self._prediction.hypergraph.structure
+        correction = self.potential.hessian(structure, self.atoms.positions)
+        return correction + self._replica.baseline_hessian()
 
     def _warn_of_departure(self, atoms: Atoms) -> None:
         changes = [

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from research.tables import read_rows
+from research.truth.reactions import SetErrors, score
 from se3set_ase.checkpoint.registry import list_models
 
 ROOT = Path(__file__).parents[1]
@@ -57,8 +59,10 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert 'class="formula"' in pages["theory.html"]
     assert "bond formed: O5-H11" in pages["tutorials/05_proton_transfer.html"]
     assert "<td>1185</td>" in pages["measurements/speed.html"]  # from docs/speed.csv
+    assert "<td>WATER27</td>" in pages["measurements/truth.html"]  # from docs/truth.csv
+    assert "auxiliary_basis" in pages["models/labels.html"]  # from the card of the labels
     for name, page in pages.items():
-        # What a hook or an extension has left undone.
+        # What a hook or an extension did not replace.
         for left in (
             "--cells--",
             "--models--",
@@ -75,6 +79,30 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
             r"<link[^>]*rel=.?(?:stylesheet|preconnect)[^>]*https?://[^>]*>", page
         )
         assert fetched == [], name
+
+
+def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS / "tools")
+    from truth import benchmark_scores
+
+    rows = read_rows(DOCS / "truth.csv")
+    headings, cells = benchmark_scores(rows)
+    assert headings[2:] == ["`organic`", "GFN2-xTB"]
+    for category, n_reactions, *shown in cells:
+        for method, text in zip(("organic", "GFN2-xTB"), shown, strict=True):
+            sets = [
+                SetErrors(
+                    set=row["set"],
+                    category=category,
+                    n=int(row["n"]),
+                    mean_abs_energy=float(row["mean_abs_energy"]),
+                    mad=float(row["mad"]),
+                )
+                for row in rows
+                if (row["category"], row["method"]) == (category, method)
+            ]
+            assert int(n_reactions) == sum(one.n for one in sets) > 50
+            assert text == f"{score(sets):.1f}"
 
 
 @needs_mkdocs

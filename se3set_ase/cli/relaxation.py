@@ -1,11 +1,10 @@
-"""The commands that move atoms: ``relax`` and ``md``."""
+"""The command ``relax``."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,32 +12,27 @@ from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import (
     check_atoms_formats,
     check_outputs,
-    check_readable,
-    progress_bar,
-    read_frames,
-    read_molecule,
+    make_calculator,
     refuse_periodic,
-    workers,
+    task_executor,
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
     UNFINISHED,
     Charge,
     Compile,
+    ConformerSeed,
     Device,
     Dtype,
-    Ensemble,
-    Events,
     Isolated,
-    Membership,
     Model,
     Overwrite,
     Precision,
-    Record,
     SpinMultiplicity,
-    Structure,
-    Velocities,
+    Structures,
 )
+from se3set_ase.cli.source import find_source
+from se3set_ase.io.progress import progress_bar
 from se3set_ase.simulate import defaults
 
 if TYPE_CHECKING:
@@ -46,25 +40,30 @@ if TYPE_CHECKING:
 
     from se3set_ase.jobs.relaxation import Relaxation
 
-__all__ = ["md", "relax"]
+__all__ = ["relax"]
 
-ENSEMBLE, VELOCITIES = Ensemble(defaults.ENSEMBLE), Velocities(defaults.VELOCITIES)
 #: Largest number of molecules in one batch.
 MAX_BATCH = 64
 
 
 def relax(
-    file: Annotated[
-        Path, typer.Argument(help="Any file that ASE reads, with one molecule or many.")
-    ],
+    file: Structures,
     model: Model = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output.  [default: STEM-relaxed.xyz]")
+        Path | None,
+        typer.Option("--output", "-o", help="Output.  [default: mol-relaxed.xyz for mol.xyz]"),
     ] = None,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Every step, for one molecule.  [default: STEM-relax.traj]")
+        Path | None,
+        typer.Option(help="Every step, for one molecule.  [default: mol-relax.traj for mol.xyz]"),
     ] = None,
-    events: Events = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="Refragmentation log (JSON lines), for one molecule.  "
+            "[default: mol-relax.events.jsonl for mol.xyz]"
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="Also write a table (CSV) of the steps, or of the molecules."),
@@ -89,6 +88,7 @@ def relax(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -100,18 +100,18 @@ def relax(
     """
     from se3set_ase.uncertainty.doubt import remove_doubt
 
-    check_readable(file)
-    frames = list(read_frames(file, charge=charge, isolated=isolated))
+    source = find_source(file, conformer_seed)
+    frames = list(source.frames(charge=charge, isolated=isolated))
     remove_doubt(frames)
     tables = [] if table is None else [table]
-    output = output or Path(f"{file.stem}-relaxed.xyz")
+    output = output or Path(f"{source.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
-        trajectory = trajectory or Path(f"{file.stem}-relax.traj")
-        events = events or Path(f"{file.stem}-relax.events.jsonl")
+        trajectory = trajectory or Path(f"{source.stem}-relax.traj")
+        events = events or Path(f"{source.stem}-relax.events.jsonl")
         check_atoms_formats(output, trajectory)
         check_outputs(overwrite, output, trajectory, events, *tables)
         atoms = refuse_periodic(frames[-1], file)
-        atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
+        atoms.calc = make_calculator(model, device, dtype, charge, spin_multiplicity, compile)
         _relax_one(atoms, output, trajectory, events, tables, fmax, steps, optimizer)
         return
     if trajectory or events:
@@ -119,7 +119,7 @@ def relax(
             f"--trajectory and --events are for one molecule, but {file} has {len(frames)}; "
             "use --last to relax only the last one"
         )
-    if output.resolve() == file.resolve():
+    if output.resolve() == Path(file).resolve():
         raise ValueError(f"expected different names for output and input, got {file} for both")
     from se3set_ase.jobs.relaxation import Relaxation
 
@@ -190,7 +190,7 @@ def _relax_each(
 ) -> None:
     from se3set_ase.io.extended_xyz import frames_of_file
     from se3set_ase.jobs.relaxation import results_of
-    from se3set_ase.jobs.resumable import SerialExecutor, work_on
+    from se3set_ase.jobs.resumable import work_on
     from se3set_ase.potential import Potential
     from se3set_ase.simulate.relaxation import checked_optimizer
 
@@ -198,12 +198,11 @@ def _relax_each(
     # Load and compile once before the processes start: an error of the model is raised here, not
     # recorded for each molecule.
     Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
-    alone = processes == 1 and scheduler is None
     # Several tasks for each process: none waits long, and Ctrl-C loses little.
     per_task = min(MAX_BATCH, math.ceil(len(frames) / (4 * processes)))
     try:
         with (
-            SerialExecutor() if alone else workers(processes, scheduler) as executor,
+            task_executor(processes, scheduler) as executor,
             progress_bar("relax", len(frames), "molecule") as progress,
         ):
             done = work_on(
@@ -230,117 +229,3 @@ def _relax_each(
     typer.echo(str(results))
     if not all(result.converged for result in results):
         raise typer.Exit(UNFINISHED)
-
-
-def md(
-    file: Structure,
-    model: Model = DEFAULT_MODEL,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Temperature, K.")
-    ] = defaults.TEMPERATURE_K,
-    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = defaults.TIMESTEP,
-    steps: Annotated[int, typer.Option(min=0, help="Number of time steps.")] = defaults.MD_STEPS,
-    ensemble: Annotated[
-        Ensemble, typer.Option(help="Langevin thermostat, or constant energy.")
-    ] = ENSEMBLE,
-    friction: Annotated[
-        float, typer.Option(help="Friction of the thermostat, 1/fs.")
-    ] = defaults.FRICTION,
-    velocities: Annotated[
-        Velocities,
-        typer.Option(help="maxwell: random. keep: those of the file, and its time."),
-    ] = VELOCITIES,
-    refragment: Annotated[
-        Membership,
-        typer.Option(help="frozen: keep the first fragments. hard: discontinuous, for comparison."),
-    ] = Membership.smooth,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of the random numbers.  [default: random, and printed]"),
-    ] = None,
-    interval: Annotated[
-        int, typer.Option(min=1, help="Steps between records.")
-    ] = defaults.INTERVAL,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="Trajectory.  [default: STEM-md.traj]")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Plot.  [default: STEM-md.png]")] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Table of energies (CSV).  [default: STEM-md.csv]")
-    ] = None,
-    events: Events = None,
-    device: Device = "auto",
-    dtype: Dtype = Precision.float64,
-    compile: Compile = False,
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
-    record: Record = None,
-    isolated: Isolated = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Run molecular dynamics.  Ctrl-C ends the run and keeps all results."""
-    from se3set_ase import simulate
-    from se3set_ase.simulate import plots, report
-    from se3set_ase.simulate.dynamics import TIME
-
-    atoms = read_molecule(file, record=record, charge=charge, isolated=isolated)
-    if velocities is Velocities.keep and TIME not in atoms.info:
-        warnings.warn(
-            f"{file} states no time ({TIME} of a frame that md has written): the time starts at 0",
-            stacklevel=2,
-        )
-    trajectory = trajectory or Path(f"{file.stem}-md.traj")
-    plot = plot or Path(f"{file.stem}-md.png")
-    table = table or Path(f"{file.stem}-md.csv")
-    events = events or Path(f"{file.stem}-md.events.jsonl")
-    check_atoms_formats(trajectory)
-    plots.check_format(plot)
-    check_outputs(overwrite, trajectory, plot, table, events)
-    atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile, refragment)
-    with progress_bar(ensemble.value, steps, "step") as progress:
-        result = simulate.md(
-            atoms,
-            temperature_K=temperature,
-            timestep=timestep,
-            steps=steps,
-            ensemble=ensemble.value,
-            friction=friction,
-            velocities=velocities.value,
-            seed=seed,
-            trajectory=trajectory,
-            events=events,
-            interval=interval,
-            progress=progress,
-        )
-    result.to_csv(table)
-    title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    result.plot(plot, title=title)
-    typer.echo(f"model {atoms.calc.potential.metadata.name}")
-    typer.echo(report.describe_dynamics(result))
-    typer.echo(report.describe_events(result))
-    typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
-    typer.echo(result.summary())
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-
-
-def _calculator(
-    model: str,
-    device: str,
-    dtype: Precision,
-    charge: int,
-    spin_multiplicity: int,
-    compile: bool,
-    refragment: Membership = Membership.smooth,
-) -> Any:
-    from se3set_ase.calculator import SE3SetCalculator
-
-    return SE3SetCalculator(
-        model,
-        device=device,
-        dtype=dtype.value,
-        charge=charge,
-        spin_multiplicity=spin_multiplicity,
-        compile=compile,
-        refragment=refragment.value,
-    )
