@@ -18,6 +18,7 @@ from untrained import save_committee
 
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.cli import app
+from se3set_ase.io.smiles import atoms_from_smiles
 from se3set_ase.prediction import Prediction
 from se3set_ase.simulate import md, relax, relax_many
 from se3set_ase.uncertainty.committee import Committee
@@ -219,6 +220,39 @@ def test_outputs_of_the_commands(
     again = run("relax", "ether-relaxed.xyz", "-m", committee / "member-1", "--steps", 0)
     assert "uncertainty    unknown" in again.stdout
     assert "energy_uncertainty" not in read("ether-relaxed-relaxed.xyz").info
+
+
+def cubane() -> Atoms:
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    outward = 1.09 / np.sqrt(3)  # C-H, Angstrom
+    return Atoms("C8H8", np.concatenate([0.785 * corners, (0.785 + outward) * corners]))
+
+
+def test_a_zwitterion_and_cubane_are_doubtful(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundled model does not know them: both converge, and the last line says how far."""
+    monkeypatch.chdir(tmp_path)
+    glycine = atoms_from_smiles("[NH3+]CC(=O)[O-]", seed=1)
+    write("many.xyz", [glycine, cubane(), molecule("CH3CH2OH")])
+    arguments = ("--fmax", 0.1, "--dtype", "float32", "--device", "cpu")
+    result = run("relax", "many.xyz", *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "converged: 3 of 3; 2 doubtful (see above)"
+    assert "molecule 0 doubtful: model 'organic' was not trained on atoms bonded as N(C,H,H,H)" in (
+        result.stdout
+    )
+    assert "molecule 1 doubtful: model 'organic' may be wrong by 0.2" in result.stdout
+    assert "molecule 2 doubtful" not in result.stdout
+    uncertain = [atoms.info["energy_uncertainty"] for atoms in read("many-relaxed.xyz", ":")]
+    assert uncertain[1] > 0.2 > 5 * uncertain[2]
+
+
+def test_cubane_gets_a_warning() -> None:
+    atoms = cubane()
+    atoms.calc = SE3SetCalculator(dtype="float32", device="cpu")
+    with pytest.warns(UserWarning, match=r"may be wrong by 0\.\d\d eV in the energy of .* C8H8"):
+        atoms.get_potential_energy()
 
 
 def test_doubt_survives_a_file(tmp_path: Path) -> None:
