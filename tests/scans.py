@@ -19,7 +19,7 @@ Path = Callable[[float], np.ndarray]
 
 
 class Surface:
-    """Energy and forces of a model along a path of geometries, built afresh at every point."""
+    """Energy and forces of a model along a path of geometries, each with a new hypergraph."""
 
     def __init__(self, model: SE3Set, numbers: np.ndarray, path: Path):
         self.model, self.numbers, self.path = model, numbers, path

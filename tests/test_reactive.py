@@ -97,7 +97,7 @@ def test_ethanol_heated_until_bonds_break_neither_crashes_nor_jumps():
     def largest_step(refragment: str) -> tuple[float, SE3SetCalculator]:
         atoms = molecule("CH3CH2OH")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # hard membership, asked for
+            warnings.simplefilter("ignore", UserWarning)  # about hard membership
             atoms.calc = SE3SetCalculator("gfn2", refragment=refragment)
         atoms.set_momenta(momenta(atoms, 5000, seed=3))
         total: list[float] = []

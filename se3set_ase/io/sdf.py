@@ -33,7 +33,7 @@ def read_sdf(path: Path) -> Iterator[Atoms]:
             molecule = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
         if molecule is None or not molecule.GetNumConformers():
             raise ValueError(f"cannot read record {index} of {path}: RDKit finds no molecule")
-        yield _atoms(molecule, f"record {index} of {path}")
+        yield atoms_of_molecule(molecule, f"record {index} of {path}")
 
 
 def isotope_mass(number: int, isotope: int) -> float:
@@ -58,7 +58,8 @@ def _records(text: str) -> list[str]:
     return [f"{block.partition('M  END')[0]}M  END\n" for block in blocks]
 
 
-def _atoms(molecule: Any, where: str) -> Atoms:
+def atoms_of_molecule(molecule: Any, where: str) -> Atoms:
+    """Atoms of an RDKit molecule with a conformer, see :func:`read_sdf`; errors name ``where``."""
     from rdkit import Chem
 
     positions = np.array(molecule.GetConformer().GetPositions())

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from se3set_ase.baseline import KNOWN, version_of
 from se3set_ase.checkpoint.metadata import BaselineMethod
+from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import network_config, preset_values
 
@@ -132,9 +133,9 @@ class RunConfig(_Section):
     baseline: str | BaselineConfig | None = None
     """Train a correction to this method, ``GFN2-xTB`` for instance, instead of whole energies: the
     labels are differences, and the calculator adds the method again."""
-    initial: Path | None = None
-    """Fine-tuning: a model whose weights are the initial ones. Its network, hypergraph and scale
-    are used. It may have more elements than the data."""
+    initial: str | Path | None = None
+    """Fine-tuning: a model whose weights are the initial ones, by its bundled name or its path. Its
+    network, hypergraph and scale are used. It may have more elements than the data."""
     network: dict[str, Any] = {}
     """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
@@ -180,7 +181,7 @@ def load_config(path: str | Path) -> RunConfig:
 
     Raises
     ------
-    FileNotFoundError : no such file.
+    FileNotFoundError : no such file, or no such initial model.
     ConfigError : not YAML, or fields are missing, unknown or out of range (the text names them).
     """
     path = Path(path)
@@ -208,5 +209,5 @@ def load_config(path: str | Path) -> RunConfig:
     paths["tests"] = {name: here / test for name, test in data.tests.items()}
     update: dict[str, Any] = {"data": data.model_copy(update=paths)}
     if config.initial is not None:
-        update["initial"] = here / config.initial
+        update["initial"] = resolve_model(config.initial, relative_to=here)
     return config.model_copy(update=update)

@@ -52,9 +52,9 @@ def test_score_weighs_sets_by_their_energies() -> None:
 
 
 def test_published_figures_of_gfn2_xtb() -> None:
-    """S22 by GFN2-xTB: 0.76 kcal/mol, the smallest dimers of it here."""
+    """The smallest dimers of S22; all of S22 has 0.76 kcal/mol."""
     if not TRUTH.exists():
-        pytest.skip("the benchmark reactions are not there")
+        pytest.skip("the benchmark reactions are missing")
     reactions, species = load()
     assert len(reactions) == 1025
     small = [
