@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, its code runs, and nothing in it is stale."""
+"""The documentation site builds without a warning, its code runs, and its output is current."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatc
 
 @needs_mkdocs
 def test_broken_links_are_errors(tmp_path: Path) -> None:
-    """The control: a page, a heading and a function that are not there."""
+    """The control: links to a page, a heading and a function that do not exist."""
     root = tmp_path / "repository"
     shutil.copytree(DOCS, root / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
@@ -161,7 +161,7 @@ def test_every_example_has_its_page_and_what_it_prints() -> None:
 def test_what_an_example_prints_is_what_its_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the shortest one: a changed model shows there too."""
+    """Run the shortest example: a changed model would change its numbers."""
     name = "01_single_point"
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from ase.build import molecule
 
+from research.paths import DOCS
+from research.truth.__main__ import read_errors
+from research.truth.plot import draw
 from research.truth.reactions import (
     KCAL,
     TRUTH,
@@ -67,3 +70,10 @@ def test_published_figures_of_gfn2_xtb() -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="GSCDB138"):
         load(tmp_path / "none.json.gz")
+
+
+def test_scores_are_drawn(tmp_path: Path) -> None:
+    methods = read_errors(DOCS / "truth.csv")
+    assert {"organic", "GFN2-xTB"} <= methods.keys()
+    draw(methods, tmp_path / "truth.png")
+    assert (tmp_path / "truth.png").read_bytes().startswith(b"\x89PNG")
