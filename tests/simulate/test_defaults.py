@@ -20,7 +20,7 @@ OPTIONS = {"temperature_K": "temperature"}
 #: The commands write files by default, and show their own progress.
 OF_THE_COMMANDS = {"atoms", "hessian", "molecules", "potential", "progress", "trajectory", "events"}
 #: Arguments of the calculator that are not options.
-NOT_OPTIONS = {"molecule", "scatter", "skin", "kwargs"}
+NOT_OPTIONS = {"baseline", "molecule", "scatter", "skin", "kwargs"}
 
 
 def options_of(command: str) -> dict[str, Any]:
