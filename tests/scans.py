@@ -63,7 +63,7 @@ class Surface:
 
 
 class CompiledSurface(Surface):
-    """The same, by compiled code."""
+    """A surface by compiled code."""
 
     def __init__(self, potential: Potential, numbers: np.ndarray, path: Path):
         super().__init__(potential.model, numbers, path)

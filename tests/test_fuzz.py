@@ -36,9 +36,9 @@ from se3set_ase.system import declared_labels
 from se3set_ase.train.config import ConfigError, load_config
 from se3set_ase.uncertainty.committee import read_calibration
 
-#: Of the largest number at hand, between equivalent geometries, float64.
+#: Tolerance between equivalent geometries, relative to the largest number, float64.
 SAME = 1e-9
-#: Coordinates that somebody's script might produce.
+#: Coordinates that a script might produce.
 ODD = (0.0, -0.0, 1e-300, 1e-12, 1e6, 1e15, 1e300, math.inf, -math.inf, math.nan)
 #: Keys that declare a charge or a multiplicity.
 DECLARED = ("charge", "total_charge", "spin_multiplicity", "spin", "total_spin", "mult")
@@ -82,7 +82,7 @@ def any_structure(rng: np.random.Generator) -> Atoms:
 
 
 def test_structures(make: Make, request: pytest.FixtureRequest) -> None:
-    """What has an energy has the same one turned, renumbered, and by a calculator fresh from it."""
+    """An energy is the same after a rotation, a permutation, and with a new calculator."""
     used = make()
     answered = refused = 0
     for seed in seeds(request):
@@ -139,7 +139,7 @@ def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> N
 
 
 def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged model is refused, or is the same one."""
+    """A damaged model is refused, or gives the same numbers."""
     calc = SE3SetCalculator(saved)
     atoms = Atoms("CO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.2]])
     atoms.calc = calc
@@ -168,7 +168,7 @@ def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest
 
 
 def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged one is refused, or says the same."""
+    """A damaged committee is refused, or gives the same numbers."""
     path = tmp_path / COMMITTEE_FILE
     content = (resolve_model("organic") / COMMITTEE_FILE).read_bytes()
     path.write_bytes(content)
@@ -184,7 +184,7 @@ def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 
 def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The command line names the line of a log that is not an event, or shows the events."""
+    """The command line reports the line of a log that is not an event, or shows the events."""
     path = tmp_path / "run.events.jsonl"
     event = {"kind": "bond broken", "atoms": [3, 4], "symbols": ["O", "H"], "weight": 0.4}
     lines = [{"step": k, "time_ps": 5e-4 * k, **event, "energy": -9500.5} for k in range(6)]
@@ -200,7 +200,7 @@ def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 
 def test_training_runs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged configuration is refused, or is one that can be used."""
+    """A damaged configuration is refused, or can be used."""
     path = write_run(tmp_path, frames(1))
     content = path.read_bytes()
     refused = used = 0

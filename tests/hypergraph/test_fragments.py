@@ -42,7 +42,7 @@ def from_smiles(smiles: str) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, in
 
 
 def heavy(fragments: list[tuple[int, ...]], numbers: np.ndarray) -> list[tuple[int, ...]]:
-    """Without hydrogens, which go with their heavy atom; fragments of hydrogen alone stay out."""
+    """Fragments without hydrogens, which follow their heavy atom."""
     parts = (tuple(a for a in f if numbers[a] != 1) for f in fragments)
     return [p for p in parts if p]
 

@@ -362,7 +362,7 @@ def test_fragments_of_a_box_of_water_are_found_once(calls: list[int]) -> None:
 
 
 def test_cached_fragments_are_right_at_other_indices(calls: list[int]) -> None:
-    """The same partially broken molecule twice: terms refer to bonds of the system."""
+    """Two equal partially broken molecules: terms refer to bonds of the system."""
     numbers = np.array([8, 1, 1, 8, 1, 1])
     sure, ambiguous = pairs((0, 1), (3, 4)), pairs((0, 2), (3, 5))
     found = values(mixed(numbers, sure, ambiguous), np.array([0.25, 0.5]))
