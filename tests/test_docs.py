@@ -87,9 +87,10 @@ def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatc
 
     rows = read_rows(DOCS / "truth.csv")
     headings, cells = benchmark_scores(rows)
-    assert headings[2:] == ["`organic`", "GFN2-xTB"]
+    methods = [heading.strip("`") for heading in headings[2:]]
+    assert {"organic", "GFN2-xTB"} <= set(methods)
     for category, n_reactions, *shown in cells:
-        for method, text in zip(("organic", "GFN2-xTB"), shown, strict=True):
+        for method, text in zip(methods, shown, strict=True):
             sets = [
                 SetErrors(
                     set=row["set"],
@@ -101,8 +102,9 @@ def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatc
                 for row in rows
                 if (row["category"], row["method"]) == (category, method)
             ]
-            assert int(n_reactions) == sum(one.n for one in sets) > 50
             assert text == f"{score(sets):.1f}"
+            if method == methods[0]:
+                assert int(n_reactions) == sum(one.n for one in sets) > 50
 
 
 @needs_mkdocs
