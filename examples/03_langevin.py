@@ -41,8 +41,9 @@ result = md(
 print(describe_dynamics(result))
 
 # %% [markdown]
-# The log: bonds that formed or broke, fragments that merged or split, and fragments that came
-# within reach of an atom or left it. The energy does not jump at any of these events.
+# The log: bonds that formed or broke. With `kinds="all"` also fragments that merged or split, and
+# fragments that came within reach of an atom or left it. The energy does not jump at any of these
+# events.
 
 # %%
 print(describe_events(result))

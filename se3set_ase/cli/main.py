@@ -34,6 +34,8 @@ from se3set_ase.cli.options import (
     Device,
     Dtype,
     Isolated,
+    Kinds,
+    OtherLevels,
     Overwrite,
     Precision,
     Record,
@@ -43,6 +45,7 @@ from se3set_ase.cli.options import (
 from se3set_ase.cli.simulate import md, relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
+from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.io.progress import progress_bar
 
 __all__ = ["app"]
@@ -135,6 +138,13 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the errors to this file, as JSON.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
+    other_level: Annotated[
+        OtherLevels,
+        typer.Option(
+            help="Labels of another level of theory: refuse; align: fit energies of the elements "
+            "first; compare: as they are."
+        ),
+    ] = OtherLevels.refuse,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -153,18 +163,26 @@ def evaluate(
     if json_file is not None:
         check_outputs(overwrite, json_file)
     potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
-    with progress_bar("evaluate", count_frames(file), "frame") as progress:
-        errors = evaluation.evaluate(
-            potential,
-            (
-                refuse_periodic(atoms, file)
-                for atoms in read_frames(file, charge=charge, isolated=isolated)
-            ),
-            charge=charge,
-            spin_multiplicity=spin_multiplicity,
-            batch_size=batch_size,
-            progress=progress,
-        )
+    frames = (
+        refuse_periodic(atoms, file)
+        for atoms in read_frames(file, charge=charge, isolated=isolated)
+    )
+    try:
+        with progress_bar("evaluate", count_frames(file), "frame") as progress:
+            errors = evaluation.evaluate(
+                potential,
+                frames,
+                charge=charge,
+                spin_multiplicity=spin_multiplicity,
+                batch_size=batch_size,
+                other_level=other_level.value,
+                progress=progress,
+            )
+    except evaluation.OtherLevel as error:
+        raise ValueError(
+            f"{file}, {error}; --other-level align fits energies of the elements first, "
+            "--other-level compare takes the labels as they are"
+        ) from error
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
         raise ValueError(f"expected energies or forces in {file}, got {errors['n_frames']} frames")
     errors = {"model": model, "file": str(file), **errors}
@@ -186,17 +204,19 @@ def events(
             min=0, help="Leave out events that are undone within this many fs (or steps)."
         ),
     ] = 0.0,
+    kinds: Kinds = BONDS,
     most: Annotated[int, typer.Option(min=0, help="Print at most this many events.")] = 20,
     plot: Annotated[
-        Path | None, typer.Option(help="Plot bonds and fragments over time to this file.")
+        Path | None, typer.Option(help="Plot the events over time to this file.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Print which bonds and fragments broke and formed, from a refragmentation log."""
+    """Print which bonds broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
+    checked_kinds(kinds)
     check_readable(file)
     if plot is not None:
         plots.check_format(plot)
@@ -208,11 +228,12 @@ def events(
         report.describe_log(
             left[0],
             [f"{t:.1f} fs" if log.unit == "fs" else f"step {t:.0f}" for t in left[1]],
+            kinds=kinds,
             most=most,
         )
     )
     if plot is not None:
-        plots.plot_timeline(*left, plot, unit=log.unit)
+        plots.plot_timeline(*left, plot, unit=log.unit, kinds=kinds)
         typer.echo(f"written: {plot}")
 
 

@@ -48,7 +48,10 @@ def describe_errors(errors: dict[str, Any]) -> str:
     frames = f"{errors['n_frames']} frames"
     if not errors["complete"]:
         frames += " (interrupted before the end of the file)"
-    return frames + "\n" + table(["", "MAE", "RMSE", "unit"], rows)
+    if errors["levels"]:
+        frames += f", labels of {', '.join(errors['levels'])}"
+    notes = [f"note: {note}" for note in errors["notes"]]
+    return "\n".join([frames, table(["", "MAE", "RMSE", "unit"], rows), *notes])
 
 
 def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:

@@ -27,6 +27,7 @@ from se3set_ase.cli.options import (
     Dtype,
     Ensemble,
     Isolated,
+    Kinds,
     Membership,
     Model,
     Overwrite,
@@ -38,6 +39,8 @@ from se3set_ase.cli.options import (
     Velocities,
 )
 from se3set_ase.cli.source import find_source, read_molecule
+from se3set_ase.events.kinds import BONDS, checked_kinds
+from se3set_ase.io.levels import LEVEL, level_of_model
 from se3set_ase.io.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def relax(
             "[default: mol-relax.events.jsonl for mol.xyz]"
         ),
     ] = None,
+    kinds: Kinds = BONDS,
     fmax: Annotated[float, typer.Option(help="Convergence criterion: largest force, eV/A.")] = 0.01,
     steps: Annotated[int, typer.Option(min=0, help="Maximum number of steps.")] = 500,
     optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
@@ -95,6 +99,7 @@ def relax(
     an interrupted run, and with a larger --steps it restarts molecules that did not converge. The
     exit code is 1 if a molecule did not converge.
     """
+    checked_kinds(kinds)
     source = find_source(file, conformer_seed)
     frames = list(source.frames(charge=charge, isolated=isolated))
     output = output or Path(f"{source.stem}-relaxed.xyz")
@@ -105,7 +110,8 @@ def relax(
         check_outputs(overwrite, output, trajectory, events)
         atoms = refuse_periodic(frames[-1], file)
         atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile)
-        _relax_one(atoms, output, trajectory, events, fmax, steps, optimizer)
+        atoms.info[LEVEL] = level_of_model(atoms.calc.potential.metadata.name)
+        _relax_one(atoms, output, trajectory, events, kinds, fmax, steps, optimizer)
         return
     if trajectory or events:
         raise ValueError(
@@ -135,6 +141,7 @@ def _relax_one(
     output: Path,
     trajectory: Path,
     events: Path,
+    kinds: str,
     fmax: float,
     steps: int,
     optimizer: str,
@@ -157,7 +164,7 @@ def _relax_one(
     write(output, atoms)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_relaxation(result))
-    typer.echo(report.describe_events(result))
+    typer.echo(report.describe_events(result, kinds=kinds))
     typer.echo(f"written: {output}, {trajectory}, {events}")
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -252,6 +259,7 @@ def md(
             help="Refragmentation log (JSON lines).  [default: mol-md.events.jsonl for mol.xyz]"
         ),
     ] = None,
+    kinds: Kinds = BONDS,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -267,6 +275,7 @@ def md(
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
+    checked_kinds(kinds)
     source = find_source(file, conformer_seed)
     atoms = read_molecule(source, record=record, charge=charge, isolated=isolated)
     trajectory = trajectory or Path(f"{source.stem}-md.traj")
@@ -277,6 +286,7 @@ def md(
     plots.check_format(plot)
     check_outputs(overwrite, trajectory, plot, table, events)
     atoms.calc = _calculator(model, device, dtype, charge, spin_multiplicity, compile, refragment)
+    atoms.info[LEVEL] = level_of_model(atoms.calc.potential.metadata.name)
     with progress_bar(ensemble.value, steps, "step") as progress:
         result = simulate.md(
             atoms,
@@ -294,10 +304,10 @@ def md(
         )
     simulate.write_table(table, result)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    plots.plot_dynamics(result, plot, title=title)
+    plots.plot_dynamics(result, plot, title=title, kinds=kinds)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_dynamics(result))
-    typer.echo(report.describe_events(result))
+    typer.echo(report.describe_events(result, kinds=kinds))
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -54,8 +54,8 @@ class DynamicsResult:
     n_atoms : Number of atoms.
     n_steps : Number of complete steps.
     interrupted : Ended by Ctrl-C.
-    events : Refragmentation events of the calculator, at least the last 100,000 (a file of events
-        has all).
+    events : Refragmentation events of the calculator, of all kinds; at least the last 100,000
+        changes of bonds and as many others (a file of events has all).
     event_times : Time of each event, ps.
     n_events : Number of all events.
     """
