@@ -100,7 +100,7 @@ def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
     row = {
         key: round(value, 3) if isinstance(value, float) else value
         for key, value in evaluate(potential, frames).items()
-        if value is not None
+        if isinstance(value, int | float)
     }
     if test.path:
         reference = np.array([frame.get_potential_energy() for frame in frames])

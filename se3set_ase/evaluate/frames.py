@@ -1,0 +1,178 @@
+"""Compare a potential with labelled frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, get_args
+
+import numpy as np
+from ase import Atoms
+
+from se3set_ase.evaluate.errors import EnergyErrors, Errors
+from se3set_ase.evaluate.levels import Levels, OnOtherLevel, metadata_of
+from se3set_ase.potential import Potential
+from se3set_ase.system import declared_labels
+
+_MEV = 1000.0  # meV per eV
+#: Errors of forces, meV/Angstrom, that only rounding makes; no model is as close to other labels.
+ROUNDING = 0.05
+#: Errors of energies, meV/atom, that are those of references of energy and not of a model.
+ANOTHER_REFERENCE = 1000.0
+
+
+def evaluate(
+    model: Any,
+    frames: Iterable[Atoms],
+    *,
+    charge: int = 0,
+    spin_multiplicity: int = 1,
+    batch_size: int = 16,
+    other_level: OnOtherLevel = "refuse",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Compare energies and forces with the labels of the frames.
+
+    Frames are processed one by one and not kept, so the file may be larger than the memory. Ctrl-C
+    ends the evaluation and returns the errors of the finished frames.
+
+    The level of theory of the labels is ``info["level_of_theory"]``, as ``se3set-ase label`` writes
+    it, or that of the model whose predictions they are.
+
+    Parameters
+    ----------
+    model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
+    frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
+        in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
+    charge, spin_multiplicity : Charge and spin of the molecules, unless a frame declares its own;
+        for a ``Potential`` only.
+    batch_size : Frames per call of a ``Potential``.
+    other_level : What to do with labels of another level of theory than the model's: ``"refuse"``
+        them; ``"compare"`` them as they are; or ``"align"`` the energies first, by the energies of
+        the elements that fit best to all frames (least squares).
+    progress : Called with the number of frames finished since its last call.
+
+    Returns
+    -------
+    ``n_frames`` frames done; over those with an energy ``energy_mae_meV``,
+    ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
+    components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
+    without such labels. ``n_energies`` and ``n_force_components`` count the
+    labels; ``complete`` is false after Ctrl-C. ``levels`` are the levels of theory that the labels
+    declare; ``element_energies`` (eV) were added to those of the labels to align them, by symbol;
+    ``notes`` say what these errors mean if that is not their usual meaning.
+
+    Raises
+    ------
+    OtherLevel : see ``other_level``; a ValueError.
+    ValueError : a label is not finite or has the wrong shape, or a ``Potential`` does not support a
+        molecule; the text has the number of the frame, from 0.
+    """
+    if batch_size < 1:
+        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+    if other_level not in get_args(OnOtherLevel):
+        raise ValueError(
+            f"expected other_level out of {get_args(OnOtherLevel)}, got {other_level!r}"
+        )
+    levels = Levels(metadata_of(model), other_level)
+    energies, force = EnergyErrors(align=other_level == "align"), Errors()
+    forced = False
+    state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+    n_frames = 0
+    complete = True
+    try:
+        for batch in _batches(frames, batch_size):
+            labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
+            for i, atoms in enumerate(batch):
+                levels.check(atoms, n_frames + i)
+            if isinstance(model, Potential):
+                predictions = _predict_batch(model, batch, state, first=n_frames)
+            else:
+                forces = any(f is not None for _, f in labels)
+                predictions = _predict_each(model, batch, forces=forces)
+            # Nothing below can fail, so a batch is never counted in part.
+            for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
+                if e is not None:
+                    energies.add(atoms.numbers, e_model - e)
+                if f is not None:
+                    force.add((f_model - f) * _MEV)
+                    forced |= bool(f.any())
+            n_frames += len(batch)
+            if progress is not None:
+                progress(len(batch))
+    except KeyboardInterrupt:
+        complete = False
+    energy, per_atom, shifts = energies.errors()
+    notes = levels.notes()
+    if shifts:
+        fitted = ", ".join(f"{name} {value:+.3f}" for name, value in shifts.items())
+        notes.append(f"energies are aligned by fitted energies of the elements: {fitted} eV")
+    elif energies.align and energies.n:
+        notes.append("too few frames to align energies: more are needed than there are elements")
+    elif (per_atom.mae() or 0.0) > ANOTHER_REFERENCE:
+        notes.append(
+            "energies differ as those of different levels of theory or references do; other_level "
+            "'align' fits energies of the elements first"
+        )
+    if forced and (force.mae() or 0.0) < ROUNDING and not notes:
+        notes.append(
+            "errors this small are rounding: these labels are likely predictions of this model"
+        )
+    return {
+        "n_frames": n_frames,
+        "energy_mae_meV": energy.mae(),
+        "energy_rmse_meV": energy.rmse(),
+        "energy_mae_meV_per_atom": per_atom.mae(),
+        "forces_mae_meV_A": force.mae(),
+        "forces_rmse_meV_A": force.rmse(),
+        "n_energies": energies.n,
+        "n_force_components": force.n,
+        "complete": complete,
+        "levels": sorted(levels.found),
+        "element_energies": shifts,
+        "notes": notes,
+    }
+
+
+def _batches(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
+    iterator = iter(frames)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
+    """Labels of frame ``index``, which a ValueError names."""
+    try:
+        return declared_labels(atoms)
+    except ValueError as error:
+        raise ValueError(f"frame {index}: {error}") from error
+
+
+def _predict_batch(
+    model: Potential, batch: list[Atoms], state: dict[str, int], *, first: int
+) -> list[tuple[float, np.ndarray]]:
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
+    try:
+        predictions = model.predict(batch, **state, warn=False)
+    except ValueError as error:
+        if len(batch) == 1:
+            raise ValueError(f"frame {first}: {error}") from error
+        return [  # one by one, to name the unsupported frame
+            prediction
+            for index, atoms in enumerate(batch)
+            for prediction in _predict_batch(model, [atoms], state, first=first + index)
+        ]
+    return [(p.energy, p.forces) for p in predictions]
+
+
+def _predict_each(
+    calculator: Any, batch: list[Atoms], *, forces: bool
+) -> list[tuple[float, np.ndarray]]:
+    """Energies (eV) and forces (N, 3) (eV/Angstrom) of each frame from an ASE calculator."""
+    predictions = []
+    for labelled in batch:
+        atoms = labelled.copy()  # the copy has no calculator, hence no labels
+        atoms.calc = calculator
+        f = atoms.get_forces() if forces else np.zeros((len(atoms), 3))
+        predictions.append((float(atoms.get_potential_energy()), f))
+    return predictions
