@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, its code runs, and nothing in it is stale."""
+"""The documentation site builds without a warning, its code runs, and its output is current."""
 
 from __future__ import annotations
 
@@ -87,9 +87,10 @@ def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatc
 
     rows = read_rows(DOCS / "truth.csv")
     headings, cells = benchmark_scores(rows)
-    assert headings[2:] == ["`organic`", "GFN2-xTB"]
+    methods = [heading.strip("`") for heading in headings[2:]]
+    assert {"organic", "GFN2-xTB"} <= set(methods)
     for category, n_reactions, *shown in cells:
-        for method, text in zip(("organic", "GFN2-xTB"), shown, strict=True):
+        for method, text in zip(methods, shown, strict=True):
             sets = [
                 SetErrors(
                     set=row["set"],
@@ -101,13 +102,14 @@ def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatc
                 for row in rows
                 if (row["category"], row["method"]) == (category, method)
             ]
-            assert int(n_reactions) == sum(one.n for one in sets) > 50
             assert text == f"{score(sets):.1f}"
+            if method == methods[0]:
+                assert int(n_reactions) == sum(one.n for one in sets) > 50
 
 
 @needs_mkdocs
 def test_broken_links_are_errors(tmp_path: Path) -> None:
-    """The control: a page, a heading and a function that are not there."""
+    """The control: links to a page, a heading and a function that do not exist."""
     root = tmp_path / "repository"
     shutil.copytree(DOCS, root / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
@@ -161,7 +163,7 @@ def test_every_example_has_its_page_and_what_it_prints() -> None:
 def test_what_an_example_prints_is_what_its_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the shortest one: a changed model shows there too."""
+    """Run the shortest example: a changed model would change its numbers."""
     name = "01_single_point"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])

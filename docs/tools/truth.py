@@ -9,7 +9,7 @@ from cells import Content, Row, number
 #: Mean absolute reference energy of GMTKN55, kcal/mol, as in research.truth.reactions.
 WTMAD2 = 56.84
 #: Bundled models, whose names are written as code.
-MODELS = ("organic",)
+MODELS = ("organic", "organic-xtb")
 
 
 def benchmark_scores(rows: list[Row]) -> Content:
@@ -20,7 +20,13 @@ def benchmark_scores(rows: list[Row]) -> Content:
         ours = [row for row in rows if row["category"] == category]
         of_method = [[row for row in ours if row["method"] == method] for method in methods]
         n_reactions = sum(int(row["n"]) for row in of_method[0])
-        cells.append([category, str(n_reactions), *(f"{score(some):.1f}" for some in of_method)])
+        cells.append(
+            [
+                category,
+                str(n_reactions),
+                *(f"{score(some):.1f}" if some else "" for some in of_method),
+            ]
+        )
     return ["category", "reactions", *headings(methods)], cells
 
 

@@ -128,7 +128,7 @@ def run(
 def describe(
     name: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
 ) -> dict[str, object]:
-    """One row of the table."""
+    """Row of the table."""
     kinds = [e.kind for e in result.events]
     return {
         "system": name,

@@ -46,7 +46,7 @@ MODES_ATOMS = 18
 
 @lru_cache(maxsize=512)
 def _monomer(smiles: str, seed: int) -> tuple[Chem.Mol, Atoms] | None:
-    """One molecule, relaxed unless it is an atom; None if that fails."""
+    """Make a molecule, relaxed unless it is an atom; None if that fails."""
     rng = generator(smiles, seed, "monomer")
     molecule = embedded(smiles, rng)
     if molecule is None:

@@ -104,7 +104,7 @@ def names_in(molecule: Chem.Mol) -> set[str]:
 
 
 def ends_of(bond: Chem.Bond) -> tuple[int, int]:
-    """Both atoms of a bond."""
+    """Indices of the two atoms of a bond."""
     return bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
 
 

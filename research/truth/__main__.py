@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from research.benchmarks.machine import about
 from research.tables import read_rows, write_rows
+from research.truth.plot import draw
 from research.truth.reactions import (
     CATEGORIES,
     TRUTH,
@@ -57,7 +58,10 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, help="CSV file; rows of other methods are kept")
+    parser.add_argument("--plot", type=Path, help="picture of the scores of all methods in it")
     arguments = parser.parse_args()
+    if arguments.plot and not arguments.output:
+        parser.error("expected --output, the file that --plot draws")
     reactions, species = load(arguments.reactions)
     usable = {
         name
@@ -78,6 +82,8 @@ def main() -> None:
     report(arguments.method, found)
     if arguments.output:
         write(arguments.output, arguments.method, found)
+    if arguments.plot:
+        draw(read_errors(arguments.output), arguments.plot)
 
 
 class Method:
@@ -156,6 +162,22 @@ def write(path: Path, method: str, found: Sequence[SetErrors]) -> None:
     rows: list[Mapping[str, object]] = [r for r in read_rows(path) if r["method"] != method]
     rows += [{"method": method, **asdict(one), **about()} for one in found]
     write_rows(path, rows, line_end="\n")
+
+
+def read_errors(path: Path) -> dict[str, list[SetErrors]]:
+    """Errors of each method in a CSV file."""
+    found: dict[str, list[SetErrors]] = {}
+    for row in read_rows(path):
+        found.setdefault(row["method"], []).append(
+            SetErrors(
+                set=row["set"],
+                category=row["category"],
+                n=int(row["n"]),
+                mean_abs_energy=float(row["mean_abs_energy"]),
+                mad=float(row["mad"]),
+            )
+        )
+    return found
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import lzma
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,14 @@ RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
 PAST_END = 1_000_000
 #: Largest number of columns of all properties together.
 MAX_COLUMNS = 10_000
+
+
+#: A declaration in a comment, such as ``charge: -1``.
+DECLARATION = re.compile(
+    r"\b(?P<name>(?:total[ _]?)?charge|(?:spin[ _])?multiplicity|mult)\s*[:=]\s*"
+    r"(?P<value>[-+]?\d+)\b",
+    re.IGNORECASE,
+)
 
 
 class _Lines(TextIOWrapper):
@@ -102,8 +111,14 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
 
 
 def _info(comment: str) -> dict[str, Any]:
-    """``info`` of a frame; ValueError for too many columns, for which ASE allocates memory."""
+    """``info`` of a frame, with charge and multiplicity from comments of other programs.
+
+    ValueError for too many columns, for which ASE allocates memory.
+    """
     info: dict[str, Any] = key_val_str_to_dict(comment)
+    for found in DECLARATION.finditer(comment):
+        kind = "charge" if "charge" in found["name"].lower() else "spin_multiplicity"
+        info.setdefault(kind, int(found["value"]))
     columns = sum(int(count) for count in str(info.get("Properties", "")).split(":")[2::3])
     if columns > MAX_COLUMNS:
         raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {columns}")

@@ -65,8 +65,8 @@ def atoms_of_molecule(molecule: Any, where: str) -> Atoms:
     positions = np.array(molecule.GetConformer().GetPositions())
     if len(positions) > 3 and not molecule.GetConformer().Is3D() and not positions[:, 2].any():
         raise ValueError(
-            f"expected three-dimensional coordinates in {where}, got a drawing; generate a "
-            "conformer first"
+            f"expected three-dimensional coordinates in {where}, got a drawing; give the SMILES, "
+            "or a file with a conformer"
         )
     molecule.UpdatePropertyCache(strict=False)
     if missing := sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms()):

@@ -25,12 +25,6 @@ NWCHEM_CHARGE = re.compile(r"^\s*charge\s+:?\s*(?P<charge>[-+]?\d+)", re.IGNOREC
 NWCHEM_MULTIPLICITY = re.compile(
     r"^\s*(?:mult\s+|Spin multiplicity:\s+)(?P<mult>\d+)", re.IGNORECASE | re.MULTILINE
 )
-#: Pattern of a declaration in the comment of a plain XYZ file.
-COMMENT = re.compile(
-    r"\b(?P<name>(?:total[ _]?)?charge|(?:spin[ _])?multiplicity|mult)\s*[:=]\s*"
-    r"(?P<value>[-+]?\d+)\b",
-    re.IGNORECASE,
-)
 
 
 def read_structures(path: Path) -> Iterator[Atoms]:
@@ -70,25 +64,14 @@ def _xyz(path: Path) -> Iterator[Atoms]:
     done = 0
     try:
         for atoms in frames_of_file(path):
-            yield _with_comment(atoms)
+            yield atoms
             done += 1
     except ValueError as error:
         if not isinstance(error.__cause__, KeyError):
             raise
         for index, atoms in enumerate(elements_of_names(path)):
             if index >= done:
-                yield _with_comment(atoms)
-
-
-def _with_comment(atoms: Atoms) -> Atoms:
-    """Add the charge and multiplicity that a plain comment declares."""
-    words = " ".join(
-        f"{key}" if value is True else f"{key}={value}" for key, value in atoms.info.items()
-    )
-    for found in COMMENT.finditer(words):
-        kind = "charge" if "charge" in found["name"].lower() else "spin_multiplicity"
-        atoms.info.setdefault(kind, int(found["value"]))
-    return atoms
+                yield atoms
 
 
 def _pdb(path: Path) -> Iterator[Atoms]:
@@ -133,6 +116,10 @@ def _gaussian_input(path: Path) -> Iterator[Atoms]:
                 atoms.info[ours] = int(parameters[theirs])
         if any(isotopes := parameters.get("isolist") or []):
             masses = atoms.get_masses()
+            if len(isotopes) != len(atoms):
+                raise ValueError(
+                    f"expected isotopes of {len(atoms)} atoms in {path}, got {len(isotopes)}"
+                )
             for index, isotope in enumerate(isotopes):
                 if isotope:
                     masses[index] = isotope_mass(int(atoms.numbers[index]), int(isotope))

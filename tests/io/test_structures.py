@@ -1,4 +1,4 @@
-"""What files declare is read: charge, spin, isotopes, every record, atoms by other names."""
+"""Reading of declarations: charge, spin, isotopes, all records, other names of atoms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushed electron pairs lead to the products that textbooks name, and to none twice."""
+"""Pushing electron pairs gives the products of textbook reactions, each once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_smiles_survive_the_bond_graph(smiles: str) -> None:
     assert BondGraph.from_smiles(graph.smiles).smiles == graph.smiles
 
 
-def test_no_smiles() -> None:
+def test_invalid_smiles() -> None:
     with pytest.raises(ValueError, match="expected SMILES"):
         BondGraph.from_smiles("C(")
 

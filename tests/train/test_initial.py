@@ -50,8 +50,8 @@ def test_starts_from_the_initial_weights_of_its_elements(tmp_path: Path, initial
     np.testing.assert_allclose(forces(tuned), forces(initial), atol=ROUNDING)
     assert load_metadata(tuned).training["initial"] == "first"
 
-    afresh = write_run(tmp_path / "afresh", water, training=still, seed=5)
-    other = train(load_config(afresh), progress=False)
+    untuned = write_run(tmp_path / "untuned", water, training=still, seed=5)
+    other = train(load_config(untuned), progress=False)
     assert np.abs(forces(other) - forces(initial)).max() > 1e3 * ROUNDING
     assert "initial" not in load_metadata(other).training
 
