@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -73,9 +75,21 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(BAD_INPUT) from None
 
 
+class _LogLines(logging.Handler):
+    """Writes records to standard error, between progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        from tqdm import tqdm
+
+        tqdm.write(record.getMessage(), file=sys.stderr)
+
+
 @contextlib.contextmanager
 def _command_line_conventions() -> Iterator[None]:
-    """One-line warnings, and SIGTERM (sent by queueing systems) handled like Ctrl-C."""
+    """One-line warnings and log records, and SIGTERM (of queueing systems) handled like Ctrl-C."""
+    logger, lines = logging.getLogger("se3set_ase"), _LogLines(logging.WARNING)
+    logger.addHandler(lines)
     formatted = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -84,6 +98,7 @@ def _command_line_conventions() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = formatted
+        logger.removeHandler(lines)
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
@@ -162,7 +177,8 @@ def evaluate(
     check_readable(file)
     if json_file is not None:
         check_outputs(overwrite, json_file)
-    potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
+    with progress_bar("compiling", None, "", show=compile):
+        potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
     frames = (
         refuse_periodic(atoms, file)
         for atoms in read_frames(file, charge=charge, isolated=isolated)

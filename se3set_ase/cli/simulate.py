@@ -187,7 +187,8 @@ def _relax_each(
     checked_optimizer(work.optimizer, work.fmax, work.steps)
     # Load and compile once before the processes start: an error of the model is raised here, not
     # recorded for each molecule.
-    Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
+    with progress_bar("compiling", None, "", show=work.compile):
+        Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
     # Several tasks for each process: none waits long, and Ctrl-C loses little.
     per_task = min(MAX_BATCH, math.ceil(len(frames) / (4 * processes)))
     try:
@@ -324,12 +325,13 @@ def _calculator(
 ) -> Any:
     from se3set_ase.calculator import SE3SetCalculator
 
-    return SE3SetCalculator(
-        model,
-        device=device,
-        dtype=dtype.value,
-        charge=charge,
-        spin_multiplicity=spin_multiplicity,
-        compile=compile,
-        refragment=refragment.value,
-    )
+    with progress_bar("compiling", None, "", show=compile):
+        return SE3SetCalculator(
+            model,
+            device=device,
+            dtype=dtype.value,
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            compile=compile,
+            refragment=refragment.value,
+        )

@@ -63,6 +63,7 @@ class EventLog:
     """
 
     def __init__(self, capacity: int = 100_000):
+        self.capacity = capacity
         # With the number of each event, by which both are merged again.
         self._bonds: deque[tuple[int, Event]] = deque(maxlen=capacity)
         self._others: deque[tuple[int, Event]] = deque(maxlen=capacity)
