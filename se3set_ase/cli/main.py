@@ -28,6 +28,7 @@ from se3set_ase.cli.console import (
     read_frames,
     refuse_periodic,
 )
+from se3set_ase.cli.dynamics import md
 from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
@@ -44,7 +45,7 @@ from se3set_ase.cli.options import (
     SpinMultiplicity,
     Structure,
 )
-from se3set_ase.cli.simulate import md, relax
+from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
 from se3set_ase.events.kinds import BONDS, checked_kinds
@@ -160,6 +161,9 @@ def evaluate(
             "first; compare: as they are."
         ),
     ] = OtherLevels.refuse,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Evaluate the committee: takes three times as long.")
+    ] = True,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -192,6 +196,7 @@ def evaluate(
                 spin_multiplicity=spin_multiplicity,
                 batch_size=batch_size,
                 other_level=other_level.value,
+                uncertainty=uncertainty,
                 progress=progress,
             )
     except evaluation.OtherLevel as error:
@@ -229,8 +234,7 @@ def events(
 ) -> None:
     """Print which bonds broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
-    from se3set_ase.simulate import report
-    from se3set_ase.visualize import plots
+    from se3set_ase.simulate import plots, report
 
     checked_kinds(kinds)
     check_readable(file)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -11,8 +12,10 @@ from ase import Atoms
 
 from se3set_ase.evaluate.errors import EnergyErrors, Errors
 from se3set_ase.evaluate.levels import Levels, OnOtherLevel, metadata_of
-from se3set_ase.potential import Potential
+from se3set_ase.potential import Potential, Prediction
 from se3set_ase.system import declared_labels
+from se3set_ase.uncertainty.committee import Uncertainty
+from se3set_ase.uncertainty.doubt import Doubt, doubt_of
 
 _MEV = 1000.0  # meV per eV
 #: Errors of forces, meV/Angstrom, that only rounding makes; no model is as close to other labels.
@@ -29,6 +32,7 @@ def evaluate(
     spin_multiplicity: int = 1,
     batch_size: int = 16,
     other_level: OnOtherLevel = "refuse",
+    uncertainty: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Compare energies and forces with the labels of the frames.
@@ -50,6 +54,8 @@ def evaluate(
     other_level : What to do with labels of another level of theory than the model's: ``"refuse"``
         them; ``"compare"`` them as they are; or ``"align"`` the energies first, by the energies of
         the elements that fit best to all frames (least squares).
+    uncertainty : Evaluate the committee of a ``Potential`` that has one as well, which takes about
+        three times as long.
     progress : Called with the number of frames finished since its last call.
 
     Returns
@@ -58,9 +64,13 @@ def evaluate(
     ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
     components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
     without such labels. ``n_energies`` and ``n_force_components`` count the
-    labels; ``complete`` is false after Ctrl-C. ``levels`` are the levels of theory that the labels
-    declare; ``element_energies`` (eV) were added to those of the labels to align them, by symbol;
-    ``notes`` say what these errors mean if that is not their usual meaning.
+    labels; ``complete`` is false after Ctrl-C. ``energy_uncertainty_rms_meV`` and
+    ``forces_uncertainty_rms_meV_A`` are the root mean squares that the committee expects for the
+    errors of all frames (compare them with the RMSE), ``None`` without a committee;
+    ``n_doubtful`` counts the frames with a reason not to trust them, and ``doubts`` has these
+    reasons by the number of the frame; ``levels`` are the levels of
+    theory that the labels declare; ``element_energies`` (eV) were added to those of the labels to
+    align them, by symbol; ``notes`` say what these errors mean if that is not their usual meaning.
 
     Raises
     ------
@@ -77,16 +87,25 @@ def evaluate(
     levels = Levels(metadata_of(model), other_level)
     energies, force = EnergyErrors(align=other_level == "align"), Errors()
     forced = False
+    expected, expected_force = Errors(), Errors()
+    reasons: dict[int, list[str]] = {}
     state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     n_frames = 0
     complete = True
     try:
         for batch in _batches(frames, batch_size):
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
+            uncertainties: Sequence[Uncertainty | None] = [None] * len(batch)
+            doubts: Sequence[Doubt] = []
             for i, atoms in enumerate(batch):
                 levels.check(atoms, n_frames + i)
             if isinstance(model, Potential):
-                predictions = _predict_batch(model, batch, state, first=n_frames)
+                found = _predict_batch(model, batch, state, first=n_frames)
+                predictions = [(p.energy, p.forces) for p in found]
+                if uncertainty and model.committee is not None:
+                    uncertainties = model.committee.uncertainties(found)
+                pairs = zip(found, uncertainties, strict=True)
+                doubts = [doubt_of(model, p.hypergraph, u) for p, u in pairs]
             else:
                 forces = any(f is not None for _, f in labels)
                 predictions = _predict_each(model, batch, forces=forces)
@@ -97,6 +116,11 @@ def evaluate(
                 if f is not None:
                     force.add((f_model - f) * _MEV)
                     forced |= bool(f.any())
+            for e_expected, f_expected in filter(None, uncertainties):
+                expected.add(np.array([e_expected]) * _MEV)
+                # Of each component of the force on an atom.
+                expected_force.add(np.repeat(f_expected / math.sqrt(3), 3) * _MEV)
+            reasons |= {n_frames + i: list(d.reasons) for i, d in enumerate(doubts) if d.doubtful}
             n_frames += len(batch)
             if progress is not None:
                 progress(len(batch))
@@ -131,6 +155,10 @@ def evaluate(
         "levels": sorted(levels.found),
         "element_energies": shifts,
         "notes": notes,
+        "energy_uncertainty_rms_meV": expected.rmse(),
+        "forces_uncertainty_rms_meV_A": expected_force.rmse(),
+        "n_doubtful": len(reasons),
+        "doubts": reasons,
     }
 
 
@@ -150,10 +178,10 @@ def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
 
 def _predict_batch(
     model: Potential, batch: list[Atoms], state: dict[str, int], *, first: int
-) -> list[tuple[float, np.ndarray]]:
-    """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
+) -> list[Prediction]:
+    """Predictions for a batch that starts with frame ``first``."""
     try:
-        predictions = model.predict(batch, **state, warn=False)
+        return model.predict(batch, **state, warn=False)
     except ValueError as error:
         if len(batch) == 1:
             raise ValueError(f"frame {first}: {error}") from error
@@ -162,7 +190,6 @@ def _predict_batch(
             for index, atoms in enumerate(batch)
             for prediction in _predict_batch(model, [atoms], state, first=first + index)
         ]
-    return [(p.energy, p.forces) for p in predictions]
 
 
 def _predict_each(

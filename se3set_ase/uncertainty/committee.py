@@ -71,6 +71,8 @@ class Calibration(pydantic.BaseModel):
     """eV/Angstrom: the same for forces."""
     familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
     """eV/Angstrom: largest force uncertainty of geometries similar to the training data."""
+    familiar_energy: float | None = pydantic.Field(default=None, gt=0, allow_inf_nan=False)
+    """eV: the same for energies; None if it was not determined."""
     environments: tuple[str, ...] = ()
     """Bonding environments of the training data, see :func:`environments`."""
     sha256: str = ""
@@ -155,6 +157,18 @@ class Committee:
             np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
         )
 
+    def reasons(self, hypergraph: WeightedHypergraph, uncertainty: Uncertainty | None) -> list[str]:
+        """All reasons not to trust a prediction, whether or not they were reported before.
+
+        Parameters
+        ----------
+        uncertainty : see :meth:`uncertainties`; None if it was not evaluated.
+        """
+        molecule, found = TrackedMolecule(hypergraph), []
+        if uncertainty is not None:
+            found = self._large_errors(uncertainty, hypergraph)
+        return self._unseen_bonds(molecule, hypergraph) + found
+
     def surprises(
         self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
     ) -> list[tuple[list[str], Uncertainty | None]]:
@@ -180,8 +194,8 @@ class Committee:
                 checked.append(k)
         found = self.uncertainties([predictions[k] for k in checked]) if checked else []
         answers = dict(zip(checked, found, strict=True))
-        for k, (_, forces) in answers.items():
-            reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
+        for k, uncertainty in answers.items():
+            reasons[k] += self._large_errors(uncertainty, predictions[k].hypergraph)
         return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
 
     def _unseen_bonds(self, molecule: TrackedMolecule, hypergraph: WeightedHypergraph) -> list[str]:
@@ -197,16 +211,24 @@ class Committee:
             f"{formula(hypergraph.numbers)} are not reliable"
         ]
 
-    def _large_errors(self, forces: np.ndarray, hypergraph: WeightedHypergraph) -> list[str]:
-        worst, limit = int(forces.argmax()), self.calibration.familiar_forces
-        if forces[worst] <= limit:
-            return []
-        return [
-            f"model {self.first.metadata.name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
-            f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
-            f"{formula(hypergraph.numbers)}; geometries like its training data stay below "
-            f"{limit:.1f}"
-        ]
+    def _large_errors(self, uncertainty: Uncertainty, hypergraph: WeightedHypergraph) -> list[str]:
+        (energy, forces), calibration = uncertainty, self.calibration
+        worst, found = int(forces.argmax()), []
+        name, numbers = self.first.metadata.name, hypergraph.numbers
+        if calibration.familiar_energy is not None and energy > calibration.familiar_energy:
+            found.append(
+                f"model {name!r} may be wrong by {energy:.2f} eV in the energy of this geometry of "
+                f"{formula(numbers)}; geometries like its training data stay below "
+                f"{calibration.familiar_energy:.2f}"
+            )
+        if forces[worst] > calibration.familiar_forces:
+            found.append(
+                f"model {name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
+                f"at {chemical_symbols[numbers[worst]]}{worst} of this geometry of "
+                f"{formula(numbers)}; geometries like its training data stay below "
+                f"{calibration.familiar_forces:.1f}"
+            )
+        return found
 
 
 def disagreement(predictions: Sequence[Prediction]) -> tuple[float, np.ndarray]:

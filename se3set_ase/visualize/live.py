@@ -14,8 +14,8 @@ from ase import Atoms, units
 
 from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.events.observe import EventObserver
+from se3set_ase.simulate.plots import draw_events
 from se3set_ase.simulate.velocities import degrees_of_freedom
-from se3set_ase.visualize.plots import draw_events
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

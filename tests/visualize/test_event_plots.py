@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from se3set_ase.events.log import Event
-from se3set_ase.visualize.plots import draw_events, plot_timeline
+from se3set_ase.simulate.plots import draw_events, plot_timeline
 
 FRAGMENTS, REACH = ("fragments merged", (0, 1, 2)), ("reach lost", (0, 1, 2))
 BOND = ("bond broken", (0, 1))
