@@ -82,9 +82,7 @@ def _warn_of_similar_keys(atoms: Atoms) -> None:
         name = str(key).lower()
         meant = NOT_READ.get(name) or next((o for o, names in NAMES.items() if name in names), None)
         if meant and key not in NAMES[meant]:
-            warnings.warn(
-                f"atoms.info[{key!r}] is not read; use {meant}", stacklevel=2
-            )
+            warnings.warn(f"atoms.info[{key!r}] is not read; use {meant}", stacklevel=2)
 
 
 def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
