@@ -145,7 +145,7 @@ def test_dynamics() -> None:
 
 
 def test_events() -> None:
-    """Bonds only, unless others are asked for."""
+    """Bonds only; others on request."""
     text = describe_events(run())
     assert text.splitlines()[0] == "refragmentation: 1 bond broken, 1 bond formed"
     assert "100.0 fs  bond broken  O3-H11" in text
