@@ -151,7 +151,10 @@ class Committee:
     def surprises(
         self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
     ) -> list[tuple[list[str], Uncertainty | None]]:
-        """Reasons not to trust predictions; each reason once per molecule.
+        """Reasons not to trust predictions.
+
+        A tracker reports each bonding environment once for all molecules of a formula, and a large
+        uncertainty of forces again only if it is twice as large as the one reported before.
 
         The uncertainty is checked if a molecule is new (other atoms, or further away than one
         step), if its energy is higher than before, or from time to time (1st, 4th, 16th, ...
@@ -168,37 +171,49 @@ class Committee:
         reasons, checked = [], []
         for k, (tracker, p) in enumerate(zip(trackers, predictions, strict=True)):
             molecule = tracker.follow(p.hypergraph)
-            reasons.append(self._unseen_bonds(molecule, p.hypergraph))
+            reasons.append(self._unseen_bonds(tracker, molecule, p.hypergraph))
             if molecule.needs_check(p.hypergraph.positions, p.energy):
                 checked.append(k)
         found = self.uncertainties([predictions[k] for k in checked]) if checked else []
         answers = dict(zip(checked, found, strict=True))
         for k, (_, forces) in answers.items():
-            reasons[k] += self._large_errors(forces, predictions[k].hypergraph)
+            reasons[k] += self._large_errors(trackers[k], forces, predictions[k].hypergraph)
         return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
 
-    def _unseen_bonds(self, molecule: TrackedMolecule, hypergraph: WeightedHypergraph) -> list[str]:
+    def _unseen_bonds(
+        self, tracker: NoveltyTracker, molecule: TrackedMolecule, hypergraph: WeightedHypergraph
+    ) -> list[str]:
         isolated = len(hypergraph.numbers) == 1  # its energy is exact
         if not molecule.has_other_bonds(hypergraph) or isolated:
             return []
-        unseen = sorted(environments(hypergraph) - self._known - molecule.reported)
-        molecule.reported.update(unseen)
-        valence = " (* has an open valence)" if any(u.endswith("*") for u in unseen) else ""
-        return unseen and [
+        unseen = environments(hypergraph) - self._known
+        if not unseen:
+            return []
+        name = formula(hypergraph.numbers)
+        reported = tracker.reports[name].environments
+        new = sorted(unseen - reported)
+        reported.update(new)
+        valence = " (* has an open valence)" if any(u.endswith("*") for u in new) else ""
+        return new and [
             f"model {self.first.metadata.name!r} was not trained on atoms bonded as "
-            f"{', '.join(unseen)}{valence}: energies and forces of this "
-            f"{formula(hypergraph.numbers)} are not reliable"
+            f"{', '.join(new)}{valence}: energies and forces of this {name} are not reliable"
         ]
 
-    def _large_errors(self, forces: np.ndarray, hypergraph: WeightedHypergraph) -> list[str]:
+    def _large_errors(
+        self, tracker: NoveltyTracker, forces: np.ndarray, hypergraph: WeightedHypergraph
+    ) -> list[str]:
         worst, limit = int(forces.argmax()), self.calibration.familiar_forces
         if forces[worst] <= limit:
             return []
+        name = formula(hypergraph.numbers)
+        report = tracker.reports[name]
+        if forces[worst] < 2 * report.forces_uncertainty:
+            return []
+        report.forces_uncertainty = float(forces[worst])
         return [
             f"model {self.first.metadata.name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
             f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
-            f"{formula(hypergraph.numbers)}; geometries like its training data stay below "
-            f"{limit:.1f}"
+            f"{name}; geometries like its training data stay below {limit:.1f}"
         ]
 
 
