@@ -181,6 +181,29 @@ def endurance(rows: list[Row]) -> Content:
     return ["steps", "ms per step", "memory, MB", "events so far"], cells
 
 
+def busy_calls(rows: list[Row]) -> Content:
+    return ["calculator", "atoms", "idle machine, ms", "busy machine, ms", "ratio"], (
+        [row["mode"], row["atoms"], number(row["idle_ms"]), number(row["busy_ms"]), row["ratio"]]
+        for row in rows
+        if row["measurement"] == "force call"
+    )
+
+
+def busy_dynamics(rows: list[Row]) -> Content:
+    headings = ["calculator", "atoms", "steps per second, alone", "one run per core", "ratio"]
+    columns = ["idle_steps_per_s", "busy_steps_per_s"]
+    return headings, (
+        [
+            row["mode"],
+            "" if row["atoms"] == "0" else row["atoms"],
+            *(number(row[column]) for column in columns),
+            row["ratio"],
+        ]
+        for row in rows
+        if row["measurement"] == "dynamics"
+    )
+
+
 def pivot(rows: list[Row], column: str) -> Content:
     """One row for each potential, one column for each size."""
     sizes = sorted({int(row["atoms"]) for row in rows})
@@ -334,6 +357,8 @@ TABLES: Mapping[str, tuple[str, str, Callable[[list[Row]], Content]]] = {
     "growth": ("engine.csv", "engine", growth),
     "exponents": ("engine.csv", "engine", exponents),
     "endurance": ("endurance.csv", "endurance", endurance),
+    "busy: force calls": ("busy.csv", "busy", busy_calls),
+    "busy: dynamics": ("busy.csv", "busy", busy_dynamics),
     "speed": ("speed.csv", "speed --environments FOLDER", speed),
     "memory": ("speed.csv", "speed --environments FOLDER", memory),
     "training": ("training.csv", "training --data FOLDER", training),

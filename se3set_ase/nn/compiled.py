@@ -78,8 +78,7 @@ def compiled(model: SE3Set) -> CompiledModel:
     """:func:`se3set_ase.nn.model.outputs` of this model, compiled for its device and dtype.
 
     It is loaded from the cache folder if any process has compiled it for the same weights, version
-    of torch and type of processor. Otherwise compilation takes minutes. It runs with the number of
-    threads that torch has at the time of a call.
+    of torch and type of processor. Otherwise compilation takes minutes. It uses one thread.
 
     Raises
     ------
@@ -207,8 +206,9 @@ def _compile(model: SE3Set, path: Path) -> None:
                     "aot_inductor.compile_wrapper_opt_level": "O0",
                     # Graphs come from this package, so their indices are valid.
                     "assert_indirect_indexing": False,
-                    # Otherwise the number of threads at compilation is part of the code.
-                    "cpp.dynamic_threads": True,
+                    # Otherwise the number of threads at compilation is part of the code. With
+                    # more than one, sums need atomic additions, which are slower.
+                    "cpp.threads": 1,
                 },
             )
         package_aoti(str(temporary), {"model": files})  # type: ignore[dict-item]
