@@ -32,7 +32,7 @@ relax(start, fmax=0.05, steps=steps)
 
 # %% [markdown]
 # Both runs start from the same positions and velocities. A relaxed molecule gives half of its
-# kinetic energy to the vibrations, so the temperature settles near half of the one asked for.
+# kinetic energy to the vibrations, so the temperature settles near half of the requested one.
 
 # %%
 for membership in ("smooth", "hard"):

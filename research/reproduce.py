@@ -93,7 +93,7 @@ def make_many_frames(monomers: Path, processes: int) -> None:
     )
     run(structures, *parallel, "--round", 3)
     run(structures, *parallel, "--paths")
-    run("research.organic.turning", *parallel)
+    run("research.organic.torsions", *parallel)
     run("research.organic.smallest", *output)
     for part in ("train", "validation", "test"):
         frames, labels = folder / f"{part}.xyz", folder / f"gfn2-{part}.xyz"

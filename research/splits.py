@@ -1,8 +1,8 @@
-"""Training, validation or test: decided by hashes of names, before anything is trained.
+"""Decides between training, validation and test by hashes of names.
 
-Two hashes are taken of every molecule: one of its connectivity (the first block of its InChIKey,
+Every molecule has two hashes: one of its connectivity (the first block of its InChIKey,
 which most tautomers and charge states share), one of its molecular formula and charge. The stricter
-decides: test before validation before training. Everything on one potential energy surface has
+counts: test before validation before training. All geometries on one potential energy surface have
 one formula, so a reaction, its reactants and its products are in the same part as every other
 reaction between the same atoms.
 """
@@ -15,7 +15,7 @@ from functools import cache
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-#: From the strictest to the loosest.
+#: Parts, the strictest first.
 PARTS = ("test", "validation", "train")
 #: Percent of all molecules.
 TEST, VALIDATION = 6, 4
@@ -26,13 +26,13 @@ def part_of(smiles: str) -> str:
 
     Parameters
     ----------
-    smiles : of a molecule; of a cluster, with a dot between its molecules, which then is in the
-        strictest part that any of them is in; of a reaction, ``REACTANTS>>PRODUCTS``, which is
-        decided by the total formula of each side alone.
+    smiles : a molecule; a cluster, with dots between its molecules, which is in the strictest part
+        of any of them; or a reaction, ``REACTANTS>>PRODUCTS``, whose part depends on the total
+        formula only.
 
     Raises
     ------
-    ValueError : no valid SMILES, or a reaction that does not conserve atoms and charge.
+    ValueError : invalid SMILES, or a reaction that does not conserve atoms and charge.
     """
     if ">>" in smiles:
         formulas = {_formula(side) for side in smiles.split(">>")}
@@ -44,13 +44,13 @@ def part_of(smiles: str) -> str:
 
 @cache
 def part_of_molecule(smiles: str) -> str:
-    """Stricter one of the parts by connectivity and by formula."""
+    """The stricter of the parts by connectivity and by formula."""
     connectivity = Chem.MolToInchiKey(_molecule(smiles)).split("-")[0]
     return min(part_by_hash(connectivity), part_by_hash(_formula(smiles)), key=PARTS.index)
 
 
 def part_by_hash(name: str) -> str:
-    """The same name is always in the same part."""
+    """Part by the hash of a name."""
     percent = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
     if percent < TEST:
         return "test"
@@ -58,7 +58,7 @@ def part_by_hash(name: str) -> str:
 
 
 def _formula(smiles: str) -> str:
-    """Of all atoms, hydrogens included, with the total charge: ``C2H3O2-``."""
+    """Molecular formula with hydrogens and the total charge: ``C2H3O2-``."""
     return CalcMolFormula(Chem.AddHs(_molecule(smiles)))
 
 

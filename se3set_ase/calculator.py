@@ -20,6 +20,7 @@ from ase.calculators.calculator import (
 )
 
 from se3set_ase._lock import Lock
+from se3set_ase.baseline import CalculatorFactory
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.events.log import Event, EventLog
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 SHARED = (
-    "several threads use one calculator: they wait for each other, and its attributes (hypergraph, "
-    "uncertainties, events) are those of the last calculation in any thread. Make a calculator "
-    "for each thread"
+    "several threads use one calculator: they wait for each other, and its attributes are those of "
+    "the last calculation in any thread. Make a calculator for each thread"
 )
 
 
@@ -44,9 +44,10 @@ class SE3SetCalculator(Calculator):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
-    (eV/Angstrom), all from one pass. Threads that share a calculator wait for each other: methods
-    return what belongs to the given atoms, but attributes are those of the last calculation in any
-    thread.
+    (eV/Angstrom), all from one pass. A model that is a correction to another method, its baseline,
+    has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline. Threads
+    that share a calculator wait for each other: methods return what belongs to the given atoms,
+    but attributes are those of the last calculation in any thread.
 
     Parameters
     ----------
@@ -67,15 +68,17 @@ class SE3SetCalculator(Calculator):
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
         minute or two, once for each model and dtype on a computer, and serves all molecules. Needs
         a C++ compiler.
+    baseline : see :class:`se3set_ase.Potential`; not needed for corrections to GFN2-xTB.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises
     ------
     FileNotFoundError, CheckpointError : the model does not exist or is damaged.
     CalculatorSetupError : an unknown option, or compile=True is not possible.
-    ImportError : torch-scatter is not installed.
+    ImportError : torch-scatter, or the program of the baseline, is not installed.
     InputError : on calculation, for unsupported systems: other elements, charges or spins,
         periodic cells, no atoms, NaN, coincident atoms.
+    CalculationFailed : on calculation, the baseline method failed.
     """
 
     name = "se3set"
@@ -106,6 +109,7 @@ class SE3SetCalculator(Calculator):
         skin: float = 0.5,
         scatter: Scatter = "native",
         compile: bool = False,
+        baseline: CalculatorFactory | None = None,
         **kwargs: Any,
     ):
         bond_orders = None
@@ -125,7 +129,10 @@ class SE3SetCalculator(Calculator):
                 refragment="smooth" if refragment == "frozen" else refragment,
                 scatter=scatter,
                 compile=compile,
+                baseline=baseline,
             )
+            if self.potential.baseline is not None:
+                self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
             self._replica = Replica(
                 self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
             )
@@ -210,32 +217,26 @@ class SE3SetCalculator(Calculator):
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
         with self._lock:
-            self._calculate(atoms, properties, system_changes)
-
-    def _calculate(
-        self, atoms: Atoms | None, properties: Sequence[str], system_changes: Sequence[str]
-    ) -> None:
-        # If anything below raises, no result of an earlier geometry may remain.
-        self.results, self._prediction = {}, None
-        super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        if atoms is None:
-            raise InputError("expected atoms to calculate, got none")
-        try:
-            self._check_molecule(atoms)
+            # If anything below raises, no result of an earlier geometry may remain.
+            self.results, self._prediction = {}, None
+            super().calculate(atoms, properties, system_changes)
+            if self.atoms is None:
+                raise InputError("expected atoms to calculate, got none")
             replica = self._replica
             replica.charge = self.parameters["charge"]
             replica.spin_multiplicity = self.parameters["spin_multiplicity"]
-            replica.refragment(atoms)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        (self._prediction,), remarks = advance([replica])
-        self.results = self._prediction.results
-        for remark in remarks:
-            warn_each_time(remark)
+            try:
+                self._check_molecule(self.atoms)
+                replica.refragment(self.atoms)
+            except ValueError as error:
+                raise InputError(str(error)) from error
+            (self._prediction,), remarks = advance([replica])
+            self.results = self._prediction.results
+            for remark in remarks:
+                warn_each_time(remark)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Analytical second derivatives of the energy, without displacements.
+        """Second derivatives of the energy, analytical but for those of a baseline.
 
         Parameters
         ----------
@@ -254,7 +255,8 @@ class SE3SetCalculator(Calculator):
             self.get_potential_energy(atoms)
             assert self._prediction is not None
             hypergraph = self._prediction.hypergraph
-            return self.potential.hessian(hypergraph.structure, hypergraph.positions)
+            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions)
+            return correction + self._replica.baseline_hessian()
 
     def _check_molecule(self, atoms: Atoms) -> None:
         expected = self._molecule_numbers

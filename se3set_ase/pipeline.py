@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.baseline import Baseline
 from se3set_ase.events.log import EventLog
 from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.structure import Hypergraph
@@ -24,11 +25,14 @@ class Model(Evaluator, Protocol):
     """What a replica needs of a :class:`se3set_ase.Potential`."""
 
     model: SE3Set
+    baseline: Baseline | None
 
     @property
     def committee(self) -> Committee | None: ...
 
-    def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None: ...
+    def check_declared(
+        self, atoms: Atoms, charge: int, spin_multiplicity: int
+    ) -> tuple[int, int]: ...
 
 
 class Replica:
@@ -44,7 +48,8 @@ class Replica:
 
     Attributes
     ----------
-    hypergraph, positions : those of the last :meth:`refragment`.
+    hypergraph, positions, state : those of the last :meth:`refragment`; the state is charge and
+        spin multiplicity.
     log : changes between evaluations.
     uncertainty : that of the last prediction, if the committee was evaluated, see
         :meth:`se3set_ase.uncertainty.committee.Committee.uncertainties`.
@@ -56,6 +61,7 @@ class Replica:
 
     hypergraph: Hypergraph
     positions: np.ndarray
+    state: tuple[int, int]
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Replica:
         self.charge, self.spin_multiplicity = charge, spin_multiplicity
         self.name = name
         self.refragmenter = Refragmenter(potential.model.hypergraph, **options)
+        self.baseline = potential.baseline and potential.baseline.another()
         self.log = EventLog()
         self.tracker = NoveltyTracker() if watched else None
         self.uncertainty: tuple[float, np.ndarray] | None = None
@@ -82,7 +89,7 @@ class Replica:
         ------
         UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
         """
-        self.potential.check_declared(atoms, self.charge, self.spin_multiplicity)
+        self.state = self.potential.check_declared(atoms, self.charge, self.spin_multiplicity)
         departed = self.refragmenter.departed
         self.hypergraph = self.refragmenter.update(atoms.numbers, atoms.positions)
         self.positions = atoms.positions
@@ -109,6 +116,24 @@ class Replica:
         other.refragmenter, other.log = copy.copy(self.refragmenter), EventLog()
         other.tracker = None
         return other
+
+    def on_baseline(self, correction: Prediction) -> Prediction:
+        """Add the baseline of the model, if it has one.
+
+        Raises
+        ------
+        CalculationFailed : the baseline method failed.
+        """
+        if self.baseline is None:
+            return correction
+        numbers = self.hypergraph.numbers
+        return correction.on(self.baseline.evaluate(numbers, self.positions, *self.state))
+
+    def baseline_hessian(self) -> np.ndarray | float:
+        """Second derivatives (3N, 3N) of the baseline, eV/Angstrom^2; 0 if there is none."""
+        if self.baseline is None:
+            return 0.0
+        return self.baseline.hessian(self.hypergraph.numbers, self.positions, *self.state)
 
 
 def follow(replicas: Sequence[Replica], molecules: Sequence[Atoms]) -> list[Prediction]:
@@ -143,9 +168,10 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
     if not replicas:
         return [], []
     potential = replicas[0].potential
-    predictions = potential.evaluate(
+    corrections = potential.evaluate(
         [replica.hypergraph for replica in replicas], [replica.positions for replica in replicas]
     )
+    predictions = [r.on_baseline(c) for r, c in zip(replicas, corrections, strict=True)]
     for replica, prediction in zip(replicas, predictions, strict=True):
         replica.log.observe(prediction.hypergraph, prediction.energy)
         replica.uncertainty = None

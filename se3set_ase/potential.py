@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from se3set_ase.baseline import Baseline, CalculatorFactory
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
@@ -60,13 +61,16 @@ class Potential:
     compile : compile the model, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times (1000
         atoms) to 6 times (10 atoms) faster, with equal results to rounding. Takes a minute or two,
         once for each model and dtype on a computer.
+    baseline : for a model that corrects a method other than those in
+        :data:`se3set_ase.baseline.KNOWN`: the class of an ASE calculator, or a function that
+        returns one for the recorded options.
 
     Raises
     ------
     FileNotFoundError, CheckpointError : the model does not exist or is damaged.
     CompilationError : no compiler, or a network that cannot be compiled.
     ValueError : an unknown option.
-    ImportError : torch-scatter is not installed.
+    ImportError : torch-scatter, or the program of the baseline, is not installed.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Potential:
         refragment: Refragment = "smooth",
         scatter: Scatter = "native",
         compile: bool = False,
+        baseline: CalculatorFactory | None = None,
     ):
         if compile and scatter != "native":
             raise ValueError(f"expected scatter 'native' with compile=True, got {scatter!r}")
@@ -103,11 +108,21 @@ class Potential:
                 backend="by_hand" if scatter == "native" else scatter,
                 hard=refragment == "hard",
             )
+        self.baseline = self._baseline(baseline)
         with plain_torch_context(self.model.device):
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
+
+    def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
+        if self.metadata.baseline is not None:
+            return Baseline(self.metadata.baseline, make)
+        if make is not None:
+            raise ValueError(
+                f"expected no baseline for {self.metadata.name!r}, which is not a correction"
+            )
+        return None
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
@@ -137,15 +152,24 @@ class Potential:
                     f"expected {name} {' or '.join(map(str, known))}, which model "
                     f"{self.metadata.name!r} was trained on, got {value}"
                 )
+        if charge and len(atoms) == 1:
+            raise UnsupportedSystem(
+                f"expected a neutral atom, whose energy is exact, got charge {charge}"
+            )
         check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
 
-    def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> None:
-        """Like :meth:`check`, but declared charges and spins take precedence.
+    def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> tuple[int, int]:
+        """Like :meth:`check`, but declared charges and spins take precedence; they are returned.
 
         Warns once about each molecule other than the few in the training data.
         """
         wanted = {"charge": charge, "spin_multiplicity": spin_multiplicity}
-        self.check(atoms, **{**wanted, **declared_charge_and_spin(atoms)})
+        state = {**wanted, **declared_charge_and_spin(atoms)}
+        self.check(atoms, **state)
+        self._warn_of_other_formula(atoms)
+        return state["charge"], state["spin_multiplicity"]
+
+    def _warn_of_other_formula(self, atoms: Atoms) -> None:
         known = self.metadata.formulas
         if not known or (numbers := atoms.numbers.tobytes()) in self._reported:
             return
@@ -173,6 +197,7 @@ class Potential:
             device=self.model.device,
             dtype="float64" if self.model.dtype == torch.float64 else "float32",
             refragment="hard" if self.model.hypergraph.hard else "smooth",
+            baseline=None if self.baseline is None else self.baseline.make,
         )
 
     def predict(
@@ -207,7 +232,7 @@ class Potential:
     def evaluate(
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
     ) -> list[Prediction]:
-        """Results for existing hypergraphs, at positions (N, 3) each.
+        """Results of the network for existing hypergraphs, at positions (N, 3) each.
 
         A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
@@ -253,7 +278,7 @@ class Potential:
         ]
 
     def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
-        """Second derivatives (3N, 3N) of the energy, see :func:`se3set_ase.nn.hessian.hessian`."""
+        """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)

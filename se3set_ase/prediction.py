@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from se3set_ase.baseline import BaselineResult
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
@@ -21,25 +22,56 @@ class Prediction:
     Attributes
     ----------
     energy : eV.
-    energies : (N,) eV, contributions of the atoms, which add up to it.
+    energies : (N,) eV, contributions of the atoms, which add up to it; those of the correction
+        alone if the model has a baseline without energies of atoms.
     forces : (N, 3) eV/Angstrom, its negative gradient.
     hypergraph : the weighted hypergraph.
+    baseline : results of the baseline method, which are included; None if the model has none.
     """
 
     energy: float
     energies: np.ndarray
     forces: np.ndarray
     hypergraph: WeightedHypergraph
+    baseline: BaselineResult | None = None
 
     @property
     def results(self) -> dict[str, Any]:
         """Copies of the results by their names in ASE."""
-        return {
-            "energy": self.energy,
-            "free_energy": self.energy,
-            "energies": self.energies.copy(),
-            "forces": self.forces.copy(),
-        }
+        found = {"energy": self.energy, "free_energy": self.energy, "forces": self.forces.copy()}
+        base = self.baseline
+        if base is None or base.energies is not None:
+            found["energies"] = self.energies.copy()
+        if base is not None:
+            values = {"charges": base.charges, "dipole": base.dipole}
+            found |= {name: value.copy() for name, value in values.items() if value is not None}
+        return found
+
+    @property
+    def correction(self) -> Prediction:
+        """The part of the network alone."""
+        base = self.baseline
+        if base is None:
+            return self
+        energies = self.energies if base.energies is None else self.energies - base.energies
+        return replace(
+            self,
+            energy=self.energy - base.energy,
+            energies=energies,
+            forces=self.forces - base.forces,
+            baseline=None,
+        )
+
+    def on(self, base: BaselineResult) -> Prediction:
+        """The sum of this correction and a baseline."""
+        energies = self.energies if base.energies is None else self.energies + base.energies
+        return replace(
+            self,
+            energy=self.energy + base.energy,
+            energies=energies,
+            forces=self.forces + base.forces,
+            baseline=base,
+        )
 
 
 class Evaluator(Protocol):

@@ -1,4 +1,4 @@
-"""What every test is run under: no CUDA unless asked for, no torch default left changed."""
+"""Conditions of every test: no CUDA unless it is requested, and unchanged defaults of torch."""
 
 from __future__ import annotations
 

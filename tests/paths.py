@@ -181,7 +181,7 @@ def substitution() -> Scan:
 
 
 def new_group() -> Scan:
-    """A hydroxyl comes to acetaldehyde's carbonyl: its carbon and oxygens become a carboxyl."""
+    """A hydroxyl approaches the carbonyl of acetaldehyde and forms a carboxyl group."""
     atoms = molecule("CH3COOH")
     distance = atoms.get_all_distances()
     oxygens = [a.index for a in atoms if a.symbol == "O"]

@@ -19,7 +19,7 @@ Path = Callable[[float], np.ndarray]
 
 
 class Surface:
-    """Energy and forces of a model along a path of geometries, built afresh at every point."""
+    """Energy and forces of a model along a path of geometries, each with a new hypergraph."""
 
     def __init__(self, model: SE3Set, numbers: np.ndarray, path: Path):
         self.model, self.numbers, self.path = model, numbers, path
@@ -63,7 +63,7 @@ class Surface:
 
 
 class CompiledSurface(Surface):
-    """The same, by compiled code."""
+    """A surface by compiled code."""
 
     def __init__(self, potential: Potential, numbers: np.ndarray, path: Path):
         super().__init__(potential.model, numbers, path)

@@ -1,4 +1,4 @@
-"""The bundled model `acac` against quantum chemistry that it has not seen."""
+"""The bundled model `acac` against reference energies and forces that are not in its data."""
 
 from __future__ import annotations
 

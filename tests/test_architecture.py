@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hypergraph"}),
     frozenset({"nn"}),
     frozenset({"checkpoint", "events"}),
+    frozenset({"baseline"}),
     frozenset({"prediction"}),
     frozenset({"uncertainty"}),
     frozenset({"pipeline"}),

@@ -89,7 +89,7 @@ def why_not(test: str, error: str) -> str:
 
 
 def run(folder: Path) -> list[dict[str, str]]:
-    """What became of each test that used the calculator, or failed."""
+    """Outcome of each test that used the calculator, or failed."""
     report, configuration = folder / "report.jsonl", folder / "pytest.ini"
     configuration.write_text("[pytest]\n")  # not that of this repository
     modules = sorted({test.split("::")[0] for test in (*PASS, *OTHERS)})

@@ -1,4 +1,4 @@
-"""Every bundled model, on its own molecule: the contract, dynamics, and what its card says."""
+"""Every bundled model with its own molecule: the contract, dynamics, and its card."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def hot(name: str) -> Atoms:
-    """Its molecule at some 600 K, with the model itself."""
+    """The molecule of a model at about 600 K, from dynamics with the model."""
     atoms = GEOMETRIES[name]()
     atoms.calc = SE3SetCalculator(name, device="cpu")
     relax(atoms, fmax=0.05)
@@ -110,7 +110,7 @@ def test_energy_is_conserved(hot: Atoms, name: str) -> None:
     assert 1000 * float(result.potential.std()) / len(atoms) > 5 * SPREAD  # it moves
 
 
-def test_is_what_its_files_say(name: str) -> None:
+def test_model_agrees_with_its_files(name: str) -> None:
     folder = resolve_model(name)
     assert {METADATA_FILE, WEIGHTS_FILE, "README.md"} <= {path.name for path in folder.iterdir()}
     config = load_config(CONFIGS / f"{name}.yaml")
@@ -128,7 +128,7 @@ def test_is_what_its_files_say(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")
-def test_is_the_same_compiled(
+def test_compiled_model_is_the_same(
     hot: Atoms,
     name: str,
     tmp_path_factory: pytest.TempPathFactory,

@@ -425,7 +425,7 @@ def test_properties_without_a_calculation(counted: tuple[SE3SetCalculator, list[
     assert len(passes) == 2
 
 
-def test_parameters_say_what_was_asked_for(make: Make, saved: Path) -> None:
+def test_parameters_are_the_requested_ones(make: Make, saved: Path) -> None:
     parameters = make(charge=0, skin=0.7).todict()
     assert parameters["model"] == str(saved)
     assert parameters["skin"] == 0.7

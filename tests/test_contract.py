@@ -29,10 +29,10 @@ from se3set_ase.nn.published.config import PublishedConfig
 STEP = 1e-4  # Angstrom
 MOST_ENERGY = 1e-8  # eV, worst third difference in steps of STEP
 MOST_FORCES = 1e-4  # eV/Angstrom, worst second difference
-#: Where atoms hit each other at tens of eV.
+#: The same if atoms collide with energies of tens of eV.
 MOST_ENERGY_STEEP, MOST_FORCES_STEEP = 1e-6, 5e-3
 ROUNDING = 1e-12  # eV
-#: eV: what hard membership does at least, in the worst place: ten thousand times what is allowed.
+#: eV, smallest jump with hard membership at its worst place: ten thousand times the tolerance.
 JUMP_ENERGY = 1e4 * MOST_ENERGY
 JUMP_FORCES = 5e-4  # eV/Angstrom
 GRADIENT = 2e-6  # eV/Angstrom, central differences of 1e-4 Angstrom
@@ -75,7 +75,7 @@ def model(request: pytest.FixtureRequest) -> SE3Set:
 
 
 def hard(model: SE3Set) -> SE3Set:
-    """The same weights on thresholds, as the published method has them."""
+    """The same weights with hard membership, as in the published method."""
     copy = SE3Set.from_config(model.to_config()).to(model.dtype)
     copy.load_state_dict(model.state_dict())
     copy.hypergraph = replace(model.hypergraph, hard=True)
@@ -104,7 +104,7 @@ def test_energy_is_smooth_through_every_event(name, model):
 
 
 def assert_jumps(surface: Surface, start: float, end: float) -> None:
-    """The control: what hard membership does on the same path."""
+    """The control: jumps with hard membership on the same path."""
     worst = [roughness(surface, t, STEP, n=3) for t in surface.events(start, end, 120, most=6)]
     assert max(r.energy for r in worst) > JUMP_ENERGY
 
@@ -319,7 +319,7 @@ def test_cross_gradients_of_distant_molecules_are_exactly_zero(model):
     numbers = np.concatenate([first.numbers, second.numbers])
 
     def cross(gap: float) -> tuple[int, float]:
-        """Listed edges between the molecules at a closest distance, and the gradient across."""
+        """Number of edges between molecules at a closest distance, and the gradient across."""
         shift = next(
             x
             for x in np.arange(20.0, 0.0, -0.01)

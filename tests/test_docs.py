@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, its code runs, and nothing in it is stale."""
+"""The documentation site builds without a warning, its code runs, and its output is current."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from research.tables import read_rows
+from research.truth.reactions import SetErrors, score
 from se3set_ase.checkpoint.registry import list_models
 
 ROOT = Path(__file__).parents[1]
@@ -57,8 +59,10 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert 'class="formula"' in pages["theory.html"]
     assert "bond formed: O5-H11" in pages["tutorials/05_proton_transfer.html"]
     assert "<td>1185</td>" in pages["measurements/speed.html"]  # from docs/speed.csv
+    assert "<td>WATER27</td>" in pages["measurements/truth.html"]  # from docs/truth.csv
+    assert "auxiliary_basis" in pages["models/labels.html"]  # from the card of the labels
     for name, page in pages.items():
-        # What a hook or an extension has left undone.
+        # What a hook or an extension did not replace.
         for left in (
             "--cells--",
             "--models--",
@@ -77,9 +81,35 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         assert fetched == [], name
 
 
+def test_scores_of_the_site_are_those_of_research(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS / "tools")
+    from truth import benchmark_scores
+
+    rows = read_rows(DOCS / "truth.csv")
+    headings, cells = benchmark_scores(rows)
+    methods = [heading.strip("`") for heading in headings[2:]]
+    assert {"organic", "GFN2-xTB"} <= set(methods)
+    for category, n_reactions, *shown in cells:
+        for method, text in zip(methods, shown, strict=True):
+            sets = [
+                SetErrors(
+                    set=row["set"],
+                    category=category,
+                    n=int(row["n"]),
+                    mean_abs_energy=float(row["mean_abs_energy"]),
+                    mad=float(row["mad"]),
+                )
+                for row in rows
+                if (row["category"], row["method"]) == (category, method)
+            ]
+            assert text == f"{score(sets):.1f}"
+            if method == methods[0]:
+                assert int(n_reactions) == sum(one.n for one in sets) > 50
+
+
 @needs_mkdocs
 def test_broken_links_are_errors(tmp_path: Path) -> None:
-    """The control: a page, a heading and a function that are not there."""
+    """The control: links to a page, a heading and a function that do not exist."""
     root = tmp_path / "repository"
     shutil.copytree(DOCS, root / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
@@ -133,7 +163,7 @@ def test_every_example_has_its_page_and_what_it_prints() -> None:
 def test_what_an_example_prints_is_what_its_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the shortest one: a changed model shows there too."""
+    """Run the shortest example: a changed model would change its numbers."""
     name = "01_single_point"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])

@@ -19,6 +19,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import InputError
 from ase.io import read, write
+from damage import damaged
 from made_up_data import frames, write_run
 from paths import acetylacetone
 from scipy.spatial.transform import Rotation
@@ -35,12 +36,13 @@ from se3set_ase.system import declared_labels
 from se3set_ase.train.config import ConfigError, load_config
 from se3set_ase.uncertainty.committee import read_calibration
 
-#: Of the largest number at hand, between equivalent geometries, float64.
+#: Tolerance between equivalent geometries, relative to the largest number, float64.
 SAME = 1e-9
-#: Coordinates that somebody's script might produce.
+#: Coordinates that a script might produce.
 ODD = (0.0, -0.0, 1e-300, 1e-12, 1e6, 1e15, 1e300, math.inf, -math.inf, math.nan)
+#: Keys that declare a charge or a multiplicity.
+DECLARED = ("charge", "total_charge", "spin_multiplicity", "spin", "total_spin", "mult")
 ODD_VALUES: tuple[Any, ...] = (0, 1, -1, 2.5, "1", "one", None, math.nan, [1], True, np.int64(1))
-ODD_BYTES = (b"", b"nan", b"-", b"\n", b"\x00", b"1e999", b"99999999", b"{", b'"', b"\xff", b"0.5")
 
 
 def seeds(request: pytest.FixtureRequest) -> range:
@@ -65,9 +67,7 @@ def any_structure(rng: np.random.Generator) -> Atoms:
         atoms.pbc = rng.integers(0, 2, 3).astype(bool)
         atoms.cell = rng.choice([0.0, 5.0, 20.0]) * np.eye(3)
     elif kind == 4:
-        atoms.info[str(rng.choice(["charge", "spin_multiplicity", "spin"]))] = ODD_VALUES[
-            rng.integers(len(ODD_VALUES))
-        ]
+        atoms.info[str(rng.choice(DECLARED))] = ODD_VALUES[rng.integers(len(ODD_VALUES))]
     elif kind == 5:
         atoms.set_initial_charges(rng.choice([0.0, 0.3, 1.0, math.nan], n))
     elif kind == 6:
@@ -76,11 +76,13 @@ def any_structure(rng: np.random.Generator) -> Atoms:
         atoms.positions[:, x] = 0.0  # flat
     elif kind == 8:
         atoms.positions[:, :2] = 0.0  # on a line
+    elif kind == 9:
+        atoms.set_masses(rng.choice([1.0, 2.014, 13.003], n))  # isotopes change no energy
     return atoms
 
 
 def test_structures(make: Make, request: pytest.FixtureRequest) -> None:
-    """What has an energy has the same one turned, renumbered, and by a calculator fresh from it."""
+    """An energy is the same after a rotation, a permutation, and with a new calculator."""
     used = make()
     answered = refused = 0
     for seed in seeds(request):
@@ -113,24 +115,6 @@ def test_structures(make: Make, request: pytest.FixtureRequest) -> None:
     assert min(answered, refused) > len(seeds(request)) // 10
 
 
-def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """A few bytes lost, changed or added, or cut off."""
-    for _ in range(int(rng.integers(1, 4))):
-        at = int(rng.integers(len(content) + 1))
-        kind = rng.integers(5)
-        if kind == 0:
-            content = content[:at]
-        elif kind == 1:
-            content = content[:at] + content[at + int(rng.integers(1, 40)) :]
-        elif kind == 2:
-            content = content[:at] + ODD_BYTES[rng.integers(len(ODD_BYTES))] + content[at:]
-        elif kind == 3:
-            content = content[:at] + bytes([rng.integers(256)]) + content[at + 1 :]
-        else:
-            content = content[:at] + content[at // 2 : at] + content[at:]
-    return content
-
-
 def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The command line reports an error, or shows the fragments of what ASE reads."""
     whole = tmp_path / "whole.xyz"
@@ -155,7 +139,7 @@ def test_files_of_molecules(tmp_path: Path, request: pytest.FixtureRequest) -> N
 
 
 def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged model is refused, or is the same one."""
+    """A damaged model is refused, or gives the same numbers."""
     calc = SE3SetCalculator(saved)
     atoms = Atoms("CO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.2]])
     atoms.calc = calc
@@ -184,7 +168,7 @@ def test_checkpoints(saved: Path, tmp_path: Path, request: pytest.FixtureRequest
 
 
 def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged one is refused, or says the same."""
+    """A damaged committee is refused, or gives the same numbers."""
     path = tmp_path / COMMITTEE_FILE
     content = (resolve_model("organic") / COMMITTEE_FILE).read_bytes()
     path.write_bytes(content)
@@ -200,7 +184,7 @@ def test_committees(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 
 def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The command line names the line of a log that is not an event, or shows the events."""
+    """The command line reports the line of a log that is not an event, or shows the events."""
     path = tmp_path / "run.events.jsonl"
     event = {"kind": "bond broken", "atoms": [3, 4], "symbols": ["O", "H"], "weight": 0.4}
     lines = [{"step": k, "time_ps": 5e-4 * k, **event, "energy": -9500.5} for k in range(6)]
@@ -216,7 +200,7 @@ def test_logs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 
 def test_training_runs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A damaged configuration is refused, or is one that can be used."""
+    """A damaged configuration is refused, or can be used."""
     path = write_run(tmp_path, frames(1))
     content = path.read_bytes()
     refused = used = 0

@@ -1,4 +1,4 @@
-"""The same numbers on a CUDA device."""
+"""Energies and forces on a CUDA device are those on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default model: any neutral closed-shell organic molecule, and plain words for all others."""
+"""The default model: neutral closed-shell organic molecules, and clear errors for others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.io.extended_xyz import frames_of_file
 
 DATA = Path(__file__).parents[1] / "research" / "organic" / "data"
-#: At least so many times as near.
+#: Smallest ratio of the errors of GFN2-xTB and of the model.
 NEARER = 3
-#: Between the first two atoms of ASE's geometries, Angstrom; experiments (CCCBDB, NIST).
+#: Angstrom, distance of the first two atoms of ASE's geometries by experiment (CCCBDB, NIST).
 LENGTHS = {
     "H2": 0.741,
     "N2": 1.098,

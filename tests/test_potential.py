@@ -33,7 +33,7 @@ def potential(saved: Path) -> Potential:
 
 
 def batch() -> list[Atoms]:
-    """Of different sizes; an isolated atom; two equal ones; one with a partially broken bond."""
+    """Different molecules, an isolated atom, duplicates and a partially broken bond."""
     broken = molecule("CH3CH2OH")
     broken.set_distance(2, 3, 0.97 * 1.37, fix=0)
     molecules = [molecule("H2O"), Atoms("O"), broken, molecule("C6H6"), molecule("H2O")]

@@ -1,4 +1,4 @@
-"""Contract 2, 3 and 5 for molecules nobody would draw: any atoms, any distances, any order."""
+"""Contract 2, 3 and 5 for random molecules: any atoms, any distances, any order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.model import SE3Set
 
-EXACT = 1e-11  # of the largest number at hand
+EXACT = 1e-11  # relative to the largest number
 GRADIENT = 1e-6  # of the largest slope, extrapolated central differences
 ELEMENTS = (1, 6, 7, 8)
 

@@ -1,4 +1,4 @@
-"""Bonds that break and form in dynamics: what the log says is what the trajectory shows."""
+"""Bonds that break and form in dynamics: the log agrees with the trajectory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESIDENCE = 20.0  # fs
 
 
 def rdkit_bonds(numbers: np.ndarray, positions: np.ndarray) -> set[tuple[int, int]]:
-    """By RDKit's covalent radii and its default factor, 1.3."""
+    """Bonds by RDKit's covalent radii and its default factor, 1.3."""
     mol = Chem.RWMol()
     for z in numbers.tolist():
         mol.AddAtom(Chem.Atom(z))
@@ -97,7 +97,7 @@ def test_ethanol_heated_until_bonds_break_neither_crashes_nor_jumps():
     def largest_step(refragment: str) -> tuple[float, SE3SetCalculator]:
         atoms = molecule("CH3CH2OH")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # hard membership, asked for
+            warnings.simplefilter("ignore", UserWarning)  # about hard membership
             atoms.calc = SE3SetCalculator("gfn2", refragment=refragment)
         atoms.set_momenta(momenta(atoms, 5000, seed=3))
         total: list[float] = []
@@ -116,7 +116,7 @@ def test_ethanol_heated_until_bonds_break_neither_crashes_nor_jumps():
 
 
 def momenta(atoms: Atoms, temperature_K: float, seed: int) -> np.ndarray:
-    """Of a Boltzmann distribution, without a drift."""
+    """Velocities of a Boltzmann distribution, without total momentum."""
     rng = np.random.default_rng(seed)
     mass = atoms.get_masses()[:, None]
     p = rng.normal(size=(len(atoms), 3)) * np.sqrt(mass * units.kB * temperature_K)
@@ -124,7 +124,7 @@ def momenta(atoms: Atoms, temperature_K: float, seed: int) -> np.ndarray:
 
 
 def proton_of(atoms: Atoms) -> int:
-    """The hydrogen of the hydroxyl, by its place between the oxygens."""
+    """The hydrogen of the hydroxyl, found by its position between the oxygens."""
     oxygens = np.flatnonzero(atoms.numbers == 8)
     hydrogens = np.flatnonzero(atoms.numbers == 1)
     distance = atoms.get_all_distances()[np.ix_(hydrogens, oxygens)]

@@ -1,4 +1,4 @@
-"""Energies and forces of every bundled model on 20 geometries, as they were recorded.
+"""Recorded energies and forces of every bundled model for 20 geometries.
 
 A change of the code that is not meant to change a number shows here. Where a model itself has
 changed, record it again: ``python tests/test_reference.py`` writes the file.
@@ -38,7 +38,7 @@ def computed(name: str) -> list[tuple[float, np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_numbers_are_those_that_were_recorded(name: str) -> None:
+def test_numbers_are_the_recorded_ones(name: str) -> None:
     recorded = RECORDED["models"][name]["results"]
     found = computed(name)
     assert len(found) == len(recorded) == 20
@@ -49,8 +49,8 @@ def test_numbers_are_those_that_were_recorded(name: str) -> None:
         np.testing.assert_allclose(forces, expected["forces"], rtol=0, atol=SAME * largest)
 
 
-def test_a_changed_weight_shows() -> None:
-    """The control: one weight, in its eleventh digit."""
+def test_a_changed_weight_is_detected() -> None:
+    """The control: a change of one weight in its eleventh digit."""
     potential = Potential("acac", device="cpu")
     atoms = geometries("acac")[10]
     (before,) = potential.predict([atoms])
@@ -62,8 +62,8 @@ def test_a_changed_weight_shows() -> None:
     assert change < 1e-8
 
 
-def test_some_are_between_bonded_and_not() -> None:
-    """The recorded geometries refragment: other weights than 0 and 1 are among them."""
+def test_some_bonds_are_partially_broken() -> None:
+    """The recorded geometries have weights between 0 and 1."""
     potential = Potential("acac", device="cpu")
     found = potential.predict(geometries("acac"))
     ambiguous = [((p.hypergraph.bond_weights > 0) & (p.hypergraph.bond_weights < 1)) for p in found]

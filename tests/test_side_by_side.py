@@ -19,10 +19,10 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase._lock import Lock
 
 STEPS = 15
-#: Angstrom and sqrt(u eV) after so many steps. Threads of torch divide sums otherwise in a process
-#: that has others, so float32 agrees to its rounding.
+#: Angstrom and sqrt(u eV) after these steps. With several threads in a process torch divides sums
+#: differently, so float32 agrees to its rounding.
 SAME = {"float64": 1e-10, "float32": 1e-7}
-#: By which other models or dtypes differ.
+#: Smallest difference of other models or dtypes.
 OTHER = 3e-7
 KINDS = [
     (model, dtype) for model in ("ethanol", "rmd17-ethanol-50") for dtype in ("float64", "float32")
@@ -38,7 +38,7 @@ def start() -> Atoms:
 
 
 def moved(model: str, dtype: str) -> np.ndarray:
-    """Positions and momenta after a short run, in a process of its own."""
+    """Positions and momenta after a short run in a separate process."""
     torch.set_num_threads(1)
     return run(start(), SE3SetCalculator(model, dtype=dtype, device="cpu"))
 

@@ -60,14 +60,18 @@ ETHANOL = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "H(C)", "H(O)")
 
 
 def save_committee(
-    folder: Path, *, familiar_forces: float = 1e6, seeds: tuple[int, ...] = (0, 1, 2)
+    folder: Path,
+    *,
+    familiar_forces: float = 1e6,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    metadata: ModelMetadata = METADATA,
 ) -> Path:
     """A model and further members of other random weights, which have seen ethanol."""
     first, *others = seeds
-    save_checkpoint(folder, tiny_model(first), METADATA)
+    save_checkpoint(folder, tiny_model(first), metadata)
     names = [f"member-{seed}" for seed in others]
     for name, seed in zip(names, others, strict=True):
-        save_checkpoint(folder / name, tiny_model(seed), METADATA)
+        save_checkpoint(folder / name, tiny_model(seed), metadata)
     write_calibration(
         folder,
         names,

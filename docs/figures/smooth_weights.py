@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
-from se3set_ase.hypergraph.bonds import bond_range, bond_weights
+from se3set_ase.hypergraph.bonds import bond_limits, bond_weights
 from se3set_ase.nn.graph import any_of, envelope, switch
 from se3set_ase.nn.weighting import weighted_hypergraph
 
@@ -30,14 +30,12 @@ DONOR, ACCEPTOR, PROTON = 3, 5, 11  # atoms in acetylacetone.xyz
 def draw_bonds(axes: Axes) -> None:
     """Weights of bonds over their lengths; dotted, the thresholds of hard membership."""
     distance = np.linspace(0.9, 2.3, 150)
-    heavy = (CONFIG.bond_on, CONFIG.bond_off)
-    hydrogen = (CONFIG.hydrogen_bond_on, CONFIG.hydrogen_bond_off)
     for pair, name, color in (
         ((8, 1), "O-H", BLUE),
         ((6, 1), "C-H", GREEN),
         ((6, 6), "C-C", ORANGE),
     ):
-        limits = bond_range(np.array(pair), np.array([[0, 1]]), heavy=heavy, hydrogen=hydrogen)
+        limits = bond_limits(np.array(pair), np.array([[0, 1]]), CONFIG)
         axes.plot(distance, bond_weights(distance, limits), color=color, label=name)
         axes.axvline(limits.mean(), color=color, lw=0.8, ls=":")
     axes.set_title("bond")

@@ -59,6 +59,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(
                 File.generated(config, f"models/{name}/{path.name}", abs_src_path=str(path))
             )
+    labels = root / "research" / "data" / "wb97x-3c" / "labels.png"
+    files.append(File.generated(config, "models/labels.png", abs_src_path=str(labels)))
     for path in sorted((root / "examples").iterdir()):
         if path.suffix in (".ipynb", ".py", ".xyz"):
             files.append(File.generated(config, f"tutorials/{path.name}", abs_src_path=str(path)))
@@ -66,7 +68,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:
-    """Fill in examples, tables of measurements and the table of the models."""
+    """Insert examples, tables of measurements and the table of the models."""
     root = root_of(config)
     markdown = CELLS.sub(lambda found: as_page(root / found[1]), markdown)
     markdown = TABLE.sub(lambda found: table(found[1], root / "docs"), markdown)

@@ -1,22 +1,21 @@
 """Tables of the site, made from the CSV files that the benchmarks write into ``docs/``.
 
-A page asks for one by a line ``--table-- "name"``. Numbers are never copied by hand: run the
-benchmark again, build the site again. Below each table are its command, date and machine, from
-the same CSV.
+The line ``--table-- "name"`` inserts one into a page. Numbers are never copied by hand: to update
+them, run the benchmark and build the site again. Below each table are its command, date and
+machine, from the same CSV file.
 """
 
 from __future__ import annotations
 
-import csv
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-Row = Mapping[str, str]
-Content = tuple[Sequence[str], Iterable[Sequence[str]]]
-"""Headings, and the cells of each row."""
+from cells import Content, Row, median, number, read
+from truth import benchmark_scores, benchmark_sets
 
-RUN = "python -m research.benchmarks"
+RUN = "python -m research"
+TRUTH = "truth METHOD --output docs/truth.csv"
 
 
 def table(name: str, docs: Path) -> str:
@@ -32,12 +31,6 @@ def table(name: str, docs: Path) -> str:
     return "\n".join(lines) + f"\n\n*{source(rows, file, command)}*{{ .source }}\n"
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a CSV file, by column name."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def source(rows: Sequence[Row], file: str, command: str) -> str:
     """The command, date, machine and file of a table."""
     dates = sorted({row["date"] for row in rows})
@@ -48,23 +41,6 @@ def source(rows: Sequence[Row], file: str, command: str) -> str:
         f"{threads} thread{'' if threads == '1' else 's'}, torch {rows[0]['torch']}; "
         f"[`docs/{file}`](../{file})"
     )
-
-
-def number(text: str, digits: int = 3) -> str:
-    """A number with significant digits, or an empty cell for an empty one."""
-    if not text:
-        return ""
-    value = float(text)
-    if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits - 1}e}"
-    shown = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e" in shown else shown
-
-
-def median(rows: Iterable[Row], column: str) -> str:
-    """The median of a column, over the rows that have a value."""
-    values = [float(row[column]) for row in rows if row[column]]
-    return f"{statistics.median(values):.0f}" if values else ""
 
 
 def accuracy(rows: list[Row]) -> Content:
@@ -347,27 +323,33 @@ def two_levels(rows: list[Row]) -> Content:
 
 
 TABLES: Mapping[str, tuple[str, str, Callable[[list[Row]], Content]]] = {
-    "accuracy": ("accuracy.csv", "accuracy", accuracy),
-    "along paths": ("accuracy.csv", "accuracy", along_paths),
-    "organic": ("organic.csv", "organic", organic),
-    "energy conservation": ("energy_conservation.csv", "energy_conservation", energy_conservation),
-    "smoothness": ("smoothness.csv", "smoothness", smoothness),
-    "refragmentation": ("engine.csv", "engine", refragmentation),
-    "first hypergraph": ("engine.csv", "engine", first_hypergraph),
-    "growth": ("engine.csv", "engine", growth),
-    "exponents": ("engine.csv", "engine", exponents),
-    "endurance": ("endurance.csv", "endurance", endurance),
-    "busy: force calls": ("busy.csv", "busy", busy_calls),
-    "busy: dynamics": ("busy.csv", "busy", busy_dynamics),
-    "speed": ("speed.csv", "speed --environments FOLDER", speed),
-    "memory": ("speed.csv", "speed --environments FOLDER", memory),
-    "training": ("training.csv", "training --data FOLDER", training),
-    "relax many": ("relax_many.csv", "relax_many", relax_many),
-    "parts of the network": ("front.csv", "front", parts_of_the_network),
-    "drug relaxations": ("drugs.csv", "drugs --dft", drug_relaxations),
-    "drugs": ("drugs.csv", "drugs --dft", drugs),
-    "handover": ("handover.csv", "handover", handover),
-    "learning curve": ("learning_curve.csv", "learning_curve", learning_curve),
-    "two levels": ("two_levels.csv", "two_levels", two_levels),
+    "accuracy": ("accuracy.csv", "benchmarks.accuracy", accuracy),
+    "along paths": ("accuracy.csv", "benchmarks.accuracy", along_paths),
+    "organic": ("organic.csv", "benchmarks.organic", organic),
+    "energy conservation": (
+        "energy_conservation.csv",
+        "benchmarks.energy_conservation",
+        energy_conservation,
+    ),
+    "smoothness": ("smoothness.csv", "benchmarks.smoothness", smoothness),
+    "refragmentation": ("engine.csv", "benchmarks.engine", refragmentation),
+    "first hypergraph": ("engine.csv", "benchmarks.engine", first_hypergraph),
+    "growth": ("engine.csv", "benchmarks.engine", growth),
+    "exponents": ("engine.csv", "benchmarks.engine", exponents),
+    "endurance": ("endurance.csv", "benchmarks.endurance", endurance),
+    "busy: force calls": ("busy.csv", "benchmarks.busy", busy_calls),
+    "busy: dynamics": ("busy.csv", "benchmarks.busy", busy_dynamics),
+    "speed": ("speed.csv", "benchmarks.speed --environments FOLDER", speed),
+    "memory": ("speed.csv", "benchmarks.speed --environments FOLDER", memory),
+    "training": ("training.csv", "benchmarks.training --data FOLDER", training),
+    "relax many": ("relax_many.csv", "benchmarks.relax_many", relax_many),
+    "parts of the network": ("front.csv", "benchmarks.front", parts_of_the_network),
+    "drug relaxations": ("drugs.csv", "benchmarks.drugs --dft", drug_relaxations),
+    "drugs": ("drugs.csv", "benchmarks.drugs --dft", drugs),
+    "handover": ("handover.csv", "benchmarks.handover", handover),
+    "learning curve": ("learning_curve.csv", "benchmarks.learning_curve", learning_curve),
+    "two levels": ("two_levels.csv", "benchmarks.two_levels", two_levels),
+    "benchmark scores": ("truth.csv", TRUTH, benchmark_scores),
+    "benchmark sets": ("truth.csv", TRUTH, benchmark_sets),
 }
-"""CSV file in ``docs/``, benchmark that writes it, and function that lays it out, by name."""
+"""CSV file in ``docs/``, command that writes it, and function that lays it out, by name."""

@@ -4,7 +4,7 @@
     python -m research.benchmarks.accuracy --data FOLDER              # all models
     python -m research.benchmarks.accuracy --data FOLDER acac
 
-FOLDER holds `acac`, `ethanol` and `3bpa` of the BOTNet datasets
+FOLDER contains `acac`, `ethanol` and `3bpa` of the BOTNet datasets
 (https://github.com/davkovacs/BOTNet-datasets) and `rmd17`
 (https://doi.org/10.6084/m9.figshare.12672038) as extended XYZ. Splits are converted to eV. Writes
 accuracy.csv: root mean square and mean absolute errors; for scans also the largest error of
@@ -31,13 +31,13 @@ from se3set_ase.evaluate import evaluate
 from se3set_ase.potential import Potential
 
 PREPARED = RUNS / "data"
-#: The split of 3BPA, and the frames of aspirin that are trained on.
+#: Seed of the split of 3BPA and of the training frames of aspirin.
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Test:
-    """Frames; relative energies count if they are a path."""
+    """A file of test frames; along a path, relative energies are compared too."""
 
     name: str
     file: str
@@ -134,7 +134,7 @@ def prepare(data: Path) -> None:
     for name in ("acac", "ethanol", "3bpa", "rmd17"):
         if not (data / name).is_dir():
             print(f"left out, no folder: {data / name}")
-        elif name != "rmd17":  # as it is; what is trained on lies in one place
+        elif name != "rmd17":  # copied, so that all training data are in one folder
             shutil.copytree(data / name, PREPARED / name, dirs_exist_ok=True)
     if (PREPARED / "3bpa").exists():
         frames = read(PREPARED / "3bpa" / "train_300K.xyz", ":")
@@ -144,7 +144,7 @@ def prepare(data: Path) -> None:
     if not (data / "rmd17").is_dir():
         return
     rng = np.random.default_rng(SEED)
-    rng.permutation(500)  # of 3BPA's frames, whichever comes first
+    rng.permutation(500)  # keeps the random numbers independent of 3BPA's frames
     first, second = (read(data / "rmd17" / f"ethanol_train_{k}.xyz", ":") for k in (0, 1))
     known = {round(frame.get_potential_energy(), 6) for frame in first}
     new = [frame for frame in second if round(frame.get_potential_energy(), 6) not in known]

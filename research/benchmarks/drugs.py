@@ -1,4 +1,4 @@
-"""Relaxes 25 drugs that no training used with three optimisers, then runs MD of each.
+"""Relaxes 25 drugs that are in no training data with three optimisers, then runs MD of each.
 
     pip install '.[label]'
     python -m research.benchmarks.drugs --processes 2         # hours
@@ -50,14 +50,14 @@ FMAX, STEPS = 0.01, 250
 DYNAMICS: tuple[tuple[str, float, int, float, Literal["langevin", "nve"]], ...] = (
     ("50 ps at 300 K", 300.0, 50_000, 1.0, "langevin"),
     ("10 ps at 500 K", 500.0, 10_000, 1.0, "langevin"),
-    ("nve", 600.0, 20_000, 0.5, "nve"),  # half of it goes into the bonds
+    ("nve", 600.0, 20_000, 0.5, "nve"),  # half of the heat becomes potential energy
 )
-#: Drugs with a minimum by density functional theory: so many of the smallest.
+#: Number of drugs with a minimum by density functional theory (the smallest), and its level.
 DFT, DFT_LEVEL = 5, "wB97X/6-31G(d)"
 
 
 def main() -> None:
-    """Measure the drugs that the table lacks, or their minima by density functional theory."""
+    """Measure the drugs that are not in the table, or their minima by density functional theory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="organic")
     parser.add_argument("--processes", type=int, default=1)
@@ -82,7 +82,7 @@ def main() -> None:
             name = jobs[done]
             try:
                 rows[name] = {"drug": name, **rows.get(name, {}), **done.result()}
-            except Exception as error:  # costs the others nothing; tried again next time
+            except Exception as error:  # does not affect the others; tried again next time
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
             write_rows(arguments.output, list(rows.values()))
     for optimizer in OPTIMIZERS if rows else ():
@@ -168,7 +168,7 @@ def moved_by(
     trajectory: Path | None = None,
     hessian: np.ndarray | None = None,
 ) -> float:
-    """Root mean square distance (Angstrom) to where another method's relaxation goes from there.
+    """Root mean square distance (Angstrom) to the minimum that another method relaxes to.
 
     Resumes from the end of the trajectory if it exists.
     """

@@ -1,4 +1,4 @@
-"""A long MD run: neither memory nor the time per step may grow.
+"""A long MD run: checks that neither memory nor the time per step grows.
 
     python -m research.benchmarks.endurance    # a million steps: one to two hours on one core
     python -m research.benchmarks.endurance --steps 200000
@@ -50,7 +50,7 @@ def main() -> None:
     dynamics = Langevin(
         atoms, 0.5 * units.fs, temperature_K=300, friction=0.01 / units.fs, fixcm=False, rng=rng
     )
-    dynamics.run(1_000)  # what is loaded and listed once is not what is measured
+    dynamics.run(1_000)  # excludes what is loaded and listed only once
     fill(atoms.calc.event_log)
     rows: list[dict[str, Any]] = []
     for block in trange(arguments.steps // arguments.block, unit="block", disable=None):
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def fill(log: EventLog) -> None:
-    """Fill the log with copies of its events, each an object of its own."""
+    """Fill the log with copies of its events, each a separate object."""
     kept, own = log._events, list(log._events)
     for event in islice(cycle(own), kept.maxlen):
         atoms, symbols = (*event.atoms,), (*event.symbols,)

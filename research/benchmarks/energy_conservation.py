@@ -5,8 +5,8 @@
     python -m research.benchmarks.energy_conservation acac --compile    # compiles the smooth runs
     python -m research.benchmarks.energy_conservation --draw            # only table and figure
 
-Each run writes its row and its energies to docs/energy_conservation/; the table and the figure are
-made from the files in that folder, so runs may be done one by one or in parallel.
+Each run writes its row and its energies to docs/energy_conservation/. The table and the figure are
+made from the files in that folder, so runs may be separate or in parallel.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ STROKES: dict[str, dict[str, Any]] = {
     "fragments": {"color": "#009E73", "lw": 2.5},
     "bond": {"color": "#CC79A7", "linestyle": "--"},
 }
-#: Every so many steps of 0.5 fs a row of the kept energies: 0.1 ps.
+#: Number of steps of 0.5 fs between rows of the written energies: 0.1 ps.
 THINNING = 200
 
 
 @dataclass(frozen=True)
 class System:
-    """A molecule, the model that it is run with, and the temperature that it starts from, relaxed.
+    """A molecule, its model, and the initial temperature after a relaxation.
 
-    Half of the heat goes into the potential: 600 K leave some 300 K. A dimer flies apart at that.
+    Half of the heat becomes potential energy: 600 K lead to about 300 K, at which a dimer
+    dissociates.
     """
 
     title: str
@@ -127,7 +128,7 @@ def run(
 def describe(
     name: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
 ) -> dict[str, object]:
-    """One row of the table."""
+    """Row of the table."""
     kinds = [e.kind for e in result.events]
     return {
         "system": name,

@@ -38,7 +38,7 @@ from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergra
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.potential import Potential
 
-#: Atoms and steps.
+#: Number of steps by number of atoms.
 STEPS = {42: 1000, 102: 300, 302: 100, 1002: 40}
 ELEMENTS = (1, 6, 7, 8)
 MEASUREMENTS = ("step", "unseen", "growth")
@@ -80,7 +80,7 @@ def growth() -> list[dict[str, object]]:
     for system, sizes in GROWTH.items():
         calls = []
         for index in range(len(sizes)):
-            # Each in a process of its own: the peak of memory is that of a process.
+            # Each in a separate process, because peak memory is measured for a process.
             command = [
                 sys.executable,
                 "-m",
@@ -144,7 +144,7 @@ def structure_of(calc: SE3SetCalculator) -> Hypergraph:
 
 
 def timed(owner: type, name: str, spent: dict[str, float]) -> None:
-    """Add what a method takes to spent["hypergraph"], from now on."""
+    """Add the time of a method to spent["hypergraph"], from now on."""
     inner = getattr(owner, name)
     if hasattr(inner, "inner"):
         inner = inner.inner
@@ -210,8 +210,8 @@ def one_call(atoms: Atoms) -> dict[str, float]:
         times, memory = [], []
         for k in range(3 if len(atoms) > 500 else 6):
             moved = atoms.copy()
-            moved.positions += k  # nothing is listed any more
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+            moved.positions += k  # makes all lists invalid
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
             before = resident_kB("VmRSS")
             start = time.process_time()
             calc.get_forces(moved)
@@ -224,7 +224,7 @@ def one_call(atoms: Atoms) -> dict[str, float]:
         "fragments": len(hypergraph.fragments),
         "edges": hypergraph.n_edges,
         "call_ms": 1e3 * min(times),
-        "memory_MB": max(memory) / 1024,  # beyond what the process had before the call
+        "memory_MB": max(memory) / 1024,  # in addition to the memory before the call
     }
 
 

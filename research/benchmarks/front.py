@@ -1,4 +1,4 @@
-"""Accuracy and cost of variants of the network, all trained under one protocol.
+"""Accuracy and cost of variants of the network, all trained in the same way.
 
     pip install ".[train]"
     python -m research.benchmarks.front --data FOLDER    # two hours on one core
@@ -39,7 +39,7 @@ from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config
 from se3set_ase.train.run import train
 
-#: Each variant is timed so often; the fastest counts.
+#: Number of times that each variant is timed; the fastest counts.
 ROUNDS = 3
 #: All atoms bonded to each other: one fragment, and each atom has one hyperedge, its neighbourhood.
 ONE_FRAGMENT = {"bond_on": 8.0, "bond_off": 9.0, "hydrogen_bond_on": 8.0, "hydrogen_bond_off": 9.0}
@@ -86,17 +86,17 @@ def main() -> None:
     """Train or time the variants, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all")
-    parser.add_argument("--data", type=Path, help="the folder dataset_acac; trains")
-    parser.add_argument("--time", action="store_true", help="what has been trained; no training")
+    parser.add_argument("--data", type=Path, help="the folder dataset_acac; trains variants")
+    parser.add_argument("--time", action="store_true", help="time trained variants")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=RUNS / "front")
     parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if unknown := set(arguments.variants) - set(VARIANTS):
-        parser.error(f"expected variants out of {list(VARIANTS)}, got {sorted(unknown)}")
+        parser.error(f"expected variants among {list(VARIANTS)}, got {sorted(unknown)}")
     if (arguments.data is None) != arguments.time:
-        parser.error("expected either --data, to train, or --time")
+        parser.error("expected either --data (to train) or --time")
     torch.set_num_threads(1)
     path = arguments.output / "front.csv"
     for name in [] if arguments.time else arguments.variants or VARIANTS:
@@ -109,7 +109,7 @@ def main() -> None:
             parser.error(f"expected variants that have been trained in {path}, got none")
         calls = {row["variant"]: force_calls(VARIANTS[row["variant"]]) for row in rows}
         times: dict[str, list[list[float]]] = {name: [] for name in calls}
-        for _ in range(ROUNDS):  # in turn: many machines change their speed within minutes
+        for _ in range(ROUNDS):  # alternating, because the speed of a machine can change
             for name, called in calls.items():
                 times[name].append([call_ms(call) for call in called.values()])
         for row in rows:

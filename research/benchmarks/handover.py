@@ -1,12 +1,12 @@
-"""Steps of a more expensive method to its minimum, from that of the model and with its Hessian.
+"""Optimisation steps of a more expensive method that starts from the minimum of the model.
 
     pip install '.[label]'
     python -m research.benchmarks.handover          # GFN2-xTB, 25 drugs: minutes
     python -m research.benchmarks.handover --dft    # also wB97X/6-31G(d), the five smallest: hours
 
-BFGS runs until no force is longer than 0.02 eV/Angstrom: from the MMFF94 geometry (GFN2-xTB only),
-from the minimum of the model, and from there with the Hessian of the model. Writes handover.csv,
-with an empty cell where 500 steps are not enough; an interrupted run resumes.
+BFGS converges forces to 0.02 eV/Angstrom: from the MMFF94 geometry (GFN2-xTB only), from the
+minimum of the model, and from there with the Hessian of the model. Writes handover.csv, with an
+empty cell if 500 steps are not enough; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.simulate import relax
 
-#: Convergence of the more expensive method: longest force, eV/Angstrom.
+#: Convergence criterion of the more expensive method: largest force, eV/Angstrom.
 ENOUGH = 0.02
 WAYS = ("from MMFF94", "from the model", "with its Hessian")
 

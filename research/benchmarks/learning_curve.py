@@ -5,12 +5,12 @@
     python -m research.benchmarks.learning_curve    # two hours on one core
     python -m research.benchmarks.learning_curve --labels 500 1500
 
-Each point is research/configs/organic.yaml with that many of its labels, chosen at random, for the
-same number of steps. Errors are those of research.benchmarks.organic, on molecules that no training
-used. No labels means `organic-gfn2`; all labels mean `organic`. Labels too large to be trained on
-count (about 1 %); those of the validation part, which select the best weights, do not.
-Writes learning_curve.csv and .png; an interrupted run resumes, unless the labels or the training
-have changed.
+Each point is a training by research/configs/organic.yaml with this number of labels, chosen at
+random, and always the same number of steps. Errors are those of research.benchmarks.organic on test
+molecules. Without labels the model is `organic-gfn2`, with all labels `organic`. Labels include
+those too large for training (about 1 %), but not those of the validation part, which select the
+best weights. Writes learning_curve.csv and .png; an interrupted run resumes, unless the labels or
+the configuration have changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
 CONFIG = CONFIGS / "organic.yaml"
-#: Of the labels: what is trained on, and what it is measured with.
+#: Files of labels for training and for measurements.
 FILES = ("train", "validation", "test", "conformers", "torsions", "dimers")
 SHOWN = {
     "forces, MAE, meV/A: all": "forces, meV/Å",
@@ -54,7 +54,7 @@ def main() -> None:
     own += f" {config.seed} {weights_of('organic-gfn2')}"
     data["training"] = hashlib.sha256(own.encode()).hexdigest()[:12]
     if any(row[name] != data[name] for row in rows.values() for name in data):
-        parser.error(f"{path} is of other labels or another training; move it away")
+        parser.error(f"{path} is from other labels or another configuration; move it away")
     every = len(frames_of(DATA, "train"))
     if too_many := [labels for labels in arguments.labels if labels > every]:
         parser.error(f"expected at most {every} labels, got {too_many}")
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def trained_on(labels: int, every: int) -> Path:
-    """Train on that many labels; returns the folder of the model."""
+    """Train on this number of labels; returns the folder of the model."""
     config = load_config(CONFIG)
     more = every / labels
     each = {

@@ -1,4 +1,4 @@
-"""Facts of the machine and the software that every table of measurements records."""
+"""Date, machine and software versions, which every table of measurements records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from se3set_ase.checkpoint import load_metadata, resolve_model
 
 
 def about() -> dict[str, object]:
-    """Date, machine, versions: the last columns of every table."""
+    """Date, machine and versions, the last columns of every table."""
     return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -4,12 +4,13 @@
     python -m research.benchmarks.organic                       # minutes on one core
     python -m research.benchmarks.organic runs/organic/model    # another model
 
-The labels (research/organic/data) are of molecules that no training used: geometries of all kinds,
-conformers and torsions; and of dimers, whose halves (water, methane, benzene, ...) and other pairs
-of which the training may have used. research.organic.references made them. Molecules that are
-``assembled`` consist of fragments that training molecules have too; drugs are counted apart (their
-labels are not made yet). Writes organic.csv to docs/, or next to the card of another model; and
-next to the card errors.md with the same table, torsions.png and dimers.png with every curve.
+The labels (research/organic/data) are of molecules outside the training data: geometries of all
+kinds, conformers, torsions, and dimers. (The monomers of the dimers, such as water, methane and
+benzene, and other pairs of them may be in the training data.) research.organic.references makes the
+geometries. Molecules of the kind ``assembled`` consist of fragments that are in training molecules
+too; drugs are counted separately and have no labels yet. Writes organic.csv to docs/, or next to
+the card of another model; next to the card also errors.md with the same table, and torsions.png and
+dimers.png with all curves.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint import resolve_model
 from se3set_ase.io.files import write_atomically
 
-#: What stands with the plot that research/organic/calibrate.py draws.
+#: Text around the plot of research/organic/calibrate.py.
 DOUBTS = """## Uncertainty
 
-`forces_uncertainty` against the errors of forces on test molecules, which neither the training nor
-the calibration used. Each point is a twentieth of all atoms, sorted by uncertainty.
+`forces_uncertainty` against the errors of forces on test molecules, which are neither in the
+training nor in the calibration data. Each point is a twentieth of all atoms, sorted by uncertainty.
 
 ![errors of forces against their uncertainty](calibration.png)
 
-Of the forces on these atoms, {} (39, 0.7 and 0 % for a Gaussian). `energy_uncertainty` is rough: of
-the energies of the geometries, {} (32, 5 and 0.3 % for a Gaussian). Neither shows errors that all
-members have from GFN2-xTB."""
+Of the errors of forces on these atoms, {} (39, 0.7 and 0 % for a Gaussian). `energy_uncertainty` is
+rough: of the errors of energies, {} (32, 5 and 0.3 % for a Gaussian). Neither includes errors that
+all members have in common from GFN2-xTB."""
 
 
 def main() -> None:
@@ -107,16 +108,17 @@ def page(
     return "\n\n".join(
         [
             "## Errors against wB97X/6-31G(d)",
-            "No training used these molecules; it may have used the halves of dimers. Agreement "
-            "with this level is not agreement with experiment: it binds pairs of molecules too "
-            "strongly (its basis set is small), and GFN2-xTB is fitted to be near experiment. "
-            "Errors of conformers, torsions and dimers influenced which data were added. "
-            "Known molecules are common ones (seeds.smi), monomers those of the SPICE dataset, "
-            "assembled ones are made of fragments that others in the training have. "
-            "Geometries are minima displaced along normal modes, frames of hot runs, torsions, "
-            "stretched bonds, monomers as published, and pairs of molecules. An environment, "
-            "all within two bonds of an atom, is known if a training molecule has the same. "
-            "The last column counts geometries and molecules.",
+            "These molecules are not in the training data, except perhaps for the monomers of "
+            "dimers. Agreement with this level is not agreement with experiment: its basis set is "
+            "small, so it binds pairs of molecules too strongly, while GFN2-xTB is fitted to "
+            "accurate references. Errors of conformers, torsions and dimers influenced which data "
+            "were added. Molecules are known (common ones, seeds.smi), monomers (of the SPICE "
+            "dataset), or assembled (from fragments that are also in training molecules). "
+            "Geometries are modes (minima displaced along normal modes), hot (frames of hot "
+            "runs), turned (torsions), stretched (bonds), monomer (as published), or pairs of "
+            "molecules. The environment of an atom, everything within two bonds, is seen if a "
+            "training molecule has the same. The last column has the numbers of geometries and "
+            "molecules.",
             "\n".join(table),
             *(f"![{kind}: each curve by these methods]({name})" for kind, name in pictures.items()),
             *([doubts] if doubts else []),

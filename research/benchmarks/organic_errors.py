@@ -14,21 +14,21 @@ from rdkit import Chem
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
+from research.organic.fragments import environments, names_in
 from research.organic.molecules import read_molecules
-from research.organic.pieces import environments, names_in
 from research.paths import ORGANIC
 from se3set_ase import SE3SetCalculator
 from se3set_ase.io.extended_xyz import frames_of_file
 
 DATA = ORGANIC / "data"
 KCAL = units.kcal / units.mol
-#: Molecules by their number of atoms.
+#: Groups of molecules by their number of atoms.
 SIZES = {"up to 12 atoms": (0, 12), "13 to 24 atoms": (13, 24), "25 and more": (25, 1000)}
-#: First words of the errors of forces.
+#: Start of the names of errors of forces.
 FORCES = "forces, MAE, meV/A"
-#: Points on a curve, to find its minimum between those that were calculated.
+#: Number of interpolated points on a curve, for its minimum.
 FINE = 2001
-#: eV: a deeper minimum is bound; shallower ones may come from the interpolation.
+#: eV. A dimer with a deeper minimum is bound; shallower ones may come from the interpolation.
 BOUND = -0.02 * KCAL
 
 
@@ -166,7 +166,7 @@ def beyond(calc: SE3SetCalculator, data: Path) -> list[str]:
     for shares in (np.concatenate(forces), np.array(energies)):
         one, two, three = (f"{100 * np.mean(shares > times):.0f} %" for times in (1, 2, 3))
         texts.append(
-            f"{one} err by more than the uncertainty, {two} by twice, {three} by three times"
+            f"{one} exceed the uncertainty, {two} twice and {three} three times the uncertainty"
         )
     return texts
 

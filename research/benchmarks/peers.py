@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-#: Seconds of calls for each molecule, at least and at most so many calls.
+#: Seconds of calls for each molecule, and the smallest and largest number of calls.
 SECONDS, LEAST, MOST = 5.0, 3, 20
-RATTLE = 0.01  # Angstrom, between two calls: nobody may return what he remembers
+RATTLE = 0.01  # Angstrom, between two calls, so that no result is cached
 
 
 class Peer(NamedTuple):
@@ -40,7 +40,7 @@ def gfn2() -> Any:
 
 
 def mace(irreps: str, cutoff: float) -> Any:
-    import mace.calculators  # before e3nn: it sets how that loads its constants
+    import mace.calculators  # before e3nn, because it sets how e3nn loads its constants
     import numpy as np
     import torch
     from e3nn import o3
@@ -213,7 +213,7 @@ def measure(make: Callable[[], Any], file: str) -> None:
             before = time.perf_counter()
             forces = atoms.get_forces()
             energy = atoms.get_potential_energy()
-            if call >= 2:  # what is done once is not counted
+            if call >= 2:  # excludes what is done only once
                 times.append(time.perf_counter() - before)
             assert forces.shape == (len(atoms), 3)
             assert np.isfinite(energy)

@@ -40,7 +40,7 @@ def main() -> None:
     rows = []
     for compile in (False, True):
         for name, way in (("together", together), ("one by one", one_by_one)):
-            # What is compiled or loaded once is not what is measured.
+            # Excludes what is compiled or loaded only once.
             relaxed = way(compile)
             relaxed(frames[:2])
             start = time.perf_counter()

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(ALL):
-        parser.error(f"expected paths out of {', '.join(ALL)}, got {', '.join(unknown)}")
+        parser.error(f"expected paths among {', '.join(ALL)}, got {', '.join(unknown)}")
     torch.set_num_threads(1)
     torch.manual_seed(11)
     untrained = SE3Set(

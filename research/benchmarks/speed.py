@@ -1,4 +1,4 @@
-"""Time of one ASE call for energy and forces, ours and others', in one run on one core.
+"""Time of one ASE call for energy and forces, of this package and others, in one run on one core.
 
     python -m research.benchmarks.speed --environments FOLDER --install    # makes the environments
     python -m research.benchmarks.speed --environments FOLDER    # again, without installing
@@ -42,7 +42,7 @@ OURS = {
     "SE3Set, default, compiled": {"preset": "light", "compile": True},
     "SE3Set, published": {"preset": "published", "compile": False},
 }
-#: Largest molecule, where larger ones take minutes.
+#: Largest molecule of methods for which larger ones take minutes.
 LARGEST = {"SE3Set, published": 102, "GFN2-xTB": 302, "MACE-OFF medium": 302}
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#999999", "#CC79A7", "#000000")
 ELEMENTS = (1, 6, 7, 8, 9, 16, 17)
@@ -51,12 +51,12 @@ ELEMENTS = (1, 6, 7, 8, 9, 16, 17)
 def main() -> None:
     """Time all potentials, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--environments", type=Path, help="a folder for the peers' environments")
-    parser.add_argument("--install", action="store_true", help="make those that are missing")
-    parser.add_argument("--torch", default="torch==2.13.0", help="what to install before a peer")
+    parser.add_argument("--environments", type=Path, help="folder for the environments of others")
+    parser.add_argument("--install", action="store_true", help="make missing environments")
+    parser.add_argument("--torch", default="torch==2.13.0", help="build of torch to install first")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument(
-        "--rounds", type=int, default=2, help="all in turn; the fastest time of each counts"
+        "--rounds", type=int, default=2, help="alternating; the fastest time of each counts"
     )
     parser.add_argument("--output", type=Path, default=DOCS)
     parser.add_argument("--draw", action="store_true", help="no runs")
@@ -106,7 +106,7 @@ def environment(folder: Path, name: str, arguments: argparse.Namespace) -> Path 
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         pip = [str(python), "-m", "pip", "install", "-q"]
         with tempfile.TemporaryDirectory() as temporary:
-            # Pinned, or a peer might fetch another build of torch.
+            # Pinned, because another package might install another build of torch.
             pinned = Path(temporary) / "constraints.txt"
             pinned.write_text(arguments.torch + "\n")
             if name != "GFN2-xTB":

@@ -1,4 +1,4 @@
-"""Labels of two levels of theory: one after the other, both at once, or the expensive alone.
+"""Training on two levels of theory: one after the other, both at once, or the expensive one alone.
 
     pip install '.[label,train]'
     python -m research.benchmarks.two_levels    # an hour and a half on one core
@@ -42,9 +42,9 @@ from se3set_ase.train.trainer import Trainer
 
 ORGANIC = CONFIGS / "organic.yaml"
 GFN2 = CONFIGS / "organic-gfn2.yaml"
-#: Geometries by GFN2-xTB, at random.
+#: Number of random geometries labelled by GFN2-xTB.
 MANY = 15_000
-#: Epochs of :data:`EPOCH` geometries: of all, and those of the expensive level.
+#: Numbers of epochs of :data:`EPOCH` geometries: in total, and at the expensive level.
 EPOCHS, EXPENSIVE_EPOCHS, EPOCH = 30, 15, 3_000
 #: Added to the atomic numbers of the cheap level.
 OTHER = 100
@@ -114,7 +114,7 @@ def both_at_once() -> Path:
 
 
 def train_both(config: RunConfig, cheap: DataConfig, *, share: float) -> Path:
-    """Train one network on two levels; the atoms of the other level are elements of their own.
+    """Train one network on two levels, with separate elements for the atoms of the cheap level.
 
     Those elements are removed from the model in the end.
 

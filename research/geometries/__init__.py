@@ -1,1 +1,1 @@
-"""Families of geometries to be labelled. Each module is a script with a seed."""
+"""Families of geometries to be labelled. Each module is a reproducible script with a seed."""

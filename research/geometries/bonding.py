@@ -1,4 +1,4 @@
-"""Bonds of a geometry, compared with those of the molecule that it was made from."""
+"""Compares the bonds of a geometry with those of the molecule that it was made from."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from ase.data import covalent_radii
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
-#: Distances in sums of covalent radii: atoms closer than this are on top of each other,
+# Distances in units of the sum of covalent radii.
+#: Atoms closer than this overlap.
 TOO_CLOSE = 0.65
-#: heavy atoms closer than this are bonded, when they are no neighbours of one atom,
+#: Heavy atoms closer than this are bonded, unless both are bonded to the same atom.
 SHORTEST_CONTACT = 1.15
-#: or are the two ends of an angle;
+#: The same for heavy atoms that are bonded to the same atom.
 SHORTEST_ANGLE = 1.0
-#: bonds of a relaxed geometry are shorter than this,
+#: Longest bond of a relaxed geometry.
 LONGEST_BOND = 1.35
-#: bonds of a geometry with unknown ones,
+#: Longest bond if the bonds are perceived from the geometry.
 LONGEST_PERCEIVED = 1.25
-#: and bonds of a hot or stretched one than this.
+#: Longest bond of a hot or stretched geometry.
 LONGEST_STRETCHED = 1.8
-#: The name of extended XYZ for a SMILES that would be read as a logical value.
+#: SMILES that extended XYZ would read as a logical value, and what is written instead.
 WRITTEN = {"F": "[H]F"}
-#: As RDKit perceives sulfoxides and sulfites, which are written with a double bond here.
+#: Sulfoxides and sulfites as RDKit perceives them; here they have a double bond.
 SULFOXIDE = Chem.MolFromSmarts("[S+]-[O-]")
-#: A proton on a halogen that has another bond, which only looks bonded there.
+#: A halogen with a bond that is also close to a proton, without being bonded to it.
 HALONIUM = Chem.MolFromSmarts("[F,Cl,Br,I]([#1])~*")
 
 
@@ -42,7 +43,7 @@ def canonical(smiles: str) -> str:
 
 
 def ratios(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Distances (N, N) in sums of covalent radii; infinite on the diagonal."""
+    """Distances (N, N) in units of the sum of covalent radii; infinite on the diagonal."""
     radii = covalent_radii[numbers]
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     distances[np.diag_indices(len(distances))] = np.inf
@@ -50,28 +51,28 @@ def ratios(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def clash(numbers: np.ndarray, positions: np.ndarray) -> bool:
-    """Whether two atoms are on top of each other."""
+    """Whether two atoms overlap."""
     return bool((ratios(numbers, positions) < TOO_CLOSE).any())
 
 
 def identify(
     molecule: Chem.Mol, positions: np.ndarray, longest: float = LONGEST_BOND
 ) -> str | None:
-    """SMILES of a geometry that has the heavy-atom bonds of a molecule.
+    """SMILES of a geometry with the heavy-atom bonds of a molecule.
 
-    Each hydrogen belongs to the atom that it is closest to, relative to the covalent radii. If
-    protons have moved, their charges move with them.
+    Each hydrogen belongs to the closest atom, relative to the covalent radii. If protons have
+    moved, their charges move with them.
 
     Parameters
     ----------
-    molecule : with explicit hydrogens; of a cluster, all its molecules. Not changed.
-    positions : (N, 3), in Angstrom.
-    longest : bond, in sums of covalent radii.
+    molecule : a molecule with explicit hydrogens, or all molecules of a cluster. Not changed.
+    positions : (N, 3), Angstrom.
+    longest : longest bond, in units of the sum of covalent radii.
 
     Returns
     -------
-    None if a bond between heavy atoms was broken or made, if a hydrogen is unbound or bonded to
-    another one, or if no closed-shell structure fits.
+    SMILES, or None if a bond between heavy atoms was broken or formed, a hydrogen is unbound or
+    bonded to another hydrogen, or no closed-shell structure fits.
     """
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
     relative = ratios(numbers, positions)
@@ -97,12 +98,12 @@ def identify(
 
 
 def perceived(numbers: np.ndarray, positions: np.ndarray) -> str | None:
-    """SMILES of neutral molecules from their geometry, or None if there is none.
+    """SMILES of neutral molecules from their geometry, or None if no SMILES fits.
 
     Parameters
     ----------
     numbers : (N,) atomic numbers.
-    positions : (N, 3), in Angstrom.
+    positions : (N, 3), Angstrom.
     """
     relative = ratios(numbers, positions)
     molecule = Chem.RWMol()
@@ -118,10 +119,9 @@ def perceived(numbers: np.ndarray, positions: np.ndarray) -> str | None:
 
 
 def _with_moved_protons(molecule: Chem.Mol, moves: list[tuple[int, int, int]]) -> str | None:
-    """SMILES after moves (hydrogen, from, to); None if it is not closed-shell.
+    """SMILES after proton moves (hydrogen, from, to); None if it is not closed-shell.
 
-    Bond orders of the molecules that gained or lost a proton are found again from their
-    connectivity and charge.
+    Molecules that gained or lost a proton get new bond orders from connectivity and charge.
     """
     new = Chem.RWMol(molecule)
     touched = set()
@@ -145,7 +145,7 @@ def _with_moved_protons(molecule: Chem.Mol, moves: list[tuple[int, int, int]]) -
 
 
 def _from_connectivity(molecule: Chem.Mol, indices: tuple[int, ...]) -> str | None:
-    """SMILES of one fragment, from its bonds and total charge; None if there is none."""
+    """SMILES of one fragment from its bonds and total charge, or None if no SMILES fits."""
     new = Chem.RWMol()
     place = {}
     for index in indices:

@@ -1,4 +1,4 @@
-"""Geometries of clusters: at contact, relaxed by GFN2-xTB, pulled apart, pushed together, hot."""
+"""Geometries of clusters: relaxed by GFN2-xTB, separated, compressed, hot."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from research.geometries.sampling import (
     minimum,
 )
 
-#: Random displacements of the coordinates of a frame, in Angstrom, drawn between. A relaxation is
-#: stopped on its way and shaken, so that no frame is at a minimum.
+#: Range of the random displacements of coordinates, Angstrom. Relaxations are stopped early and
+#: displaced, so that no frame is at a minimum.
 NOISE = (0.005, 0.04)
-#: Steps of a relaxation.
+#: Range of the number of steps of a relaxation.
 STEPS = (8, 60)
-#: Placements of a molecule, of which the one with the lowest energy is taken.
+#: Number of random placements of a molecule; the one with the lowest energy is taken.
 PLACEMENTS = 6
-#: Closest contact of a placement, in sums of van der Waals radii,
+#: Closest contact in a placement, in units of the sum of van der Waals radii.
 CONTACT = (0.75, 1.0)
-#: of a frame that is pushed together,
+#: The same in a compressed frame.
 WALL = (0.55, 0.8)
-#: and the longest shortest distance of one that is pulled apart, in Angstrom.
+#: Largest separation (shortest distance between molecules), Angstrom.
 FURTHEST = 6.0
-#: Changes of the shortest distance of a frame near a minimum, in Angstrom.
+#: Change of the separation near a minimum, Angstrom.
 NEAR = (-0.3, 0.3)
-#: Largest random rotation of a molecule that is pulled, in radians.
+#: Largest random rotation of a molecule that is moved, radians.
 TURN = 0.5
-#: Clusters of more atoms have no displacements along modes, which cost 3 calls an atom.
+#: Larger clusters get no displacements along modes, which need three calls for each atom.
 MODES_ATOMS = 18
 
 
 @lru_cache(maxsize=512)
 def _monomer(smiles: str, seed: int) -> tuple[Chem.Mol, Atoms] | None:
-    """One molecule at its minimum, or without relaxation if it is an atom."""
+    """Make a molecule, relaxed unless it is an atom; None if that fails."""
     rng = generator(smiles, seed, "monomer")
     molecule = embedded(smiles, rng)
     if molecule is None:
@@ -63,8 +63,8 @@ def frames_of(
 
     Parameters
     ----------
-    smiles, kind, family, seed, number : as of `research.geometries.sampling.frames_of`.
-    at_minimum : whether to keep frames near the minimum, too.
+    smiles, kind, family, seed, number : as in `research.geometries.sampling.frames_of`.
+    at_minimum : whether to include frames near the minimum.
     """
     rng = generator(smiles, seed, number)
     parts = [_monomer(part, seed + number) for part in smiles.split(".")]
@@ -84,7 +84,7 @@ def frames_of(
 
 
 def assembled(parts: list[Atoms], charges: list[int], rng: np.random.Generator) -> Atoms:
-    """Molecules placed one after another where, of a few places, the energy is lowest."""
+    """Place molecules one after another, each at the best of a few random places."""
     together, charge = xtb.plain(parts[0]), charges[0]
     for part, part_charge in zip(parts[1:], charges[1:], strict=True):
         charge += part_charge
@@ -95,11 +95,11 @@ def assembled(parts: list[Atoms], charges: list[int], rng: np.random.Generator) 
 
 
 def placed(one: Atoms, other: Atoms, contact: float, rng: np.random.Generator) -> Atoms:
-    """The other at a random orientation, on a random side, in contact.
+    """Place another molecule in contact, with random orientation and direction.
 
     Parameters
     ----------
-    contact : ratio of the shortest distance between them to the sum of van der Waals radii.
+    contact : shortest distance between them, in units of the sum of van der Waals radii.
     """
     positions = other.positions - other.positions.mean(axis=0)
     positions = Rotation.random(random_state=rng).apply(positions)
@@ -110,11 +110,11 @@ def placed(one: Atoms, other: Atoms, contact: float, rng: np.random.Generator) -
 
 
 def in_contact(one: Atoms, other: Atoms, direction: np.ndarray, contact: float) -> Atoms:
-    """The other moved along a direction from where it is, until the two are in contact."""
+    """Move the other molecule along a direction until the two are in contact."""
     radii = vdw_radii[one.numbers][:, None] + vdw_radii[other.numbers]
     between = other.positions[None] - one.positions[:, None]
     along = between @ direction
-    across = (between**2).sum(axis=-1) - along**2  # squared, as of atom i of one, j of the other
+    across = (between**2).sum(axis=-1) - along**2  # squared; atoms i of one, j of the other
     room = (contact * radii) ** 2 - across
     shift = max(0.0, float((np.sqrt(np.maximum(room, 0.0)) - along)[room > 0].max(initial=0.0)))
     return Atoms(
@@ -157,12 +157,12 @@ def pulled(
     rng: np.random.Generator,
     shifts: tuple[float, float] | None = None,
 ) -> Atoms:
-    """One molecule moved away from its closest contact or towards it, and turned a little.
+    """Move one molecule away from its closest contact or towards it, and rotate it slightly.
 
     Parameters
     ----------
     sizes : number of atoms of each molecule.
-    shifts : range in Angstrom; by default a little closer, or up to `FURTHEST` apart.
+    shifts : range of the shift, Angstrom; by default slightly closer, or up to `FURTHEST` apart.
     """
     chosen, rest = _one_and_rest(sizes, rng)
     one, other = atoms.positions[chosen], atoms.positions[rest]
@@ -183,13 +183,13 @@ def pulled(
 
 
 def shaken(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Copy with random displacements."""
+    """Displace the atoms randomly."""
     noise = rng.uniform(*NOISE) * rng.standard_normal((len(atoms), 3))
     return Atoms(atoms.numbers, atoms.positions + noise)
 
 
 def pushed(atoms: Atoms, sizes: list[int], rng: np.random.Generator) -> Atoms:
-    """One molecule at a random orientation and on a random side, on the repulsive wall."""
+    """Place one molecule on the repulsive wall, with random orientation and direction."""
     chosen, rest = _one_and_rest(sizes, rng)
     together = placed(atoms[rest], atoms[chosen], rng.uniform(*WALL), rng)
     found = xtb.plain(atoms)
@@ -199,7 +199,7 @@ def pushed(atoms: Atoms, sizes: list[int], rng: np.random.Generator) -> Atoms:
 
 
 def _one_and_rest(sizes: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the atoms of one molecule at random, and those of the others."""
+    """Indices of the atoms of a random molecule, and of all other atoms."""
     ends = np.cumsum(sizes)
     k = int(rng.integers(len(sizes)))
     everything = np.arange(ends[-1])

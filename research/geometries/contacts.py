@@ -16,13 +16,13 @@ from research.geometries.ions import size
 from research.geometries.sampling import generator
 from research.geometries.store import Entry, command
 
-#: Limits to the atoms of most clusters, of the larger ones, and the share of the latter.
+#: Limits to the number of atoms of most clusters and of large ones, and the share of the latter.
 SMALL, LARGE, LARGE_SHARE = (10, 13, 16), 30, 0.12
 #: Number of clusters of each kind.
 PAIRS, TRIMERS, LARGER, HYDRATED, PURE = 320, 80, 40, 60, 45
-#: Arrangements of each water cluster in a draw, and the distance of their seeds.
+#: Arrangements of each water cluster in a draw, and the difference of their seeds.
 ARRANGEMENTS, SEED_STEP = 4, 1000
-#: Pairs of kinds and what they have in common.
+#: Kind of a contact, and the kinds of its two molecules.
 BINDING = (
     ("hydrogen bond", "hydrogen bond donor", "hydrogen bond donor"),
     ("hydrogen bond", "hydrogen bond donor", "acceptor"),
@@ -38,7 +38,7 @@ BINDING = (
 
 
 def entries(seed: int) -> list[Entry]:
-    """Clusters drawn with the seed; water clusters are among them several times."""
+    """Draw the clusters; they include every water cluster from two to eight molecules."""
     rng = generator("contacts", seed)
     groups = names.by_kind("monomers")
     everything = [smiles for group in groups.values() for smiles in group]
@@ -69,12 +69,12 @@ def draw(
     copies: int = 1,
     largest: int | None = None,
 ) -> None:
-    """Add so many new clusters to those found, one molecule of each pool.
+    """Add ``number`` new clusters to ``found``, with one molecule from each pool.
 
     Parameters
     ----------
-    copies : of each molecule that is drawn.
-    largest : number of atoms; by default mostly one of `SMALL`, at times `LARGE`.
+    copies : copies of each molecule in the cluster.
+    largest : largest number of atoms; by default mostly one of `SMALL`, sometimes `LARGE`.
     """
     wanted = len(found) + number
     for _ in range(200 * number):
@@ -88,9 +88,9 @@ def draw(
 
 
 def sample(entry: Entry, seed: int, draw_number: int) -> list[Atoms]:
-    """Geometries of one cluster; of water clusters many arrangements.
+    """Geometries of one cluster; water clusters have several arrangements.
 
-    Dimers of two benchmark molecules have none near their minimum.
+    Dimers of two benchmark molecules have no geometry near their minimum.
     """
     parts = [canonical(part) for part in entry.smiles.split(".")]
     benchmark = len(parts) == 2 and standard().issuperset(parts)

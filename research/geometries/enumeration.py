@@ -1,4 +1,4 @@
-"""Enumeration of small neutral molecules with all functional groups, by random growth of graphs."""
+"""Enumerates small neutral molecules with all functional groups by growing random graphs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from research.geometries.bonding import canonical
 
-#: Atoms that are attached, with their weights.
+#: Atoms that may be attached, with their probabilities.
 ATOMS = {"C": 0.5, "N": 0.18, "O": 0.18, "S": 0.07, "F": 0.04, "Cl": 0.03}
-#: Groups that are attached by their first atom, each as often as the others.
+#: Groups that may be attached by their first atom, all with the same probability.
 GROUPS = (
     "[N+](=O)[O-]",
     "C#N",
@@ -48,8 +48,7 @@ GROUPS = (
     "C(=O)Cl",
     "C(=O)S",
 )
-#: Not synthesised or not stable as one molecule, or a bridgehead or small ring with a bond that
-#: cannot be there.
+#: Molecules that are unknown or unstable, and impossible bonds in bridgeheads and small rings.
 UNWANTED = tuple(
     Chem.MolFromSmarts(smarts)
     for smarts in (
@@ -73,27 +72,27 @@ UNWANTED = tuple(
     )
 )
 FEWEST_HEAVY, MOST_HEAVY = 3, 7
-#: Bonds that are added to the tree, and rings that may come of them.
+#: Limits to the number of bonds added to the tree, and to the number of rings.
 MOST_BONDS, MOST_RINGS = 3, 2
 HIGHER = {
     Chem.BondType.SINGLE: Chem.BondType.DOUBLE,
     Chem.BondType.DOUBLE: Chem.BondType.TRIPLE,
 }
-#: Growths for each molecule that is wanted, at most.
+#: Largest number of attempts for each molecule.
 TRIES = 100
-#: Share of the groups among what is attached.
+#: Probability of attaching a group instead of an atom.
 GROUP_SHARE = 0.25
 
 
 def molecules(number: int, rng: np.random.Generator, known: frozenset[str]) -> list[str]:
     """Canonical SMILES of molecules of three to seven heavy atoms.
 
-    Molecules with an atom environment (radius 1, Morgan) that no other one has are preferred: half
-    of them have one where possible.
+    Molecules with a new atom environment (Morgan, radius 1) are preferred: if possible, they are
+    at least half of the result.
 
     Parameters
     ----------
-    known : canonical SMILES that are left out.
+    known : canonical SMILES of molecules to leave out.
     """
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=1)
     environments: set[int] = set()
@@ -121,7 +120,7 @@ def molecules(number: int, rng: np.random.Generator, known: frozenset[str]) -> l
 
 
 def grown(heavy: int, rng: np.random.Generator) -> Chem.Mol | None:
-    """A random molecule of so many heavy atoms, or None if the growth led to an unwanted one."""
+    """Grow a random molecule with this number of heavy atoms; None if it is an unwanted one."""
     molecule = Chem.RWMol(Chem.MolFromSmiles("C"))
     while molecule.GetNumAtoms() < heavy:
         if rng.random() < GROUP_SHARE:
@@ -149,13 +148,13 @@ def grown(heavy: int, rng: np.random.Generator) -> Chem.Mol | None:
 
 
 def _free(molecule: Chem.Mol) -> list[int]:
-    """Atoms with a hydrogen to replace."""
+    """Atoms with a hydrogen that can be replaced."""
     molecule.UpdatePropertyCache(strict=False)
     return [atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetTotalNumHs() > 0]
 
 
 def _bond(molecule: Chem.RWMol, rng: np.random.Generator) -> None:
-    """A ring closed, or a bond of higher order, in the place of two hydrogens."""
+    """Replace two hydrogens by a ring closure or a higher bond order."""
     free = _free(molecule)
     if len(free) < 2:
         return

@@ -33,13 +33,13 @@ ACIDS = {
     "N=[N+]=[N-]": "[N-]=[N+]=[N-]", "ON=C": "C=N[O-]", "O=C=N": "[O-]C#N",
 }  # fmt: skip
 WATERS = (1, 2, 3, 4)
-#: Most atoms of a cluster, and number of clusters of each kind.
+#: Largest number of atoms of a cluster, and numbers of clusters of each kind.
 LARGEST = 24
 PROTON_BOUND, PAIRS, HYDRATED, ZWITTERIONS, OTHERS = 110, 160, 160, 30, 130
 
 
 def entries(seed: int) -> list[Entry]:
-    """Ions of the list and clusters drawn with the seed."""
+    """Return the ions of the list, and clusters drawn with the seed."""
     rng = generator("ion clusters", seed)
     single = names.read("ions")
     partners = names.by_kind("partners")
@@ -81,7 +81,7 @@ def entries(seed: int) -> list[Entry]:
 
 
 def chosen(candidates: list[tuple[str, str]], number: int, rng: np.random.Generator) -> list[Entry]:
-    """Some of the clusters that are not too large, without duplicates, in random order."""
+    """Choose random clusters that are not too large, without duplicates."""
     order = (candidates[k] for k in rng.permutation(len(candidates)))
     small = ((kind, smiles) for kind, smiles in order if size(smiles) <= LARGEST)
     kinds = {canonical(smiles): kind for kind, smiles in islice(small, number)}
@@ -89,7 +89,7 @@ def chosen(candidates: list[tuple[str, str]], number: int, rng: np.random.Genera
 
 
 def size(smiles: str) -> int:
-    """Number of atoms with hydrogens."""
+    """Number of atoms, including hydrogens."""
     return Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
 
 

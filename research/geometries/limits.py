@@ -1,4 +1,4 @@
-"""Geometries of classes of molecules that are hard for a potential.
+"""Geometries of molecules with functional groups that are difficult for a potential.
 
 python -m research.geometries.limits --seed 0 --draws 4 --output runs/geometries/limits.xyz
 """

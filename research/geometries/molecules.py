@@ -1,4 +1,4 @@
-"""Geometries of small neutral molecules of H, C, N, O, F, S, Cl: enumerated and labelled before.
+"""Geometries of small neutral molecules of H, C, N, O, F, S, Cl: enumerated, and from `organic`.
 
 python -m research.geometries.molecules --seed 0 --draws 4 --output runs/geometries/molecules.xyz
 """
@@ -21,14 +21,14 @@ from research.geometries.sampling import frames_of, generator
 from research.geometries.store import Entry, command
 from research.splits import PARTS, part_of
 
-#: The model whose labels came before, its molecules and their geometries.
+#: Molecules and geometries of the model `organic`.
 ORGANIC = Path(__file__).parents[1] / "organic"
 #: Number of enumerated molecules.
 NUMBER = 800
-#: Largest geometry taken of the old ones, in atoms, and how many of a molecule.
+#: Limits for geometries of `organic`: number of atoms, and number of geometries of a molecule.
 LARGEST, PER_MOLECULE = 16, 4
 OLD = "old"
-#: How the old kinds were sampled.
+#: How the kinds of geometries of `organic` were sampled.
 SAMPLINGS = {
     "modes": "modes",
     "hot": "hot",
@@ -44,12 +44,12 @@ SAMPLINGS = {
     "bound": "pulled",
     "pulled": "pulled",
 }
-#: Kinds whose old name is that of the first of two molecules.
+#: Kinds with two molecules, which are named after the first one.
 PAIRS = ("pair", "bound", "pulled")
 
 
 def entries(seed: int) -> list[Entry]:
-    """Molecules enumerated with the seed, and those with old geometries."""
+    """Enumerate molecules with the seed, and add those of `organic`."""
     old = old_geometries()
     with (ORGANIC / "molecules.csv").open() as file:
         known = frozenset(canonical(row["smiles"]) for row in csv.DictReader(file))
@@ -61,7 +61,7 @@ def entries(seed: int) -> list[Entry]:
 
 
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
-    """Geometries of one molecule; of an old one its old ones, once."""
+    """Geometries of one molecule; one of `organic` has its old geometries, in the first draw."""
     if entry.kind != OLD:
         return frames_of(entry.smiles, entry.kind, "molecules", seed, draw)
     if draw > 0:
@@ -75,7 +75,7 @@ def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
 
 
 def thinned(frames: list[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    """At most `PER_MOLECULE` of them, of as many kinds as possible."""
+    """Choose at most `PER_MOLECULE` frames, of as many kinds as possible."""
     left = [frames[k] for k in rng.permutation(len(frames))]
     found: list[Atoms] = []
     while left and len(found) < PER_MOLECULE:
@@ -86,14 +86,14 @@ def thinned(frames: list[Atoms], rng: np.random.Generator) -> list[Atoms]:
 
 @lru_cache(maxsize=1)
 def old_geometries() -> dict[str, list[Atoms]]:
-    """By canonical SMILES, those of at most `LARGEST` atoms, with their ``info``.
+    """Geometries of `organic` with at most `LARGEST` atoms, by canonical SMILES.
 
-    Each stays in the part that it had or goes to a stricter one.
+    Each keeps its part (training, validation, test) or goes to a stricter one.
     """
     found: dict[str, list[Atoms]] = {}
     for part in PARTS:
         with gzip.open(ORGANIC / "data" / f"{part}.xyz.gz", "rt") as file:
-            text = io.StringIO(file.read())  # ASE seeks, for which gzip begins again
+            text = io.StringIO(file.read())  # ASE seeks, for which gzip would decompress again
         for atoms in iread(text, format="extxyz"):
             kind = atoms.info["kind"]
             if len(atoms) > LARGEST:

@@ -1,8 +1,8 @@
-"""Lists of molecules: files of kinds, SMILES and templates.
+"""Reads lists of molecules: kinds, SMILES and templates.
 
-A line is ``KIND: SMILES SMILES ...`` or ``KIND: TEMPLATE ... | PIECE PIECE ...``, where each ``{}``
-of a template is replaced by every piece (two of them by every pair). A line that begins with ``#``
-is a comment.
+A line is ``KIND: SMILES SMILES ...`` or ``KIND: TEMPLATE ... | GROUP GROUP ...``, where each ``{}``
+of a template is replaced by every group (two of them by every pair). Lines that begin with ``#``
+are comments.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FOLDER = Path(__file__).parent / "lists"
 
 
 def read(name: str) -> list[Entry]:
-    """Entries of a list, without duplicates; the first kind of a molecule counts.
+    """Read the entries of a list; a molecule that is listed twice has its first kind.
 
     Raises
     ------
-    ValueError : a line without a kind, no valid SMILES, or an odd number of electrons.
+    ValueError : a line has no kind, a SMILES is invalid, or the number of electrons is odd.
     """
     kinds: dict[str, str] = {}
     for line in (FOLDER / f"{name}.txt").read_text().splitlines():
@@ -33,8 +33,8 @@ def read(name: str) -> list[Entry]:
         kind, found, rest = line.partition(":")
         if not found:
             raise ValueError(f"expected KIND: SMILES, got {line!r}")
-        templates, _, pieces = rest.partition("|")
-        for smiles in expanded(templates.split(), pieces.split()):
+        templates, _, groups = rest.partition("|")
+        for smiles in expanded(templates.split(), groups.split()):
             molecule = Chem.MolFromSmiles(smiles)
             if molecule is None:
                 raise ValueError(f"expected SMILES, got {smiles!r} in {line!r}")
@@ -52,10 +52,10 @@ def by_kind(name: str) -> dict[str, list[str]]:
     return groups
 
 
-def expanded(templates: list[str], pieces: list[str]) -> list[str]:
-    """Templates with every choice of pieces in the places of ``{}``."""
+def expanded(templates: list[str], groups: list[str]) -> list[str]:
+    """Fill every ``{}`` of the templates with each group."""
     found = []
     for template in templates:
-        for chosen in itertools.product(pieces, repeat=template.count("{}")):
+        for chosen in itertools.product(groups, repeat=template.count("{}")):
             found.append(template.format(*chosen))
     return found

@@ -1,9 +1,9 @@
-"""Reactions as edits of a bond graph: electron pairs are pushed along cycles and chains of atoms.
+"""Enumerates reactions by pushing electron pairs along cycles and chains of a bond graph.
 
-A concerted closed-shell reaction moves electron pairs.  Bond orders change by -1, +1, -1, ... along
+A concerted closed-shell reaction moves electron pairs. Bond orders change by -1, +1, -1, ... along
 a closed cycle of atoms (pericyclic reactions, additions, eliminations, H shifts, relays), along an
 open chain from a lone pair to an acceptor (substitution, E2, hydride transfer, 1,3-dipolar
-cycloaddition), or along a cycle through one atom that gains or gives up a lone pair (carbenes,
+cycloaddition), or along a cycle through one atom that gains or loses a lone pair (carbenes,
 cheletropic reactions, loss of CO).
 """
 
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from rdkit import Chem, rdBase
 
-#: Bonds (sum of orders) that an atom of a charge has in a closed-shell molecule.
-VALENCES: dict[tuple[int, int], tuple[int, ...]] = {
+#: Possible sums of bond orders of an atom in a closed-shell molecule, by element and formal charge.
+#: (Neutral valences alone, as in se3set_ase.hypergraph.valences, do not cover ions and carbenes.)
+BOND_ORDER_SUMS: dict[tuple[int, int], tuple[int, ...]] = {
     (1, 0): (1,), (1, -1): (0,),
     (5, 0): (3,), (5, -1): (4,),
     (6, 0): (2, 4), (6, 1): (3,), (6, -1): (3,),
@@ -40,13 +41,13 @@ Changes = frozenset[tuple[int, int, int]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BondGraph:
-    """Atoms, formal charges and bond orders, every hydrogen explicit.
+    """Atoms, formal charges and bond orders, with explicit hydrogens.
 
     Parameters
     ----------
-    numbers : atomic numbers, shape (atoms,).
-    charges : formal charges, shape (atoms,).
-    orders : bond orders, whole numbers, symmetric, shape (atoms, atoms).
+    numbers : (N,) atomic numbers.
+    charges : (N,) formal charges.
+    orders : (N, N) integer bond orders, symmetric.
     """
 
     numbers: np.ndarray
@@ -61,7 +62,7 @@ class BondGraph:
         ------
         ValueError : not valid SMILES.
         """
-        with rdBase.BlockLogs():  # it warns about H2 and H-
+        with rdBase.BlockLogs():  # RDKit warns about H2 and H-
             molecule = Chem.MolFromSmiles(smiles)
         if molecule is None:
             raise ValueError(f"expected SMILES, got {smiles!r}")
@@ -85,12 +86,12 @@ class BondGraph:
 
     @cached_property
     def bonded(self) -> np.ndarray:
-        """Whether two atoms share a bond of any order, shape (atoms, atoms)."""
+        """(N, N) whether two atoms share a bond of any order."""
         return self.orders > 0
 
     @cached_property
     def distances(self) -> np.ndarray:
-        """Bonds on the shortest way between two atoms; a large number between fragments."""
+        """Number of bonds on the shortest path of two atoms; a large number between fragments."""
         count = len(self.numbers)
         hops = np.where(self.bonded, 1, 1000)
         np.fill_diagonal(hops, 0)
@@ -127,13 +128,13 @@ class BondGraph:
     @cached_property
     def smiles(self) -> str:
         """Canonical SMILES without stereochemistry."""
-        parameters: Any = Chem.RemoveHsParameters()  # its stubs take no values
+        parameters: Any = Chem.RemoveHsParameters()  # its type stubs allow no assignment
         parameters.showWarnings = False  # H2 and H- keep their hydrogens
         molecule = Chem.RemoveHs(self.molecule, parameters)
         return Chem.MolToSmiles(molecule, isomericSmiles=False)
 
     def edited(self, changes: Changes, charge_changes: dict[int, int]) -> BondGraph:
-        """Apply changes of bond orders and of formal charges; CO and isonitriles get charges."""
+        """Apply changes of bond orders and formal charges; CO and isonitriles get charges."""
         orders, charges = self.orders.copy(), self.charges.copy()
         for i, j, change in changes:
             orders[i, j] += change
@@ -153,19 +154,21 @@ def is_sensible(graph: BondGraph, reactant: BondGraph) -> bool:
     """Whether valences, charges and small rings are those of a molecule that can exist."""
     valence = graph.orders.sum(axis=1)
     states = zip(graph.numbers.tolist(), graph.charges.tolist(), valence.tolist(), strict=True)
-    if any(v not in VALENCES.get((z, q), ()) for z, q, v in states) or graph.orders.max() > 3:
+    if any(v not in BOND_ORDER_SUMS.get((z, q), ()) for z, q, v in states):
+        return False
+    if graph.orders.max() > 3:
         return False
     magnitude = np.abs(graph.charges).sum()
     if magnitude > max(abs(graph.charge), np.abs(reactant.charges).sum()) + 2:
         return False
-    if magnitude > abs(graph.charge):  # opposite charges: only next to each other
+    if magnitude > abs(graph.charge):  # opposite charges must be adjacent
         minority = np.flatnonzero(graph.charges < 0 if graph.charge > 0 else graph.charges > 0)
         other = np.flatnonzero(graph.charges > 0 if graph.charge > 0 else graph.charges < 0)
         if any(graph.distances[i, other].min(initial=1000) > 2 for i in minority):
             return False
     ylides = (graph.numbers[:, None] == 6) & (graph.charges[:, None] < 0)
     ylides = ylides & (graph.numbers == 8) & (graph.charges > 0)
-    if (ylides & np.isin(graph.orders, (1, 2))).any():  # a carbene or an oxonium ion in truth
+    if (ylides & np.isin(graph.orders, (1, 2))).any():  # in fact a carbene or an oxonium ion
         return False
     oxygen = (graph.numbers == 8) & (graph.charges == 0)
     if (np.outer(oxygen, oxygen) & (graph.orders == 2)).any():  # O2 is a triplet
@@ -190,18 +193,18 @@ def is_sensible(graph: BondGraph, reactant: BondGraph) -> bool:
 def enumerate_reactions(
     graph: BondGraph, *, max_sigma: int = 2, cycles: tuple[int, ...] = (3, 4, 5, 6)
 ) -> Iterator[tuple[BondGraph, Changes]]:
-    """Products that electron pairs pushed along cycles and chains lead to.
+    """Yield the products of pushing electron pairs along cycles and chains.
 
     Parameters
     ----------
-    graph : reactants; where they are several molecules, every one takes part.
-    max_sigma : of the bonds that vanish, and of those that appear.
-    cycles : lengths of the cycles; those of odd length begin at an atom with a lone pair, and run
-        in both directions.  Chains of two and four changes are always included.
+    graph : reactants; if there are several molecules, all take part in the reaction.
+    max_sigma : largest number of bonds that vanish, and of bonds that appear.
+    cycles : lengths of the cycles. Cycles of odd length start at an atom with a lone pair and are
+        followed in both directions. Chains of two and four changes are always included.
 
     Yields
     ------
-    product, changes : each product once per set of changes; none with the reactant's own bonds.
+    product, changes : each product once for each set of changes, without the reactant itself.
     """
     seen: set[Changes] = set()
     for changes, charge_changes in _pushes(graph, max_sigma, cycles):
@@ -218,7 +221,7 @@ def enumerate_reactions(
 
 
 def likelihood(product: BondGraph, reactant: BondGraph) -> float:
-    """Rough weight of a product: less with charges, carbenes, H- or carbanions of its own."""
+    """Rough weight of a product, reduced for new charges, carbenes, hydride and carbanions."""
     valence = product.orders.sum(axis=1)
     charges = np.abs(product.charges).sum() - np.abs(reactant.charges).sum()
     carbenes = [
@@ -234,13 +237,13 @@ def likelihood(product: BondGraph, reactant: BondGraph) -> float:
 def _pushes(
     graph: BondGraph, max_sigma: int, cycles: tuple[int, ...]
 ) -> Iterator[tuple[Changes, dict[int, int]]]:
-    """All alternating walks: their changes of bond orders and of formal charges."""
+    """Yield the changes of bond orders and of formal charges of all alternating walks."""
     valence = graph.orders.sum(axis=1)
     budget = (max_sigma, max_sigma)
 
     def allowed(atom: int, charge: int, bonds: int) -> bool:
         state = int(graph.numbers[atom]), int(graph.charges[atom]) + charge
-        return int(valence[atom]) + bonds in VALENCES.get(state, ())
+        return int(valence[atom]) + bonds in BOND_ORDER_SUMS.get(state, ())
 
     for first in range(len(graph.numbers)):
         for length in cycles:
@@ -263,9 +266,9 @@ def _pushes(
 def _walks(
     graph: BondGraph, walk: list[int], sign: int, steps: int, budget: tuple[int, int]
 ) -> Iterator[list[int]]:
-    """Walks of distinct atoms along which bonds form (+1) and break (-1) in turn.
+    """Yield walks of distinct atoms along which bonds alternately form (+1) and break (-1).
 
-    The budget counts the bonds that may still vanish and appear.
+    The budget is the number of bonds that may still vanish and appear.
     """
     if steps == 0:
         yield walk
@@ -279,7 +282,7 @@ def _walks(
 
 
 def _possible(order: int, sign: int) -> bool:
-    """Whether a bond of this order can lose or gain one."""
+    """Whether the order of a bond can decrease or increase by one."""
     return order > 0 if sign < 0 else order < 3
 
 
@@ -290,7 +293,7 @@ def _changes(walk: list[int], sign: int) -> Changes:
 
 
 def _sigma(graph: BondGraph, changes: Changes) -> int:
-    """Larger one of the numbers of bonds that vanish and that appear."""
+    """Number of bonds that vanish or that appear, whichever is larger."""
     vanish = sum(c < 0 and graph.orders[i, j] == 1 for i, j, c in changes)
     appear = sum(c > 0 and graph.orders[i, j] == 0 for i, j, c in changes)
     return max(vanish, appear)

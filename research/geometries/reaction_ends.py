@@ -3,9 +3,9 @@
     python -m research.geometries.reaction_ends runs/geometries/reactions*.xyz --part test \\
         --output runs/geometries/ends.xyz
 
-From the frames nearest to each end of a path GFN2-xTB relaxes to the minima of the reactants and
-the products, complexes where there are several molecules. Frames carry ``end``: reactants or
-products.
+The frames nearest to both ends of a path are relaxed by GFN2-xTB to the minima of the reactants and
+the products, which are complexes if there are several molecules. ``info["end"]`` of the frames is
+``reactants`` or ``products``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENDS = ("reactants", "products")
 
 
 def main() -> None:
-    """Relax the ends of every reaction of a part that is not in the output yet."""
+    """Relax the ends of all reactions of a part that are not in the output yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--part", default="test")
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def ends(path: list[Atoms]) -> list[Atoms]:
-    """Minima that the first and the last frame of a path relax to; none if that fails."""
+    """Relax the first and the last frame of a path to minima; an empty list if that fails."""
     path = sorted(path, key=lambda atoms: atoms.info["path"])
     found = []
     for atoms, end in zip((path[0], path[-1]), ENDS, strict=True):

@@ -1,4 +1,4 @@
-"""Names for reactions between bond graphs, from the bonds that change."""
+"""Names reactions by the bonds that change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from research.geometries.reaction_edits import BondGraph
 
 CO, CO2 = "[C-]#[O+]", "O=C=O"
-#: Molecules that are lost or added whole, and what the reaction is called then.
+#: Molecules that are eliminated or added, and their name in that of the reaction.
 SMALL = {
     "[H][H]": "H2", "O": "H2O", "N": "NH3", "Cl": "HX", "F": "HX", "Br": "HX", "I": "HX",
     "S": "H2S", "C#N": "HCN", "CO": "ROH",
 }  # fmt: skip
 
-#: Kinds that are tried more often, or less often, than those that are not named here.
+#: Kinds that are tried more often or less often than others.
 PREFERENCE = {
     "SN2": 4, "acyl transfer": 4, "E2": 3, "hydride transfer": 4, "Cope": 6, "Claisen": 6,
     "Diels-Alder": 6, "retro Diels-Alder": 4, "hetero Diels-Alder": 3, "1,3-dipolar": 3,
@@ -83,7 +83,7 @@ def _carbenes(graph: BondGraph) -> int:
 
 
 def _ionic(graph: BondGraph) -> bool:
-    """Whether a molecule as a whole has a charge."""
+    """Whether any of the molecules is an ion."""
     return any(graph.charges[list(fragment)].sum() for fragment in graph.fragments)
 
 
@@ -94,7 +94,7 @@ def _ionic_kind(
     broken: list[tuple[int, int]],
     formed: list[tuple[int, int]],
 ) -> str:
-    """Substitution, elimination, transfer; empty where none of the names fits."""
+    """Name of a substitution, elimination or transfer; empty if none fits."""
     fragments = len(reactant.fragments), len(product.fragments)
     if fragments == (1, 1):
         return ""
@@ -135,7 +135,7 @@ def _isomerization(
     broken: list[tuple[int, int]],
     formed: list[tuple[int, int]],
 ) -> str:
-    """Of one molecule into one molecule."""
+    """Name of a reaction of one molecule to another."""
     if len(moving) == 1 and not broken and not formed:
         atom = next(iter(moving))
         start, end = (int(graph.bonded[atom].argmax()) for graph in (reactant, product))
@@ -167,7 +167,7 @@ def _joining(
     small: Counter[str],
     name: str,
 ) -> str:
-    """Of several molecules to fewer, or the reverse."""
+    """Name of a reaction of several molecules to fewer, or the reverse."""
     reverse = name == "elimination"
     if moving or _has_hydride_or_h2(small):
         if len(moving) == 1 and len(bonds) == 1:

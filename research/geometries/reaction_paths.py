@@ -1,9 +1,9 @@
-"""Saddle points of GFN2-xTB between two bond graphs, and the paths down from them.
+"""Finds saddle points of GFN2-xTB between two bond graphs, and the paths down from them.
 
-A guess comes from distance geometry: the bonds that change have lengths between bonded and broken,
-all other distances satisfy both molecules.  It is relaxed with those lengths restrained, and then
-climbs to a saddle point.  Both sides are relaxed from there, and have to end in different ones of
-the bond graphs that were enumerated.
+A guess comes from distance geometry: changing bonds have intermediate lengths, and all other
+distances are within the bounds of both molecules. It is relaxed with these lengths restrained and
+then climbs to a saddle point. From there both sides are relaxed; they have to end in two different
+bond graphs of those that were enumerated.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from research.geometries.reaction_edits import BondGraph
 from research.geometries.reaction_saddles import find_saddle
 from research.geometries.reaction_surface import Surface, bonded_atoms, descend, restrained
 
-#: Lengths of changing bonds in a guess, as multiples of the sum of covalent radii: between heavy
-#: atoms, with one hydrogen, in H2.
+#: Lengths of changing bonds in a guess, in units of the sum of covalent radii: between heavy atoms,
+#: with one hydrogen, and in H2.
 STRETCH = (1.38, 1.27, 1.6)
 #: Relative standard deviation of these lengths.
 SPREAD = 0.05
-#: Distance along x between molecules before they are relaxed, in A.
+#: Distance along x between molecules before a relaxation, A.
 APART = 2.8
-#: Highest barrier, and least height of a saddle point above either side, in eV.
+#: Highest barrier, and smallest height of a saddle point above both sides, eV.
 HIGHEST, LOWEST = 6.0, 0.02
 #: Displacement from the saddle point to either side, in A.
 SHIFT = 0.15
@@ -37,12 +37,12 @@ SHIFT = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A saddle point and the relaxations on both of its sides.
+    """A saddle point and the relaxations on both sides.
 
     Parameters
     ----------
-    positions : from the reactant to the product, shape (images, atoms, 3), in A.
-    energies : of GFN2-xTB, shape (images,), in eV.
+    positions : (images, N, 3) A, from the reactant to the product.
+    energies : (images,) eV, by GFN2-xTB.
     saddle : index of the saddle point.
     """
 
@@ -81,7 +81,7 @@ class Path:
 
 
 def changing_bonds(reactant: BondGraph, product: BondGraph) -> dict[tuple[int, int], int]:
-    """Atom pairs whose bond vanishes (-1) or appears (+1)."""
+    """Find the atom pairs whose bond vanishes (-1) or appears (+1)."""
     change = product.bonded.astype(int) - reactant.bonded
     pairs = zip(*np.nonzero(np.triu(change)), strict=True)
     return {(int(i), int(j)): int(change[i, j]) for i, j in pairs}
@@ -90,7 +90,7 @@ def changing_bonds(reactant: BondGraph, product: BondGraph) -> dict[tuple[int, i
 def guesses(
     reactant: BondGraph, product: BondGraph, *, number: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, dict[tuple[int, int], float]]]:
-    """Positions near a transition state by distance geometry, and the lengths of its bonds.
+    """Generate positions near a transition state and the lengths of its changing bonds.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def guesses(
             bounds[i, j], bounds[j, i] = length + 0.05, length - 0.05
             lengths[i, j] = length
         DistanceGeometry.DoTriangleSmoothing(bounds)
-        parameters: Any = rdDistGeom.EmbedParameters()  # its stubs take no values
+        parameters: Any = rdDistGeom.EmbedParameters()  # its type stubs allow no assignment
         parameters.useRandomCoords = True
         parameters.enforceChirality = False
         parameters.embedFragmentsSeparately = False
@@ -126,7 +126,7 @@ def guesses(
 
 
 def tangent(positions: np.ndarray, bonds: dict[tuple[int, int], int]) -> np.ndarray:
-    """Unit vector that lengthens the old bonds and shortens the new ones, shape (3 atoms,)."""
+    """Unit vector (3N,) that lengthens the old bonds and shortens the new ones."""
     direction = np.zeros_like(positions)
     for (i, j), change in bonds.items():
         unit = positions[i] - positions[j]
@@ -148,9 +148,9 @@ def path_through(
 
     Returns
     -------
-    path, reactant, product : the first end is the graph that comes first in `graphs`; None where
-        an end is none of the graphs, where both are the same (or, with `same`, are not), or where
-        the barrier is not between `LOWEST` and `HIGHEST`.
+    path, reactant, product : the first end is the graph that comes first in `graphs`. None if an
+        end is none of the graphs, if both are the same (or, with `same`, differ), or if the barrier
+        is not between `LOWEST` and `HIGHEST`.
     """
     energy = surface(saddle)[0]
     shift = SHIFT * mode.reshape(saddle.shape)
@@ -184,13 +184,13 @@ def find_path(
     highest: float,
     attempts: int = 2,
 ) -> tuple[Path, BondGraph, BondGraph] | None:
-    """Path of a reaction, or of the one that was found in its place.
+    """Find the path of a reaction, or of another reaction that the search leads to.
 
     Parameters
     ----------
-    graphs : bond graphs that count as ends, by their matrices of bonds, the reactant first.
-    highest : energy of GFN2-xTB above which no saddle point is looked for, in eV.
-    attempts : guesses, which are climbed from in the order of their energies.
+    graphs : bond graphs that may be ends, by their matrices of bonds, the reactant first.
+    highest : energy limit of saddle points, eV.
+    attempts : number of guesses, which are tried in the order of their energies.
     """
     surface = Surface(reactant.numbers, reactant.charge)
     bonds = changing_bonds(reactant, product)
@@ -216,9 +216,9 @@ def find_path(
 
 
 def relaxed(graph: BondGraph, rng: np.random.Generator) -> tuple[float, np.ndarray] | None:
-    """Energy in eV and positions in A after a relaxation, in which the molecules may react.
+    """Energy (eV) and positions (A) after a relaxation, in which the molecules may react.
 
-    None where RDKit finds no positions, or GFN2-xTB does not converge.
+    Returns None if RDKit finds no positions or GFN2-xTB does not converge.
     """
     molecule = Chem.Mol(graph.molecule)
     if rdDistGeom.EmbedMolecule(molecule, randomSeed=int(rng.integers(2**31))) != 0:

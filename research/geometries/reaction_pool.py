@@ -1,4 +1,4 @@
-"""Molecules that reactions begin from, and the pairs that meet."""
+"""Reactants: molecules, pairs and triples of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: How often a system of each family is drawn.
+#: Relative probability of each family.
 FAMILIES = {
     "one molecule": 0.25,
     "one ion": 0.08,
@@ -24,7 +24,7 @@ FAMILIES = {
     "hydride": 0.05,
 }
 
-#: Lists of reactants that the molecules of each family come from.
+#: Lists from which the molecules of each family are drawn.
 LISTS = {
     "one molecule": ("molecules",),
     "one ion": ("ions",),
@@ -39,13 +39,13 @@ LISTS = {
     "hydride": ("hydride acceptors", "hydrides"),
 }
 
-#: Where the groups of a grown molecule are.
+#: Cores of random molecules, with places for groups.
 CORES = ("C{}", "CC{}", "C=C{}", "C1CC1{}", "C(C){}", "C=CC{}", "N{}", "O{}")
 
 
 @lru_cache(maxsize=1)
 def pool() -> dict[str, tuple[str, ...]]:
-    """SMILES of the reactants, by the name of their list."""
+    """Read the SMILES of the reactants, by the name of their list."""
     lists: dict[str, list[str]] = {}
     name = ""
     for line in Path(__file__).with_suffix(".txt").read_text().splitlines():
@@ -60,7 +60,7 @@ def pool() -> dict[str, tuple[str, ...]]:
 def draw_system(
     rng: np.random.Generator, families: Sequence[str] = tuple(FAMILIES)
 ) -> tuple[str, str]:
-    """Family, one of those given, and SMILES of the reactants."""
+    """Draw a family, one of those given, and SMILES of reactants."""
     weights = np.array([FAMILIES[family] for family in families])
     family = families[int(rng.choice(len(families), p=weights / weights.sum()))]
     if family == "grown":
@@ -69,7 +69,7 @@ def draw_system(
 
 
 def grown(rng: np.random.Generator) -> str:
-    """Molecule with one or two groups on a small core."""
+    """Make a random molecule with one or two groups on a small core."""
     core = str(rng.choice(CORES))
     first, second = (str(group) for group in rng.choice(pool()["groups"], size=2, replace=False))
     if rng.random() < 0.5 and core.startswith("C"):

@@ -1,7 +1,6 @@
-"""Climbing to a saddle point.
+"""Search for saddle points by eigenvector following (Wales, J. Chem. Phys. 101, 3750 (1994)).
 
-Eigenvector following (Wales, J. Chem. Phys. 101, 3750 (1994)), with Hessians from finite
-differences that are updated on the way.
+Hessians come from finite differences and are updated between.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import numpy as np
 
 from research.geometries.reaction_surface import Surface
 
-#: Least curvature that a step is computed with, in eV/A^2.
+#: Smallest curvature used to compute a step, eV/A^2.
 SOFT = 1.0
-#: Steps after which the Hessian is computed again.
+#: Number of steps after which the Hessian is computed again.
 RENEWAL = 8
-#: Force halfway, in eV/A, above which the search is given up.
+#: The search stops if forces are larger than this after half of the steps, eV/A.
 HOPELESS = 2.0
 
 
@@ -32,15 +31,15 @@ def find_saddle(
 
     Parameters
     ----------
-    direction : unit vector, shape (3 atoms,).
-    highest : energy in eV above which the search is given up.
-    least : curvature along the mode is more negative than minus this, in eV/A^2.
-    fmax : largest force on an atom of a saddle point, in eV/A.
+    direction : (3N,) unit vector.
+    highest : the search stops at energies above this, eV.
+    least : smallest absolute value of the negative curvature, eV/A^2.
+    fmax : largest force on an atom of a saddle point, eV/A.
 
     Returns
     -------
-    positions, mode : in A, and the unit vector of negative curvature, shape (3 atoms,); None where
-        no such point is found.
+    positions, mode : (N, 3) A, and the unit vector (3N,) of negative curvature. None if no such
+        point is found.
     """
     positions, longest, hessian, age = positions.copy(), 0.12, None, 0
     energy, gradient = surface(positions)
@@ -79,7 +78,7 @@ def find_saddle(
 
 
 def internal_basis(positions: np.ndarray) -> np.ndarray:
-    """Orthonormal basis without translations and rotations, shape (3 atoms, 3 atoms - 6 or 5)."""
+    """Orthonormal basis without translations and rotations, (3N, 3N - 6 or 3N - 5)."""
     centred = positions - positions.mean(axis=0)
     shifts = [np.tile(axis, len(positions)) for axis in np.eye(3)]
     turns = [np.cross(axis, centred).ravel() for axis in np.eye(3)]
@@ -103,8 +102,8 @@ def _climbing_step(
 ) -> np.ndarray:
     """Newton step uphill along one eigenvector and downhill along the others.
 
-    Each component is limited on its own: a long step along a soft mode would otherwise hold up the
-    reaction coordinate.
+    Each component is limited separately, so that a long step along a soft mode does not shorten
+    the step along the reaction coordinate.
     """
     components = -(vectors.T @ gradient) / np.maximum(np.abs(values), SOFT)
     components[which] *= -1

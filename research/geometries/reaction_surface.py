@@ -10,15 +10,15 @@ from ase.data import covalent_radii
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree
 
-#: Displacement of finite differences, in A.
+#: Displacement of finite differences, A.
 STEP = 0.002
-#: Force constant of restraints, in eV/A^2.
+#: Force constant of restraints, eV/A^2.
 STIFFNESS = 40.0
-#: Damping of the self-consistent field, tried in turn, and the most iterations with each.
+#: Damping factors of the self-consistent field, tried in order, and the most iterations with each.
 DAMPING, ITERATIONS = (0.4, 0.2), 70
-#: Bonds are shorter than this multiple of the sum of covalent radii; the other pairs are longer.
+#: Longest bond, in units of the sum of covalent radii.
 BONDED = 1.3
-#: Atoms nearer than this multiple overlap.
+#: Atoms closer than this overlap, in the same units.
 OVERLAP = 0.65
 
 
@@ -27,7 +27,7 @@ class Surface:
 
     Raises
     ------
-    CalculationFailed : from every call where the self-consistent field does not converge.
+    CalculationFailed : when called, if the self-consistent field does not converge.
     """
 
     def __init__(self, numbers: np.ndarray, charge: int) -> None:
@@ -37,16 +37,16 @@ class Surface:
         self._results: tblite.interface.Result | None = None
 
     def __call__(self, positions: np.ndarray, *, near: bool = False) -> tuple[float, np.ndarray]:
-        """Energy in eV and gradient in eV/A, shape (atoms, 3).
+        """Compute the energy (eV) and the gradient (N, 3), eV/A.
 
         Parameters
         ----------
-        near : begin with the density of the last call. It is faster, but wherever two electronic
-            states are close, the energy then depends on the history: only for displacements.
+        near : start from the density of the last call. This is faster, but if two electronic states
+            are close, the energy depends on the history. For small displacements only.
         """
         last, self._results = self._results, None
         attempts = [(damping, last if near else None) for damping in DAMPING]
-        if last is not None and not near:  # some ions only converge from a density near by
+        if last is not None and not near:  # some ions converge only from a similar density
             attempts.append((DAMPING[0], last))
         for damping, start in attempts:
             try:
@@ -68,11 +68,11 @@ class Surface:
         return float(results["energy"]) * Hartree, results["gradient"] * (Hartree / Bohr)
 
     def hessian(self, positions: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Second derivatives from forward differences, shape (3 atoms, 3 atoms), in eV/A^2.
+        """Compute second derivatives (3N, 3N) by forward differences, eV/A^2.
 
         Parameters
         ----------
-        gradient : at these positions, shape (atoms, 3), in eV/A.
+        gradient : (N, 3) at these positions, eV/A.
         """
         rows = []
         for index in range(positions.size):
@@ -85,7 +85,7 @@ class Surface:
 
 
 class _Restrained(Calculator):
-    """A surface, with some distances held near given lengths."""
+    """A surface with harmonic restraints on some distances."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own convention)
 
@@ -112,7 +112,7 @@ class _Restrained(Calculator):
 def restrained(
     surface: Surface, positions: np.ndarray, lengths: dict[tuple[int, int], float]
 ) -> tuple[float, np.ndarray]:
-    """Relax all but the given distances; energy with the restraints in eV, positions in A."""
+    """Relax with restraints; returns the energy with these (eV) and the positions (A)."""
     atoms = Atoms(surface.numbers, positions)
     atoms.calc = _Restrained(surface, lengths)
     BFGS(atoms, logfile=None, maxstep=0.15).run(fmax=0.4, steps=30)
@@ -120,11 +120,11 @@ def restrained(
 
 
 def descend(surface: Surface, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relaxation downhill: all its positions and energies."""
+    """Relax downhill, and return the positions and energies of all steps."""
     atoms = Atoms(surface.numbers, positions)
     atoms.calc = _Restrained(surface, {})
     images, energies = [], []
-    # ASE's BFGS takes the magnitudes of curvatures: it never turns back to the saddle point.
+    # ASE's BFGS uses absolute values of curvatures, so it does not return to the saddle point.
     for _ in BFGS(atoms, logfile=None, maxstep=0.08).irun(fmax=0.06, steps=120):
         images.append(atoms.positions.copy())
         energies.append(atoms.get_potential_energy())
@@ -132,7 +132,7 @@ def descend(surface: Surface, positions: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def bonded_atoms(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
-    """Which atoms are close enough for a bond, shape (atoms, atoms); None where two overlap."""
+    """(N, N) whether atoms are close enough for a bond; None if two atoms overlap."""
     radii = covalent_radii[numbers]
     ratio = np.linalg.norm(positions[:, None] - positions, axis=-1) / (radii[:, None] + radii)
     np.fill_diagonal(ratio, np.inf)

@@ -1,4 +1,4 @@
-"""Motions over a barrier that change no bond: inversions of pyramids, rotations about bonds."""
+"""Barriers without a change of bonds: inversion of pyramids, and rotation about bonds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from research.geometries.reaction_saddles import find_saddle
 from research.geometries.reaction_surface import Surface
 
 INVERSION, ROTATION = "inversion", "internal rotation"
-#: Least curvature along a rotation or an inversion, in eV/A^2.
+#: Smallest absolute curvature along a rotation or an inversion, eV/A^2.
 SOFTEST = 0.03
 #: Elements and charges whose three neighbours form a pyramid.
 PYRAMIDS = {(6, -1), (7, 0), (8, 1), (15, 0), (16, 1)}
 
 
 def pyramids(graph: BondGraph) -> list[int]:
-    """Atoms with a lone pair and three single bonds."""
+    """Find atoms with a lone pair and three single bonds."""
     single = (graph.bonded.sum(axis=1) == 3) & (graph.orders.max(axis=1) == 1)
     states = zip(graph.numbers.tolist(), graph.charges.tolist(), strict=True)
     return [atom for atom, state in enumerate(states) if single[atom] and state in PYRAMIDS]
 
 
 def rotors(graph: BondGraph) -> list[tuple[int, int]]:
-    """Single bonds in no ring whose ends both have other neighbours, in no linear chain."""
+    """Find single bonds about which a rotation is possible, outside of rings and linear groups."""
     found = []
     for bond in graph.molecule.GetBonds():
         ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
@@ -38,7 +38,7 @@ def rotors(graph: BondGraph) -> list[tuple[int, int]]:
 
 
 def flattened(positions: np.ndarray, graph: BondGraph, centre: int) -> np.ndarray:
-    """Guess with the centre of a pyramid in the plane of its neighbours, positions in A."""
+    """Positions (A) with the centre of a pyramid in the plane of its neighbours."""
     neighbours = np.flatnonzero(graph.bonded[centre])
     corners = positions[neighbours]
     normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
@@ -51,7 +51,7 @@ def flattened(positions: np.ndarray, graph: BondGraph, centre: int) -> np.ndarra
 def turned(
     positions: np.ndarray, graph: BondGraph, bond: tuple[int, int], degrees: float
 ) -> np.ndarray:
-    """Positions with one side of a bond turned about it, in A."""
+    """Positions (A) with one side of a bond rotated about it."""
     orders = graph.orders.copy()
     orders[bond] = orders[bond[::-1]] = 0
     cut = BondGraph(numbers=graph.numbers, charges=graph.charges, orders=orders)
@@ -66,11 +66,11 @@ def turned(
 def find_turn(
     graph: BondGraph, minimum: np.ndarray, *, rng: np.random.Generator, inversion: bool
 ) -> Path | None:
-    """Path over the barrier of one inversion or rotation; None where none is found.
+    """Find the path over the barrier of an inversion or rotation; None if there is none.
 
     Parameters
     ----------
-    minimum : positions of a relaxed conformer, shape (atoms, 3), in A.
+    minimum : (N, 3) positions of a relaxed conformer, A.
     """
     if inversion:
         centres = pyramids(graph)
@@ -86,7 +86,7 @@ def find_turn(
         guess = turned(minimum, graph, bond, 60.0 if rng.random() < 0.5 else 90.0)
         direction = turned(guess, graph, bond, 5.0) - guess
     norm = np.linalg.norm(direction)
-    if norm < 1e-3:  # flat already
+    if norm < 1e-3:  # already planar
         return None
     surface = Surface(graph.numbers, graph.charge)
     try:

@@ -1,13 +1,13 @@
 """Geometries at and around the saddle points of many small reactions.
 
-Molecules, pairs and triples are drawn from a pool, electron pairs are pushed through them
-(`reaction_edits`), and saddle points of GFN2-xTB are looked for between the bond graphs
-(`reaction_paths`).  Every reaction that is found gives up to five frames::
+Molecules, pairs and triples are drawn from a pool (`reaction_pool`). Pushing electron pairs gives
+their possible products (`reaction_edits`), and a search finds saddle points of GFN2-xTB between the
+bond graphs (`reaction_paths`). Each reaction has up to five frames::
 
     python -m research.geometries.reactions --seed 0 --number 1500 \\
         --output runs/geometries/reactions.xyz
 
-The file is appended to: the same command resumes a run that was stopped.
+Frames are appended to the file, and the same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from research.splits import part_of
 
 log = logging.getLogger(__name__)
 
-#: Reactions tried of each system that is drawn.
+#: Number of reactions that are tried for each system.
 TRIES = 4
 #: Largest number of atoms.
 ATOMS = 16
-#: Standard deviation of the displacements of all frames but the saddle point, in A.
+#: Standard deviation of the displacements of all frames except saddle points, A.
 RATTLE = 0.02
 
 
@@ -77,13 +77,13 @@ def search(
     full: frozenset[str],
     families: Sequence[str] = tuple(FAMILIES),
 ) -> tuple[list[Found], Counter[str]]:
-    """Reactions of one system drawn from the pool, and the kinds of those that were tried.
+    """Find reactions of a system drawn from the pool, and the kinds of all that were tried.
 
     Parameters
     ----------
-    known : ``REACTANTS>>PRODUCTS`` that are not wanted again, in either direction.
-    full : kinds of reaction that are not wanted any more.
-    families : of the systems that are drawn, names in `reaction_pool.FAMILIES`.
+    known : ``REACTANTS>>PRODUCTS`` to leave out, in both directions.
+    full : kinds of reactions to leave out.
+    families : families of systems to draw from, names in `reaction_pool.FAMILIES`.
     """
     rng = np.random.default_rng([seed, draw])
     family, smiles = draw_system(rng, families)
@@ -91,7 +91,7 @@ def search(
         reactant = BondGraph.from_smiles(smiles)
     except ValueError:
         return [], Counter()
-    # The fewer atoms, the more reactions per hour; cycloadditions need many.
+    # Small systems give more reactions per hour; cycloadditions need many atoms.
     decay = 12 if family == "Diels-Alder" else 4
     likely = rng.random() < np.exp(-max(len(reactant.numbers) - 8, 0) / decay)
     if not likely or not 3 <= len(reactant.numbers) <= ATOMS:
@@ -106,7 +106,7 @@ def search(
         product
         for product, _ in enumerate_reactions(reactant, max_sigma=3 if relay else 2, cycles=cycles)
     ]
-    # Of resonance structures, the one with the fewest charges.
+    # The resonance structure with the fewest charges.
     products.sort(key=lambda product: np.abs(product.charges).sum())
     graphs = {reactant.bonded.tobytes(): reactant}
     for product in products:
@@ -127,7 +127,7 @@ def search(
         * np.array([likelihood(product, reactant) for product in products])
         for kind, products in candidates.items()
     }
-    # Waiting times with these rates draw kinds without repetition.
+    # Exponential waiting times with these rates draw kinds without repetition.
     order = sorted(candidates, key=lambda kind: rng.exponential() / weights[kind].max())
     kinds = order[:TRIES]
     for kind in kinds:
@@ -156,7 +156,7 @@ def search_turn(
     known: frozenset[str],
     full: frozenset[str],
 ) -> tuple[list[Found], Counter[str]]:
-    """Inversion or internal rotation of one molecule, and the kinds of those that were tried."""
+    """Find an inversion or rotation of one molecule, and the kinds of all that were tried."""
     inversion = bool(pyramids(graph)) and rng.random() < 0.7
     kind = INVERSION if inversion else ROTATION
     minimum = relaxed(graph, rng) if kind not in full and is_new(graph, graph, known) else None
@@ -176,7 +176,7 @@ def is_new(reactant: BondGraph, product: BondGraph, known: frozenset[str]) -> bo
 
 
 def frames_of(found: Found, name: str, rng: np.random.Generator) -> list[Atoms]:
-    """Saddle point, and a third and two thirds of the way down on each side."""
+    """Frames of a reaction: the saddle point, and two on each side of the path."""
     path, fractions = found.path, found.path.fractions()
     frames = []
     for index in path.selected():
@@ -202,7 +202,7 @@ def frames_of(found: Found, name: str, rng: np.random.Generator) -> list[Atoms]:
 
 
 def append(output: Path, frames: list[Atoms]) -> None:
-    """Write the frames of one reaction at once, so that a reader never sees a part of them."""
+    """Write the frames of one reaction at once, so that a reader never sees only some of them."""
     text = StringIO()
     write(text, frames, format="extxyz")
     with output.open("a") as file:
@@ -220,13 +220,13 @@ def run(
     largest: float,
     families: Sequence[str] = tuple(FAMILIES),
 ) -> None:
-    """Add reactions to a file until it has as many as wanted.
+    """Add reactions to a file until it has the requested number.
 
     Parameters
     ----------
-    others : files whose reactions are not wanted again.
-    largest : share of all reactions that one kind may have.
-    families : of the systems that are drawn, names in `reaction_pool.FAMILIES`.
+    others : files with reactions to leave out.
+    largest : largest share of one kind of reaction.
+    families : families of systems to draw from, names in `reaction_pool.FAMILIES`.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     known = {frame.info["smiles"] for path in others for frame in _saddles(path)}
@@ -270,10 +270,10 @@ def _saddles(path: Path) -> Iterator[Atoms]:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--number", type=int, default=1500, help="of reactions")
+    parser.add_argument("--number", type=int, default=1500, help="number of reactions")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--others", type=Path, nargs="*", default=[], help="not wanted again")
     parser.add_argument("--processes", type=int, default=1)

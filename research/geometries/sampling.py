@@ -1,4 +1,4 @@
-"""Geometries of one molecule or ion: relaxed, along modes, hot, with torsions, stretched."""
+"""Samples geometries of a molecule or ion: relaxed, along modes, hot, torsions, stretched."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from research.geometries.bonding import (
 )
 from research.splits import PARTS, part_of
 
-#: No larger force by GFN2-xTB, in eV/Angstrom.
+#: Largest force by GFN2-xTB, eV/Angstrom.
 LARGEST_FORCE = 25.0
-#: No smaller gap between the frontier orbitals by GFN2-xTB, in eV: those are no closed shells.
+#: Smallest HOMO-LUMO gap by GFN2-xTB, eV. With a smaller gap the molecule is not closed-shell.
 SMALLEST_GAP = 0.2
-#: Temperatures of displacements along modes and of hot runs, in K.
+#: Ranges of temperatures of displacements along modes and of hot runs, K.
 MODES_K = (150.0, 1500.0)
 HOT_K = (500.0, 1800.0)
-#: Lengths of stretched and compressed bonds, and of whole molecules, relative to the minimum.
+#: Ranges of the scale of a bond length, and of a whole molecule, relative to the minimum.
 BOND_SCALES = (0.82, 1.6)
 WHOLE_SCALES = (0.93, 1.12)
-#: Random displacement of each coordinate of distorted geometries, in Angstrom.
+#: Standard deviation of the displacements of distorted geometries, Angstrom.
 NOISE = 0.03
-#: Of four atoms around a single bond, neither end of which is linear.
+#: Four atoms around a single bond that is not in a ring and not part of a linear group.
 TORSION = Chem.MolFromSmarts(
     "*~[!#1;!D1;!$([D2]#*);!$([D2](=*)=*)]-!@[!#1;!D1;!$([D2]#*);!$([D2](=*)=*)]~*"
 )
@@ -41,15 +41,15 @@ BOND = Chem.MolFromSmarts("*~!@*")
 
 
 def generator(*names: object) -> np.random.Generator:
-    """Random numbers that depend on the names only."""
+    """Random number generator that depends on the names only."""
     digest = hashlib.sha256(" ".join(map(str, names)).encode()).hexdigest()
     return np.random.default_rng(int(digest[:16], 16))
 
 
 def embedded(smiles: str, rng: np.random.Generator) -> Chem.Mol | None:
-    """With explicit hydrogens and one conformer, relaxed by MMFF94 or UFF where they can.
+    """Generate a conformer with explicit hydrogens, relaxed by MMFF94 or UFF if possible.
 
-    None if RDKit finds no geometry.
+    Returns None if RDKit finds no geometry.
     """
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     seed = int(rng.integers(2**31))
@@ -67,9 +67,9 @@ def embedded(smiles: str, rng: np.random.Generator) -> Chem.Mol | None:
 
 
 def star(molecule: Chem.Mol) -> Chem.Mol | None:
-    """Octahedral geometry of five or six atoms around one, which RDKit does not embed.
+    """Octahedral geometry of five or six atoms around one, which RDKit cannot embed.
 
-    None for every other molecule.
+    Returns None for all other molecules.
     """
     centres = [atom for atom in molecule.GetAtoms() if atom.GetDegree() == molecule.GetNumBonds()]
     if len(centres) != 1 or centres[0].GetDegree() not in (5, 6):
@@ -85,7 +85,7 @@ def star(molecule: Chem.Mol) -> Chem.Mol | None:
 
 
 def as_atoms(molecule: Chem.Mol) -> Atoms:
-    """The conformer of a molecule."""
+    """Convert the conformer of a molecule."""
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     return Atoms(numbers, molecule.GetConformer().GetPositions())
 
@@ -97,7 +97,7 @@ def has_closed_shell(molecule: Chem.Mol) -> bool:
 
 
 def minimum(molecule: Chem.Mol, rng: np.random.Generator) -> Atoms | None:
-    """Near the closest minimum of GFN2-xTB; shaken first, so that no symmetry traps it."""
+    """Relax to the closest minimum of GFN2-xTB, after random displacements that break symmetry."""
     start = as_atoms(molecule)
     start.positions += 0.02 * rng.standard_normal(start.positions.shape)
     if clash(start.numbers, start.positions):
@@ -110,9 +110,9 @@ def frames_of(smiles: str, kind: str, family: str, seed: int, number: int) -> li
 
     Parameters
     ----------
-    smiles, kind, family : for ``info`` of the frames.
-    seed, number : of the draw. The first draw (0) has few geometries, the later ones more, each
-        from an embedding of its own. The same names and numbers give the same geometries.
+    smiles, kind, family : entries of ``info`` of the frames.
+    seed, number : seed and number of the draw. The first draw (0) has few geometries, later ones
+        have more, each from its own conformer. The same values give the same geometries.
     """
     rng = generator(smiles, seed, number)
     molecule = embedded(smiles, rng)
@@ -147,7 +147,7 @@ def _more(molecule: Chem.Mol, best: Atoms, rng: np.random.Generator) -> Iterator
 def distorted(
     molecule: Chem.Mol, best: Atoms, rng: np.random.Generator, number: int
 ) -> Iterator[tuple[str, Atoms]]:
-    """Torsions and stretched bonds in turn, and the whole swollen or shrunk."""
+    """Yield random torsions, stretched bonds, and scaled molecules."""
     for _ in range(number):
         if rng.random() < 0.5 and molecule.HasSubstructMatch(TORSION):
             atoms = turned(molecule, best, rng)
@@ -162,7 +162,7 @@ def distorted(
 
 
 def turned(molecule: Chem.Mol, best: Atoms, rng: np.random.Generator) -> Atoms | None:
-    """Random torsions, then a few steps towards a minimum: often near a maximum between two."""
+    """Set random torsions and relax for a few steps, often to the region of a barrier."""
     copy = _at(molecule, best)
     for i, j, k, l in molecule.GetSubstructMatches(TORSION):  # noqa: E741
         rdMolTransforms.SetDihedralDeg(copy.GetConformer(), i, j, k, l, rng.uniform(0, 360))
@@ -173,7 +173,7 @@ def turned(molecule: Chem.Mol, best: Atoms, rng: np.random.Generator) -> Atoms |
 
 
 def stretched(molecule: Chem.Mol, best: Atoms, rng: np.random.Generator) -> Atoms:
-    """One bond outside of rings longer or shorter, and noise."""
+    """Stretch or compress a bond that is not in a ring, and add random displacements."""
     copy = _at(molecule, best)
     bonds = molecule.GetSubstructMatches(BOND)
     one, other = (int(i) for i in bonds[rng.integers(len(bonds))])
@@ -194,10 +194,10 @@ def _at(molecule: Chem.Mol, atoms: Atoms) -> Chem.Mol:
 def accepted(
     molecule: Chem.Mol, drawn: Iterator[tuple[str, Atoms]], label: dict[str, object]
 ) -> Iterator[Atoms]:
-    """Frames without clashes, broken bonds, huge forces or an open shell, with their ``info``.
+    """Yield frames without overlaps, broken bonds, large forces or open shells, with ``info``.
 
-    Where protons have moved, ``smiles`` is that of the geometry and ``kind`` says so; the part is
-    then the stricter one of both names.
+    If protons have moved, ``smiles`` is that of the geometry, ``kind`` is "proton transferred", and
+    the part is the stricter one of both SMILES.
     """
     charge = Chem.GetFormalCharge(molecule)
     for sampling, atoms in drawn:

@@ -1,4 +1,4 @@
-"""Command lines that append geometries to a file, draw by draw, and can be stopped and resumed."""
+"""Command line of the scripts that append geometries to a file; interrupted runs resume."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One molecule or cluster to make geometries of: SMILES (molecules by dots) and its kind."""
+    """A molecule or cluster: SMILES, with dots between molecules, and its kind."""
 
     smiles: str
     kind: str
 
 
-#: Geometries of an entry, for a seed and the number of the draw.
+#: Makes the geometries of an entry for a seed and the number of a draw.
 Sampler = Callable[[Entry, int, int], list[Atoms]]
 
 
@@ -38,14 +38,14 @@ def command(
 
     Parameters
     ----------
-    entries : to make geometries of, for a seed.
-    sampler : makes them.
-    argv : arguments, of the command line by default.
+    entries : returns the entries for a seed.
+    sampler : makes their geometries.
+    argv : arguments; those of the command line by default.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=1, help="times that each molecule is sampled")
-    parser.add_argument("--frames", type=int, default=10**9, help="stop when the file has as many")
+    parser.add_argument("--draws", type=int, default=1, help="number of draws of each molecule")
+    parser.add_argument("--frames", type=int, default=10**9, help="stop at this number of frames")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
     rdBase.DisableLog("rdApp.*")
@@ -62,10 +62,10 @@ def command(
 def append(
     path: Path, entries: Sequence[Entry], sampler: Sampler, *, seed: int, draws: int, most: int
 ) -> None:
-    """Append the geometries that a file does not have yet, one draw of every entry after another.
+    """Append the geometries that are not in a file yet, one draw of all entries after another.
 
     The frames of an entry are written at once. Entries without geometries are listed in a file
-    next to it, ``NAME.empty``, and not tried again; errors are logged. A stopped run resumes.
+    next to it, ``NAME.empty``, and are not tried again; errors are logged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     empty = path.with_suffix(".empty")
@@ -84,7 +84,7 @@ def append(
             done.add(name)
             try:
                 frames = sampler(entry, seed, draw)
-            except (RuntimeError, ValueError):  # one entry costs the others nothing
+            except (RuntimeError, ValueError):  # a failure does not affect other entries
                 logger.exception("no geometry of %s", name)
                 frames = []
             if not frames:
@@ -97,7 +97,7 @@ def append(
 
 
 def finished(path: Path) -> tuple[set[str], int]:
-    """Draws and entries that a file has geometries of, and its number of frames."""
+    """Read which draws and entries are in a file, and its number of frames."""
     if not path.exists():
         return set(), 0
     names, count = set(), 0
@@ -108,6 +108,6 @@ def finished(path: Path) -> tuple[set[str], int]:
 
 
 def _append_text(path: Path, text: str) -> None:
-    """In one write, so that a reader sees whole frames."""
+    """Append text in one write, so that a reader never sees part of a frame."""
     with path.open("ab", buffering=0) as file:
         file.write(text.encode())

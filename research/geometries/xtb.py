@@ -15,28 +15,28 @@ from tblite.ase import TBLite
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator
 
-#: Softest modes that are displaced along, in eV/Angstrom^2/u: softer ones are torsions and
-#: motions of molecules in a cluster, for which a straight line is a poor path.
+#: eV/Angstrom^2/u. Softer modes are not used: they are torsions and motions of molecules in a
+#: cluster, for which straight displacements are unsuitable.
 SOFTEST = 0.02
-#: Step of the differences for the Hessian, in Angstrom.
+#: Step of finite differences for the Hessian, Angstrom.
 STEP = 2e-3
 FRICTION = 0.02 / units.fs
 
 
 def with_gfn2(atoms: Atoms, charge: int) -> Atoms:
-    """Copy with a GFN2-xTB calculator of its own."""
+    """Copy atoms and attach a new GFN2-xTB calculator."""
     copy = Atoms(atoms.numbers, atoms.positions)
     copy.calc = TBLite(method="GFN2-xTB", charge=charge, multiplicity=1, verbosity=0)
     return copy
 
 
 def plain(atoms: Atoms) -> Atoms:
-    """Copy with numbers and positions only."""
+    """Copy numbers and positions only."""
     return Atoms(atoms.numbers, atoms.positions)
 
 
 def relaxed(atoms: Atoms, charge: int, fmax: float = 0.05, steps: int = 80) -> Atoms | None:
-    """Relaxed for so many steps at most; None if GFN2-xTB does not converge."""
+    """Relax for at most ``steps`` steps; None if GFN2-xTB does not converge."""
     moving = with_gfn2(atoms, charge)
     try:
         BFGS(moving, logfile=None).run(fmax=fmax, steps=steps)
@@ -46,7 +46,7 @@ def relaxed(atoms: Atoms, charge: int, fmax: float = 0.05, steps: int = 80) -> A
 
 
 def energy(atoms: Atoms, charge: int) -> float:
-    """Energy in eV; infinite if GFN2-xTB does not converge."""
+    """Energy in eV, or infinity if GFN2-xTB does not converge."""
     try:
         return float(with_gfn2(atoms, charge).get_potential_energy())
     except CalculationFailed:
@@ -54,9 +54,9 @@ def energy(atoms: Atoms, charge: int) -> float:
 
 
 def force_and_gap(atoms: Atoms, charge: int) -> tuple[float, float]:
-    """Largest force on an atom, in eV/Angstrom, and gap between the frontier orbitals, in eV.
+    """Largest force on an atom (eV/Angstrom) and HOMO-LUMO gap (eV).
 
-    Infinite and zero if GFN2-xTB does not converge.
+    They are infinity and zero if GFN2-xTB does not converge.
     """
     method = Calculator("GFN2-xTB", atoms.numbers, atoms.positions / units.Bohr, float(charge))
     method.set("verbosity", 0)
@@ -72,9 +72,9 @@ def force_and_gap(atoms: Atoms, charge: int) -> tuple[float, float]:
 
 
 def normal_modes(atoms: Atoms, charge: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stiffness (M,), in eV/Angstrom^2/u, and mass-weighted modes (3N, M), without the softest.
+    """Stiffness (M,), eV/Angstrom^2/u, and mass-weighted modes (3N, M), without the softest.
 
-    By forward differences, which is enough to draw displacements from.
+    The Hessian is from forward differences, which are accurate enough for displacements.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def normal_modes(atoms: Atoms, charge: int) -> tuple[np.ndarray, np.ndarray]:
 def along_modes(
     atoms: Atoms, charge: int, kelvin: tuple[float, float], number: int, rng: np.random.Generator
 ) -> Iterator[Atoms]:
-    """Classical harmonic displacements at temperatures drawn between two.
+    """Classical harmonic displacements at temperatures drawn from a range.
 
     As in ANI-1 (Smith, Isayev, Roitberg, arXiv:1610.08935).
     """
@@ -115,16 +115,17 @@ def along_modes(
 def hot(
     atoms: Atoms, charge: int, kelvin: float, stops: list[int], rng: np.random.Generator
 ) -> Iterator[Atoms]:
-    """Frames of a Langevin run after so many steps of 1 fs each.
+    """Frames of a Langevin run after given numbers of steps of 1 fs.
 
-    Bonds at their minimum take half of the energy of the first momenta, so these are twice as hot.
+    The initial momenta have twice the temperature, because half of their energy becomes potential
+    energy.
     """
     moving = with_gfn2(atoms, charge)
     thermalize_momenta(moving, temperature_K=2 * kelvin, rng=rng)
     dynamics = Langevin(
         moving, units.fs, temperature_K=kelvin, friction=FRICTION, fixcm=False, rng=rng
     )
-    with suppress(CalculationFailed):  # atoms hit each other
+    with suppress(CalculationFailed):  # atoms collide
         for stop in stops:
             dynamics.run(stop - dynamics.nsteps)
             yield plain(moving)

@@ -1,6 +1,6 @@
-"""Geometries of zwitterions, whose protons GFN2-xTB moves without a solvent.
+"""Geometries of zwitterions, which without a solvent would transfer a proton with GFN2-xTB.
 
-The lengths of their X-H bonds are held while the rest is relaxed, so the acidic proton stays.
+Springs keep the lengths of the X-H bonds while the rest is relaxed, so the acidic proton stays.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from research.geometries.sampling import (
     generator,
 )
 
-#: Springs of X-H bonds that are longer than so many times their length in the force field; in
-#: eV/Angstrom^2, as stiff as the bonds themselves.
+#: Springs act on X-H bonds longer than this multiple of their length in the force field. Their
+#: force constants (eV/Angstrom^2) are about those of the bonds.
 SPRING, LOOSE = 30.0, 1.04
 STEPS = 30
 
 
 def frames_of(smiles: str, family: str, seed: int, number: int) -> list[Atoms]:
-    """Geometries of a zwitterion; from the second draw on also with its proton where it goes.
+    """Geometries of a zwitterion, and from the second draw on of the molecule after the transfer.
 
     Parameters are those of `research.geometries.sampling.frames_of`.
     """
@@ -62,7 +62,7 @@ def _drawn(
 
 
 def held(molecule: Chem.Mol) -> Atoms | None:
-    """Relaxed by GFN2-xTB with X-H bonds that cannot break; None if it does not converge."""
+    """Relax with X-H bonds that cannot break; None if GFN2-xTB does not converge."""
     start = as_atoms(molecule)
     if clash(start.numbers, start.positions):
         return None

@@ -1,4 +1,4 @@
-"""Frames that models are pre-trained on: dynamics of six systems with GFN2-xTB.
+"""Makes frames for pre-training: dynamics of six systems with GFN2-xTB.
 
     pip install tblite
     python -m research.gfn2.frames --processes 2    # half an hour; the frames of `gfn2`
@@ -40,7 +40,7 @@ UNPAIRED = {"H": 1, "C": 2, "N": 3, "O": 2}
 
 @dataclass(frozen=True)
 class System:
-    """Where to start, temperatures, frames at each of them, and frames of rotamers.
+    """A system: start, temperatures, number of frames at each, and number of frames of rotamers.
 
     ``start`` is a SMILES string, a file of this repository, or ``"ethanol dimer"``.
     """
@@ -70,7 +70,7 @@ SYSTEMS = (
     System("Ac-Ala3-NHMe", PEPTIDE, PEPTIDE, (300, 500), 600, 300),
     System("ethanol dimer", "ethanol dimer", "", (200, 400), 600, 0),
 )
-#: Of the short runs that start from rotamers.
+#: Temperature and length of short runs that start from rotamers.
 ROTAMERS_K, SHORT = 400.0, 2  # strides
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RUNS / "frames" / "gfn2" / "frames.xyz")
     parser.add_argument("--system", choices=[system.name for system in SYSTEMS])
-    parser.add_argument("--frames", type=int, help="at each temperature")
+    parser.add_argument("--frames", type=int, help="number of frames at each temperature")
     parser.add_argument("--rotamers", type=int, help="frames from random rotamers")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
@@ -186,7 +186,7 @@ def labelled(atoms: Atoms) -> Atoms:
 
 
 def geometry(start: str) -> Atoms:
-    """Geometry before relaxation."""
+    """Initial geometry."""
     if start == "ethanol dimer":
         return ethanol_dimer()
     if start.endswith(".xyz"):

@@ -1,8 +1,8 @@
-"""Labels of isolated atoms: isolated_atoms.xyz and isolated_atoms-gfn2.xyz in runs/geometries.
+"""Labels isolated atoms: isolated_atoms.xyz and isolated_atoms-gfn2.xyz in runs/geometries.
 
     python -m research.organic.atoms    # half a minute
 
-Ground states of the free atoms, which give `organic-gfn2` and `organic` their atomic energies.
+Energies of the ground states, which are the atomic energies of `organic-gfn2` and `organic`.
 """
 
 from __future__ import annotations

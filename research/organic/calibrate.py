@@ -1,16 +1,15 @@
-"""Calibrates the uncertainty of a committee, and lists the environments its training had.
+"""Calibrates the uncertainty of a committee, and lists the environments in its training data.
 
     python -m research.organic.calibrate models/organic member-1 member-2 \\
         --labels research/organic/data/validation.xyz.gz \\
         --tests research/organic/data/test.xyz.gz --saw research/organic/data/train.xyz.gz
 
-The members are folders in the folder of the model. Factors and floors have the maximum likelihood
-for the errors on labelled geometries of molecules that are neither trained on nor tests. An
-uncertainty is familiar if it is below that of 99 % of these geometries, hot and dissociated ones
-included. Known environments are the bonded neighbours in the SMILES of the training geometries, not
-those in dissociated geometries: the models do not know isolated atoms well. The plot and the
-printed shares are of the tests, which influence nothing. Writes committee.json and calibration.png
-to the folder of the model.
+The members are folders in the folder of the model. Factors and minima (floors) maximise the
+likelihood of the errors on labelled geometries of the validation part. An uncertainty is familiar
+if 99 % of these geometries, including hot ones, have a smaller one. Known environments are those of
+the SMILES of the training geometries, not of dissociated geometries, because the models are
+inaccurate for isolated atoms. The plot and the printed shares are of test geometries, which have no
+influence on the calibration. Writes committee.json and calibration.png to the folder of the model.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from se3set_ase.potential import Potential
 from se3set_ase.uncertainty.committee import disagreement, environments_of, write_calibration
 
 FAMILIAR = 0.99
-#: Of an energy (eV), and of each atom's force (eV/Angstrom).
+#: Uncertainty of an energy (eV), and of the force on each atom (eV/Angstrom).
 Doubt = tuple[float, np.ndarray]
-#: Points of the plot, of as many atoms each.
+#: Number of points of the plot, each with the same number of atoms.
 BINS = 20
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -42,7 +41,7 @@ def main() -> None:
     """Fit on the validation part, measure on the tests, write both files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("members", nargs="+", help="folders in that of the model")
+    parser.add_argument("members", nargs="+", help="folders in the folder of the model")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--tests", type=Path, required=True)
     parser.add_argument("--saw", type=Path, nargs="+", required=True, help="training geometries")
@@ -92,10 +91,10 @@ def neighbourhoods(smiles: str) -> set[str]:
 
 
 def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Factor and floor with which Gaussians of the root of both squares are.
+    """Factor and floor of maximum likelihood, for Gaussians of width sqrt((factor s)^2 + floor^2).
 
-    Of energies, or of vectors by their lengths: of n components the logarithm of the probability is
-    -n/2 times the sum here, apart from a constant.
+    Errors are energies, or lengths of vectors. With n components, the logarithm of the probability
+    is -n/2 times the sum below, apart from a constant.
     """
 
     def unlikelihood(logs: np.ndarray) -> float:

@@ -3,13 +3,12 @@
     pip install '.[label]'
     python -m research.organic.chelates --processes 2 --output runs/geometries
 
-The rounds of research.organic.molecules have hardly any. Each is a donor and an acceptor at the
-ends of three conjugated carbons, of a chain or with two of them in an aromatic ring, with random
-substituents; a molecule that belongs to another part, with its proton at either end, is left out.
-Geometries are the closed ring and the same with the proton moved over, both relaxed by GFN2-xTB;
-others with the proton in between, displaced at random; and open ones, relaxed, some at random
-angles of a rotatable bond. Adds a fifth round to molecules.csv and writes chelates-train.xyz, which
-``se3set-ase label`` takes.
+Few of them are in the rounds of research.organic.molecules. Each has a donor and an acceptor at the
+ends of three conjugated carbons, in a chain or with two of them in an aromatic ring, and random
+substituents. A molecule is left out if either tautomer belongs to another part. Geometries are the
+closed ring before and after the proton transfer, both relaxed by GFN2-xTB; points between, with
+random displacements; and open conformers, relaxed, some at random angles of a rotatable bond. Adds
+a fifth round to molecules.csv and writes chelates-train.xyz for ``se3set-ase label``.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ from tqdm import tqdm
 
 from research.organic.geometry import apart, embedded, generator
 from research.organic.molecules import key, read_molecules, write_molecules
-from research.organic.turning import at_angles, conformers_of, options, relaxed
+from research.organic.torsions import at_angles, conformers_of, options, relaxed
 from research.splits import part_by_hash
 
 ROUND = 5
-#: Of a chain: donor, three substituents, acceptor; an atom of its own in each place.
+#: Template of a chain (donor, three substituents, acceptor), and number of chains.
 CHAIN, CHAINS = "{0}/C({1})=C({2})\\C({3})={4}", 28
 DONORS, ACCEPTORS = ("O", "N", "CN"), ("O", "O", "N")
 ENDS, MIDDLE = ("[H]", "[H]", "C", "C", "CC", "N", "OC", "C(F)(F)F"), ("[H]", "C", "F", "Cl", "C#N")
-#: Of a ring: donor, atom opposite the acceptor's carbon, another, substituent, acceptor.
+#: Template of a ring (donor, two ring atoms, substituent, acceptor), and number of rings.
 RING, RINGS = "{0}c1{1}c{2}cc1C({3})={4}", 10
 RING_ATOMS = ("c", "c", "n")
-#: Donor, its carbon, the middle, the carbon of the acceptor, acceptor.
+#: Donor, carbon of the donor, middle carbon, carbon of the acceptor, acceptor.
 BRIDGE = Chem.MolFromSmarts("[O,N;!H0]-[#6]=,:[#6]-[#6]=[O,N]")
-#: Embeddings; geometries: open ones, at angles, with the proton on its way (between two parts of
-#: it) and displaced (Angstrom).
+#: Numbers of embeddings, of open conformers, of angles, and of points of the proton transfer; range
+#: of these points (0 to 1), and their displacements (Angstrom).
 EMBEDDINGS, OPEN, ANGLES, MOVING = 8, 1, 2, 3
 ON_ITS_WAY, DISPLACED = (0.2, 0.8), 0.04
-#: Angstrom: of a hydrogen and what it is put to.
+#: Angstrom, bond length of a transferred proton.
 BOUND = 1.02
 
 

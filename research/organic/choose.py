@@ -1,4 +1,4 @@
-"""Chooses the geometries to label: first at random, then where a committee disagrees.
+"""Chooses geometries to label: first at random, then where the members of a committee disagree.
 
     cd runs/geometries
     python -m research.organic.choose gfn2-train.xyz --number 1200 --largest 120 \\
@@ -7,11 +7,11 @@
         --committee ../organic-1/model ../organic-2/model --without chosen-train-*.xyz \\
         --output chosen-train-4.xyz
 
-Without a committee every molecule gets one geometry before any gets a second; those chosen before
-count, and kinds of geometry are drawn at random. With one, geometries are ranked by their largest
-uncertainty of a force, divided by the cost of a label, and no molecule gets more than its share.
-Molecules beyond ``--largest`` are left out, because they cost most. research/organic/data/README.md
-has all calls.
+Without a committee, every molecule gets one geometry before any gets a second, including those of
+earlier choices; kinds of geometry are drawn at random. With a committee, geometries are ranked by
+their largest force uncertainty divided by the cost of a label, with a limit for each molecule.
+Molecules larger than ``--largest`` are left out, because they are expensive.
+research/organic/data/README.md has all calls.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tqdm import tqdm
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
 
-#: Functions of the basis 6-31G(d), spherical; elements of the third period have 18.
+#: Basis functions of 6-31G(d), spherical, by period.
 HYDROGEN, SECOND_PERIOD, THIRD_PERIOD = 2, 14, 18
-#: A label costs about so much more for more functions: their number to this power.
+#: The cost of a label grows with the number of basis functions to about this power.
 COST_EXPONENT = 2.5
-#: Most geometries of one molecule that a committee may choose.
+#: Largest number of geometries of one molecule chosen with a committee.
 SHARE = 8
-#: Beyond this a committee says that a geometry is absurd, eV/Angstrom.
+#: eV/Angstrom. A geometry with a larger force uncertainty is unphysical and left out.
 ABSURD = 20.0
 BATCH = 64
 
@@ -46,11 +46,11 @@ def main() -> None:
     parser.add_argument("frames", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--number", type=int, required=True)
-    parser.add_argument("--largest", type=int, default=200, help="functions of the basis")
-    parser.add_argument("--longest-force", type=float, default=15.0, help="of GFN2-xTB, eV/A")
-    parser.add_argument("--kind", help="of geometries, e.g. pair; all by default")
+    parser.add_argument("--largest", type=int, default=200, help="number of basis functions")
+    parser.add_argument("--longest-force", type=float, default=15.0, help="by GFN2-xTB, eV/A")
+    parser.add_argument("--kind", help="kind of geometries, e.g. pair; default: all")
     parser.add_argument("--committee", nargs="+", default=[], help="models")
-    parser.add_argument("--without", nargs="*", type=Path, default=[], help="chosen before")
+    parser.add_argument("--without", nargs="*", type=Path, default=[], help="earlier choices")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chosen_before = [atoms for path in arguments.without for atoms in frames_of_file(path)]
@@ -71,7 +71,7 @@ def main() -> None:
     else:
         chosen = in_turn(frames, chosen_before, arguments.number, rng)
     for atoms in chosen:
-        atoms.calc = None  # the labels are another method's
+        atoms.calc = None  # these labels are by another method
     write(arguments.output, chosen, format="extxyz")
     kinds = Counter(atoms.info["kind"] for atoms in chosen)
     molecules = len({atoms.info["smiles"] for atoms in chosen})
@@ -98,7 +98,7 @@ def functions(atoms: Atoms) -> int:
 
 
 def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> list[Atoms]:
-    """Choose the largest uncertainty for its cost first."""
+    """Rank by uncertainty divided by cost."""
     members = [Potential(model, dtype="float32") for model in models]
     worth = []
     for start in tqdm(range(0, len(frames), BATCH), "committee", disable=None):
@@ -112,7 +112,7 @@ def by_doubt(frames: Sequence[Atoms], models: Sequence[str], number: int) -> lis
 
 
 def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:
-    """Take the first ones, but not too many of one molecule."""
+    """Take the first geometries, with a limit for each molecule."""
     had: Counter[str] = Counter()
     for atoms in ordered:
         if had.total() == number:
@@ -123,7 +123,7 @@ def with_shares(ordered: Sequence[Atoms], number: int) -> Iterator[Atoms]:
 
 
 def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
-    """Key that only equal geometries share."""
+    """Key that is equal for equal geometries only."""
     return atoms.info["smiles"], np.round(atoms.positions, 5).tobytes()
 
 

@@ -2,14 +2,14 @@
 
     python -m research.organic.dataset --labels runs/geometries
     python -m research.organic.dataset --monomers FOLDER/des-monomers/wb97x.xyz.gz \\
-        --bpa runs/data/3bpa_train.xyz    # published ones of the same level; done once
+        --bpa runs/data/3bpa_train.xyz    # published labels of the same level; done once
 
-From runs/geometries it takes wb97x-PART*.xyz, conformers, torsions, dimers, drugs and dissociated
-bonds (torn). Monomers have geometries of SPICE; of 3-BPA, for training only, it takes a few of the
-geometries that models/3bpa is trained on (BOTNet). It raises for labels of another level or with
-other settings than those of labels.json, for a frame of a molecule that belongs to another part,
-and for a part that lacks an element. Known geometries stay as they are. Digits beyond the noise of
-the labels are dropped.
+From runs/geometries it reads wb97x-PART*.xyz, conformers, torsions, dimers, drugs and dissociated
+bonds (torn). Monomers have geometries of SPICE. A few geometries of 3-BPA, for training only, are
+from the training data of models/3bpa (BOTNet). Errors are raised if the level or the settings of
+labels differ from those of labels.json, if a molecule belongs to another part, and if an element is
+missing in a part. Known geometries are not changed. Digits beyond the noise of the labels are
+dropped.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ REFERENCES = ("conformers", "torsions", "dimers", "drugs", "torn")
 OF_TESTS = ("conformers", "torsions")
 #: Entries of ``info`` that are kept.
 KEPT = ("smiles", "kind", "angle", "shift")
-#: Decimals of Angstrom, of eV/Angstrom and of eV.
+#: Decimals of positions (Angstrom), forces (eV/Angstrom) and energies (eV).
 POSITIONS, FORCES, ENERGY = 5, 4, 5
 BPA = "Nc1ncccc1OCc1ccccc1"
-#: Geometries of it: more would be most of the data.
+#: Number of its geometries, a small part of the data.
 BPA_FRAMES = 50
 
 
@@ -86,19 +86,19 @@ def main() -> None:
 
 
 def there(name: str) -> Iterator[Atoms]:
-    """Frames collected before, unchanged."""
+    """Read the frames collected before, unchanged."""
     if (path := DATA / f"{name}.xyz.gz").exists():
         yield from labelled(path)
 
 
 def labelled(path: Path | None) -> Iterator[Atoms]:
-    """Frames of a file, compressed or not; none without a file."""
+    """Read the frames of a file, compressed or not; an empty list if it does not exist."""
     if path is not None:
         yield from frames_of_file(path)
 
 
 def frames(path: Path) -> Iterator[Atoms]:
-    """Read what ``se3set-ase label`` wrote; ValueError for another level or other settings."""
+    """Read labels of ``se3set-ase label``; ValueError for another level or other settings."""
     settings = json.loads(Path(f"{path}.json").read_text())["settings"]
     if path.stem.startswith("wb97x-torn") or not settings.get("unrestricted"):
         settings.pop("unrestricted", None)  # only dissociated bonds are unrestricted
@@ -119,8 +119,8 @@ def kept(atoms: Atoms, **info: object) -> Atoms:
 
 
 def fingerprint(atoms: Atoms) -> tuple[str, bytes]:
-    """Key that only equal geometries share."""
-    # Zero may have a sign, which is not in a file.
+    """Key that is equal for equal geometries only."""
+    # Adding zero removes the sign of zero, which a file does not have.
     return atoms.info["smiles"], (atoms.positions.round(POSITIONS) + 0.0).tobytes()
 
 

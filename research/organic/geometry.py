@@ -10,17 +10,17 @@ from ase.data import covalent_radii
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-#: Nearer than this, in sums of covalent radii, nothing is kept.
+#: Geometries with atoms closer than this multiple of the sum of covalent radii are dropped.
 TOO_NEAR = 0.65
 
 
 def generator(name: str) -> np.random.Generator:
-    """Generator of random numbers that depend only on the name."""
+    """Random number generator that depends on the name only."""
     return np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
 
 
 def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol | None:
-    """Molecule with conformers relaxed by MMFF94, or None if that fails."""
+    """Generate conformers relaxed by MMFF94; None if that fails."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     seed = int(rng.integers(2**31))
     if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule) or molecule.GetNumAtoms() < 2:
@@ -32,7 +32,7 @@ def embedded(smiles: str, rng: np.random.Generator, conformers: int) -> Chem.Mol
 
 
 def embedded_once(smiles: str) -> Chem.Mol:
-    """Molecule with one conformer relaxed by MMFF94, always the same."""
+    """Generate one conformer relaxed by MMFF94, always the same."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMolecule(molecule, randomSeed=7)
     rdForceFieldHelpers.MMFFOptimizeMolecule(molecule)
@@ -47,14 +47,14 @@ def as_atoms(molecule: Chem.Mol, conformer: int) -> Atoms:
 
 
 def apart(atoms: Atoms) -> bool:
-    """Whether no two atoms clash."""
+    """Whether no atoms overlap."""
     radii = covalent_radii[atoms.numbers]
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
     return bool((distances > TOO_NEAR * (radii[:, None] + radii)).all())
 
 
 def side(molecule: Chem.Mol, one: int, other: int) -> list[int]:
-    """Atoms on the side of ``other`` of the bond between two."""
+    """Atoms on the side of ``other`` of a bond."""
     found, todo = {one, other}, [other]
     while todo:
         for neighbour in molecule.GetAtomWithIdx(todo.pop()).GetNeighbors():

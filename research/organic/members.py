@@ -3,9 +3,9 @@
     python -m research.organic.members 1 2
 
 Then run research.organic.calibrate and ``python -m se3set_ase.checkpoint.registry``. Models trained
-on the same labels in another order hardly disagree and make the same errors, so each number draws
+on the same labels in another order hardly disagree and have the same errors, so each number draws
 another half. The bundled members drew from the 2,954 labels before research.organic.chelates. Runs
-go to runs/organic-NUMBER, the models to models/organic/member-NUMBER.
+are in runs/organic-NUMBER, models in models/organic/member-NUMBER.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
-#: A third of its own: what they must differ in is what they saw.
+#: A third of those of `organic`; members need to differ in their data, not to be as accurate.
 EPOCHS = 40
 
 

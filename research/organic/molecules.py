@@ -1,12 +1,12 @@
-"""Molecules that `organic` is trained and tested on, and the part that each belongs to.
+"""Collects the molecules of `organic`, and decides the part that each belongs to.
 
     python -m research.organic.molecules --monomers FOLDER/des-monomers/conformers.xyz.gz
 
-Three kinds: the monomers of the SPICE dataset, known molecules (seeds.smi), and molecules that
-RDKit assembles from fragments of both (BRICS rules): of at most 40 atoms, and small ones of at most
-18, which are cheap for quantum chemistry. The drugs of drugs.smi are for tests only. A hash of the
-molecule decides the part, so it stays the same when molecules are added; a second round added more
-to train on. Writes molecules.csv.
+There are three kinds: monomers of the SPICE dataset, known molecules (seeds.smi), and molecules
+that RDKit assembles from fragments of both (BRICS rules), with at most 40 atoms, or with at most
+18, which are cheap to label. The drugs of drugs.smi are for tests only. A hash of the molecule
+decides the part, so the part does not change if molecules are added. A second round has more
+molecules for training. Writes molecules.csv.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from research.tables import read_rows, write_rows
 #: Columns: smiles, kind, part, atoms (hydrogens included), round.
 TABLE = ORGANIC / "molecules.csv"
 ELEMENTS = {"H", "C", "N", "O", "F", "S", "Cl"}
-#: Of each round: most atoms of what is assembled, and how many of that.
+#: For each round: number of assembled molecules by their largest number of atoms.
 ASSEMBLED: tuple[dict[int, int], ...] = ({40: 1500, 18: 800}, {28: 2400})
 PARTS = ("train", "validation", "test")
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def read_molecules() -> list[dict[str, str]]:
-    """Rows of the table."""
+    """Read the table."""
     return read_rows(TABLE)
 
 
@@ -83,28 +83,28 @@ def write_molecules(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_smiles(file: Path) -> Iterator[Chem.Mol]:
-    """Molecules of a file with one SMILES and name per line."""
+    """Read the molecules of a file with one SMILES and name per line."""
     for line in file.read_text().splitlines():
         yield Chem.MolFromSmiles(line.split()[0])
 
 
 def read_names(file: Path) -> dict[str, str]:
-    """SMILES by name, of a file with one SMILES and name per line."""
+    """Read SMILES by name from a file with one SMILES and name per line."""
     return {name: smiles for smiles, name in map(str.split, file.read_text().splitlines())}
 
 
 def key(molecule: Chem.Mol) -> str:
-    """First block of the InChIKey, which tautomers known to InChI share."""
+    """First block of the InChIKey, which is the same for tautomers that InChI recognises."""
     return Chem.MolToInchiKey(molecule).split("-")[0]
 
 
 def n_atoms(molecule: Chem.Mol) -> int:
-    """Number of atoms with hydrogens."""
+    """Number of atoms, including hydrogens."""
     return Chem.AddHs(molecule).GetNumAtoms()
 
 
 def suitable(molecule: Chem.Mol, largest: int) -> bool:
-    """Whether it is neutral, closed shell, of :data:`ELEMENTS` and not too large."""
+    """Whether a molecule is neutral, closed-shell, not too large and has only :data:`ELEMENTS`."""
     return (
         {atom.GetSymbol() for atom in Chem.AddHs(molecule).GetAtoms()} <= ELEMENTS
         and n_atoms(molecule) <= largest
@@ -114,11 +114,11 @@ def suitable(molecule: Chem.Mol, largest: int) -> bool:
 
 
 def assembled(parents: list[Chem.Mol], largest: int, number: int, seed: int) -> Iterator[Chem.Mol]:
-    """New molecules, each the first suitable one of a few random fragments."""
+    """Assemble new molecules, each from a few random fragments."""
     smiles = sorted({f for parent in parents for f in BRICS.BRICSDecompose(parent)})
     fragments = [Chem.MolFromSmiles(f) for f in smiles if "*" in f]
     fragments = [f for f in fragments if n_atoms(f) < largest]
-    random.seed(seed)  # BRICSBuild draws from the global generator
+    random.seed(seed)  # BRICSBuild uses the global generator
     found: set[str] = set()
     while len(found) < number:
         few = random.sample(fragments, 5)

@@ -1,4 +1,4 @@
-"""Molecules displaced from their minima: along normal modes, hot, turned and stretched."""
+"""Displaces molecules from minima: normal modes, hot runs, torsions and stretched bonds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rdkit.Chem import rdForceFieldHelpers, rdMolTransforms
 from research.organic.geometry import as_atoms
 
 KCAL = units.kcal / units.mol
-#: Displacements of each conformer, at temperatures between.
+#: Number of displacements of each conformer, and range of temperatures.
 PER_CONFORMER, MODES_K = 3, (150.0, 1200.0)
 HOT_K, HOT_FRAMES, STRIDE, EQUILIBRATION = 800.0, 8, 15, 50  # steps of 1 fs
 TURNED, STRETCHED = 5, 3
-#: Softest modes that are moved along, in (eV/Angstrom^2/u): softer ones are torsions.
+#: eV/Angstrom^2/u. Softer modes, which are torsions, are not used.
 SOFTEST = 0.02
 TORSION = Chem.MolFromSmarts("*~[!#1]-!@[!#1]~*")
 BOND = Chem.MolFromSmarts("*-!@*")
@@ -45,7 +45,7 @@ class MMFF94(Calculator):
 
     def evaluate(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy (eV) and its gradient (eV/Angstrom) at positions (3N,)."""
-        # The energy first: without it the gradient has the distances of an earlier call in it.
+        # Energy first: otherwise RDKit computes the gradient with distances of an earlier call.
         energy = self.field.CalcEnergy(flat.tolist())
         return KCAL * energy, KCAL * np.array(self.field.CalcGrad(flat.tolist()))
 
@@ -67,10 +67,13 @@ def displaced(
     number: int,
     rng: np.random.Generator,
 ) -> Iterator[Atoms]:
-    """Classical harmonic displacements at random temperatures (as of ANI-1, arXiv:1610.08935).
+    """Classical harmonic displacements at random temperatures, as in ANI-1 (arXiv:1610.08935).
 
-    Of a minimum, along the modes of the gradient (eV/Angstrom) of flat positions, between two
-    temperatures (K).
+    Parameters
+    ----------
+    atoms : a minimum.
+    gradient : function of flat positions (3N,), eV/Angstrom.
+    between : range of temperatures, K.
     """
     step, flat = 1e-3, atoms.positions.ravel()
     rows = []
@@ -99,14 +102,14 @@ def hot(atoms: Atoms, method: Calculator, rng: np.random.Generator) -> Iterator[
         for _ in range(HOT_FRAMES):
             dynamics.run(STRIDE)
             yield Atoms(atoms.numbers, atoms.positions)
-    except CalculationFailed:  # of the method, where atoms hit each other
+    except CalculationFailed:  # atoms collide
         return
 
 
 def langevin(
     atoms: Atoms, method: Calculator, kelvin: float, friction: float, rng: np.random.Generator
 ) -> Langevin:
-    """Langevin dynamics from a minimum, which takes half of the initial kinetic energy."""
+    """Langevin dynamics from a minimum; half of the initial kinetic energy becomes potential."""
     atoms.calc = method
     thermalize_momenta(atoms, temperature_K=2 * kelvin, rng=rng)
     return Langevin(
@@ -114,13 +117,13 @@ def langevin(
         1.0 * units.fs,
         temperature_K=kelvin,
         friction=friction,
-        fixcm=False,  # ASE's own is not quite right
+        fixcm=False,  # ASE's correction does not sample the canonical ensemble
         rng=rng,
     )
 
 
 def turned(molecule: Chem.Mol, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Set torsions at random and relax for a few steps: often near a maximum."""
+    """Set random torsions and relax for a few steps, often to the region of a barrier."""
     torsions = molecule.GetSubstructMatches(TORSION)
     for _ in range(TURNED if torsions else 0):
         copy = Chem.Mol(molecule)

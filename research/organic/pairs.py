@@ -1,4 +1,4 @@
-"""Pairs of molecules: in contact at random, and on their way to a minimum of GFN2-xTB."""
+"""Pairs of molecules: random contacts, and relaxations by GFN2-xTB."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from tqdm import tqdm
 
 from research.organic.geometry import apart, as_atoms, embedded, generator
 
-#: Bound pairs: of molecules of at most so many heavy atoms, partners of each, and steps of their
-#: relaxation.
+#: Bound pairs: largest number of heavy atoms, number of partners, range of relaxation steps.
 BOUND_HEAVY, PARTNERS, BOUND_STEPS = 4, 8, (3, 40)
-#: Paths: heavy atoms of the larger molecule, partners of each, and steps that are kept.
+#: Paths: heavy atoms of the larger molecule, number of partners, steps that are kept.
 PATH_HEAVY, PATH_PARTNERS, PATH_STEPS = 7, 6, (1, 5, 12, 25, 40)
-#: Kept for the tests: bound by hydrogen bonds, then by dispersion.
+#: Test dimers: first those with hydrogen bonds, then those bound by dispersion.
 DIMERS = (
     "O.O",
     "CO.O",
@@ -38,7 +37,7 @@ DIMERS = (
     "c1ccccc1.C",
     "CF.CCl",
 )
-#: Of each, its halves as RDKit writes them, in order.
+#: Canonical SMILES of both molecules of each test dimer, sorted.
 KEPT_APART = {tuple(sorted(map(Chem.CanonSmiles, name.split(".")))) for name in DIMERS}
 
 
@@ -58,7 +57,7 @@ def write_relaxing(path: Path, names: list[str], paths: bool, processes: int) ->
 
 
 def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
-    """Pairs of a molecule with random others, on their way to a minimum of GFN2-xTB."""
+    """Frames of relaxations by GFN2-xTB of pairs of a molecule with random others."""
     rdBase.DisableLog("rdApp.*")
     kind = "path" if paths else "bound"
     rng = generator(f"{smiles} {kind}")
@@ -72,7 +71,7 @@ def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
         optimizer, kept = BFGS(atoms, logfile=None), []
         stops = PATH_STEPS if paths else (int(rng.integers(*BOUND_STEPS)),)
-        with suppress(CalculationFailed):  # what came before it is kept
+        with suppress(CalculationFailed):  # earlier frames are kept
             for stop in stops:
                 optimizer.run(fmax=0.01, steps=stop - optimizer.nsteps)
                 kept.append(Atoms(atoms.numbers, atoms.positions))
@@ -86,7 +85,10 @@ def relaxing(smiles: str, partners: list[str], paths: bool) -> list[Atoms]:
 
 
 def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
-    """Random orientations, nearest atoms at 0.65 to 1.7 sums of van der Waals radii."""
+    """Place two molecules with random orientations.
+
+    The closest atoms are 0.65 to 1.7 times the sum of their van der Waals radii apart.
+    """
     for atoms in (one, other):
         atoms.positions -= atoms.positions.mean(axis=0)
         atoms.positions = Rotation.random(random_state=rng).apply(atoms.positions)
@@ -103,5 +105,5 @@ def pair(one: Atoms, other: Atoms, rng: np.random.Generator) -> Atoms:
 
 
 def kept_apart(one: str, other: str) -> bool:
-    """Whether the two are a pair kept for the tests."""
+    """Whether two molecules are a test dimer."""
     return tuple(sorted(map(Chem.CanonSmiles, (one, other)))) in KEPT_APART

@@ -1,13 +1,13 @@
-"""Geometries that `organic` is tested on: conformers, torsions, dimers and drugs, unlabelled.
+"""Test geometries of `organic` without labels: conformers, torsions, dimers and drugs.
 
     python -m research.organic.references --output runs/geometries
     se3set-ase label runs/geometries/conformers.xyz -m "wB97X/6-31G(d)" ...
 
-Conformers are of held-out molecules with rotatable bonds, torsions of such bonds, all relaxed by
-GFN2-xTB (a torsion at a fixed angle). A dimer is relaxed too, then its molecules are moved apart
-and together along the line between their nearest atoms, and far from each other. Each drug has one
-geometry at 300 K from the MMFF94 force field. Writes conformers.xyz, torsions.xyz, dimers.xyz and
-drugs.xyz; frames carry SMILES, and the angle (degrees) or shift (Angstrom).
+Conformers and torsions are of test molecules with rotatable bonds, relaxed by GFN2-xTB (torsions at
+fixed angles). Dimers are relaxed too; then their molecules are moved along the line between the
+closest atoms, and far apart. Each drug has one geometry at 300 K from the MMFF94 force field.
+Writes conformers.xyz, torsions.xyz, dimers.xyz and drugs.xyz; ``info`` of the frames has SMILES,
+and the angle (degrees) or shift (Angstrom).
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from research.organic.motion import MMFF94, langevin
 from research.organic.pairs import DIMERS
 from research.paths import ORGANIC
 
-#: Single bonds between atoms that have something to turn; amides among them.
-TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")
-#: Of conformers: molecules, of each at most so many, tried from so many embeddings.
+#: Rotatable single bonds, including those of amides.
+ROTATABLE = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")
+#: Numbers of molecules with conformers, of conformers of each, and of embeddings; largest molecule.
 MOLECULES, MOST, EMBEDDINGS, LARGEST = 30, 5, 20, 20
-#: Two conformers are one if nearer than this, Angstrom (root mean square, heavy atoms).
+#: Conformers with a smaller distance are the same, Angstrom (root mean square, heavy atoms).
 SAME = 0.3
 TORSIONS, ANGLES = 10, np.arange(0.0, 360.0, 30.0)
 SHIFTS = np.array(
     [-1.2, -0.9, -0.6, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0]
 )
-#: Angstrom: nothing is left of any attraction.
+#: Angstrom. At this distance molecules do not interact.
 FAR = 30.0
 FMAX, STEPS = 0.02, 300
-#: Of dimers, whose minima are flat.
+#: Convergence of dimers, whose minima are flat.
 FMAX_DIMER, STEPS_DIMER = 0.001, 2000
 DRUG_K, DRUG_STEPS = 300.0, 2000
 
 
 def main() -> None:
-    """Make all files that do not exist."""
+    """Write all files that do not exist."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/geometries"))
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_molecules() if row["part"] == "test"]
-    # In an order that has nothing to do with the molecules.
+    # The order does not depend on properties of the molecules.
     rows.sort(key=lambda r: hashlib.sha256(r["smiles"].encode()).hexdigest())
     turning = [
         row["smiles"]
         for row in rows
         if int(row["atoms"]) <= LARGEST
-        and Chem.MolFromSmiles(row["smiles"]).HasSubstructMatch(TURNING)
+        and Chem.MolFromSmiles(row["smiles"]).HasSubstructMatch(ROTATABLE)
     ]
     found = (conformers(smiles) for smiles in turning)
     several = (frames for frames in found if len(frames) > 2)
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
-    """Write that many families of geometries, unless the file exists."""
+    """Write this number of families of geometries, unless the file exists."""
     if path.exists():
         return
     frames = [
@@ -90,7 +90,7 @@ def save(path: Path, families: Iterator[list[Atoms]], number: int) -> None:
 def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
     """Relax by GFN2-xTB under the constraints of the atoms; the result has none."""
     atoms = atoms.copy()
-    # Tighter than its default, which leaves more noise in the forces than a flat minimum has.
+    # With the default accuracy the noise of the forces is larger than forces near flat minima.
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0, accuracy=0.1)
     converged = BFGS(atoms, logfile=None).run(fmax=fmax, steps=steps)
     return Atoms(atoms.numbers, atoms.positions, info={"converged": bool(converged)})
@@ -99,7 +99,7 @@ def relaxed(atoms: Atoms, fmax: float = FMAX, steps: int = STEPS) -> Atoms:
 def embedded(smiles: str, number: int) -> tuple[Chem.Mol, list[Atoms]]:
     """Conformers relaxed by MMFF94; a dimer is relaxed as a whole."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    rdDistGeom.EmbedMultipleConfs(molecule, number, randomSeed=1)  # 0 makes them all the same
+    rdDistGeom.EmbedMultipleConfs(molecule, number, randomSeed=1)  # with 0 all are the same
     rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
         molecule, maxIters=2000, ignoreInterfragInteractions=False
     )
@@ -118,7 +118,7 @@ def conformers(smiles: str) -> list[Atoms]:
 
 
 def different(molecule: Chem.Mol, frames: list[Atoms]) -> list[Atoms]:
-    """The first few that differ from all before."""
+    """Conformers that differ from all previous ones."""
     kept: list[Atoms] = []
     for atoms in frames:
         if len(kept) < MOST and all(distance(molecule, atoms, k) > SAME for k in kept):
@@ -127,7 +127,7 @@ def different(molecule: Chem.Mol, frames: list[Atoms]) -> list[Atoms]:
 
 
 def distance(molecule: Chem.Mol, one: Atoms, other: Atoms) -> float:
-    """Root mean square over heavy atoms, up to mirror images and equal atoms."""
+    """RMSD of heavy atoms, minimised over mirror images and equivalent atoms."""
     copies = []
     for positions in (one.positions, other.positions, other.positions * (1, 1, -1)):
         copy = Chem.Mol(molecule)
@@ -139,7 +139,7 @@ def distance(molecule: Chem.Mol, one: Atoms, other: Atoms) -> float:
 def torsion(smiles: str) -> list[Atoms]:
     """Scan of the first rotatable bond."""
     molecule, (start,) = embedded(smiles, 1)
-    indices = list(molecule.GetSubstructMatch(TURNING))
+    indices = list(molecule.GetSubstructMatch(ROTATABLE))
     one_side = side(molecule, indices[1], indices[2])
     frames = []
     for angle in ANGLES:

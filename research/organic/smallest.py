@@ -3,12 +3,12 @@
     pip install '.[label]'
     python -m research.organic.smallest --output runs/geometries
 
-Force fields cover few of them and each is a chemistry of its own, so they are listed by name
-(smallest.smi). All are trained on except those of another part; their labels cost next to nothing.
-Each is relaxed by GFN2-xTB; geometries are displacements along normal modes at random temperatures,
-and uniform expansions and compressions. Single bonds are dissociated too, for unrestricted labels
+Force fields cover few of them, and their chemistry is diverse, so they are listed in smallest.smi.
+All belong to the training data, except those of another part; their labels are cheap. Each is
+relaxed by GFN2-xTB; geometries are displacements along normal modes at random temperatures, and
+uniform expansions and compressions. Single bonds are dissociated too, for unrestricted labels
 (``--option unrestricted=true``). Adds a fourth round to molecules.csv and writes smallest-train.xyz
-and torn-train.xyz, which ``se3set-ase label`` takes.
+and torn-train.xyz for ``se3set-ase label``.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from research.organic.motion import displaced
 from research.paths import ORGANIC
 
 ROUND = 4
-#: Geometries of each molecule along modes, at temperatures (K) between, and swollen, by between.
+#: Numbers of displaced and of scaled geometries, and ranges of temperatures (K) and of scales.
 MODES, MODES_K = 6, (100.0, 3000.0)
 SWOLLEN, SCALES = 4, (0.88, 1.5)
-#: Bonds, in sums of covalent radii.
+#: Longest bond, in units of the sum of covalent radii.
 BONDED = 1.3
-#: Each single bond of a molecule of at most so many atoms, at so many lengths between (times its
-#: own, and Angstrom).
+#: Stretched bonds: largest number of atoms of a molecule, number of lengths for each single bond,
+#: shortest length (relative to the minimum) and longest length (Angstrom).
 STRETCHED_ATOMS, STRETCHES, SHORTEST, LONGEST = 8, 3, 1.2, 4.2
-#: The triple bond of N2 too; those of others end in atoms with states of their own.
+#: Single bonds, and the triple bond of N2. Other multiple bonds dissociate into special states.
 BREAKABLE = [Chem.MolFromSmarts(smarts) for smarts in ("*-!@*", "[ND1]#[ND1]")]
 
 
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def name_of(molecule: Chem.Mol) -> str:
-    """SMILES; that of hydrogen fluoride is not F, which extended XYZ reads as false."""
+    """SMILES without stereochemistry; not F for HF, which extended XYZ would read as false."""
     smiles = Chem.MolToSmiles(molecule)
     return "[H]F" if smiles == "F" else smiles
 
@@ -126,7 +126,7 @@ def relaxed(molecule: Chem.Mol, seed: int) -> Atoms | None:
     if rdDistGeom.EmbedMolecule(whole, randomSeed=seed) != 0:
         return None
     atoms = as_atoms(whole, 0)
-    # So that no symmetry keeps it from its minimum.
+    # Breaks the symmetry, which could keep the molecule from its minimum.
     atoms.positions += 0.02 * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     if not BFGS(atoms, logfile=None).run(fmax=0.005, steps=300):

@@ -8,16 +8,16 @@
     python -m research.organic.structures --processes 2 --output runs/geometries --bound
     python -m research.organic.structures --processes 2 --output runs/geometries --paths
 
-For each molecule: displacements along normal modes of several conformers, a hot run, conformers
-with random torsions, and stretched bonds. For random pairs: contacts from repulsive to far. Normal
-modes and relaxations use the MMFF94 force field, as does the hot run of a training molecule; those
-of the others use GFN2-xTB (a hundred times the cost). The name of a molecule is the seed of its
-random numbers. ``--monomers`` also sorts the geometries of SPICE into the parts. ``--bound`` makes
-pairs of small molecules relaxed for some steps by GFN2-xTB, near their minima, which random
-contacts miss; ``--paths`` keeps several geometries of such relaxations, of many more training
-pairs. Writes structures-PART-ROUND.xyz, monomers-PART.xyz, bound-PART.xyz and paths-train.xyz,
-which ``se3set-ase label`` takes; frames carry SMILES and kind. An interrupted run resumes, except
-for pairs.
+Each molecule has displacements along normal modes of several conformers, frames of a hot run,
+conformers with random torsions, and stretched bonds. Random pairs have contacts from repulsive to
+distant. Normal modes, relaxations and hot runs of training molecules use the MMFF94 force field;
+hot runs of other molecules use GFN2-xTB, which takes a hundred times as long. The name of a
+molecule is the seed of its random numbers. ``--monomers`` also assigns the geometries of SPICE to
+the parts. ``--bound`` makes pairs of small molecules near their minima, which random contacts miss,
+by a few steps of relaxation with GFN2-xTB; ``--paths`` keeps several geometries of such
+relaxations, of many more training pairs. Writes structures-PART-ROUND.xyz, monomers-PART.xyz,
+bound-PART.xyz and paths-train.xyz for ``se3set-ase label``; ``info`` of the frames has SMILES and
+kind. An interrupted run resumes, except for pairs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from research.organic.pairs import kept_apart, pair, write_relaxing
 from se3set_ase.io.extended_xyz import frames_of_file
 
 CONFORMERS = 4
-#: Pairs for each molecule: with any other one, and with a small one of at most so many atoms.
+#: Numbers of pairs of each molecule with any other and with a small one; atoms of a small one.
 PAIRS, SMALL_PAIRS, SMALL = 3, 3, 10
 
 
@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--round", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--monomers", type=Path)
-    parser.add_argument("--bound", action="store_true", help="these pairs alone")
-    parser.add_argument("--paths", action="store_true", help="these pairs alone")
+    parser.add_argument("--bound", action="store_true", help="only these pairs")
+    parser.add_argument("--paths", action="store_true", help="only these pairs")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     all_rows = read_molecules()
@@ -89,11 +89,11 @@ def main() -> None:
 
 
 def finished(half: Path) -> set[str]:
-    """Molecules that an interrupted run wrote; drops the last one, which may be incomplete."""
+    """Molecules that an interrupted run wrote, without the last one, which may be incomplete."""
     if not half.exists():
         return set()
     lines = half.read_text().split("\n")  # as ASE does
-    starts: dict[str, int] = {}  # the line at which each molecule begins
+    starts: dict[str, int] = {}  # first line of each molecule
     at = 0
     while at < len(lines) - 1 and at + int(lines[at]) + 2 < len(lines):
         starts.setdefault(key_val_str_to_dict(lines[at + 1])["smiles"], at)
@@ -112,7 +112,7 @@ def write_monomers(path: Path, rows: list[dict[str, str]], output: Path) -> None
     for atoms in frames_of_file(path):
         smiles = Chem.MolToSmiles(Chem.MolFromSmiles(atoms.info["name"]))
         atoms.info = {"smiles": smiles, "kind": "monomer"}
-        frames = parts.get(part_of.get(smiles, "drugs"))  # a tautomer's name may be the other one's
+        frames = parts.get(part_of.get(smiles, "drugs"))  # the SMILES may be of another tautomer
         if frames is not None:
             frames.append(atoms)
     for part, found in parts.items():

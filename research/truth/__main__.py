@@ -1,22 +1,21 @@
-"""Measures a method against the benchmark reactions.
+"""Errors of a method on the benchmark reactions.
 
     python -m research.truth organic
     python -m research.truth GFN2-xTB --output docs/truth.csv
     python -m research.truth wB97X-3c --sets S22 HB49 WATER27 --largest 12
     python -m research.truth my_module:MyCalculator --all
 
-A method is a bundled model or the folder of one, or what ``se3set-ase label --method`` takes. By
-default only reactions of neutral molecules of H, C, N, O, F, S and Cl count, which all methods
-cover. Energies are kept in ``runs/truth``, so a run that was stopped resumes.
+A method is a bundled model, the folder of a model, or a method of ``se3set-ase label``. By default
+only reactions of neutral molecules of H, C, N, O, F, S and Cl are included, which all methods
+support. Energies are kept in ``runs/truth``, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import cache
@@ -26,6 +25,9 @@ from typing import Any
 from ase import Atoms
 from tqdm import tqdm
 
+from research.benchmarks.machine import about
+from research.tables import read_rows, write_rows
+from research.truth.plot import draw
 from research.truth.reactions import (
     CATEGORIES,
     TRUTH,
@@ -36,24 +38,30 @@ from research.truth.reactions import (
     score,
 )
 from se3set_ase.calculator import SE3SetCalculator
-from se3set_ase.checkpoint.registry import list_models
+from se3set_ase.checkpoint.registry import list_models, resolve_model
+from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.label import LabelError, make_labeller
 
 KEPT = Path("runs") / "truth"
 
 
 def main() -> None:
-    """Calculate what is missing, then print and write the errors."""
+    """Calculate missing energies, then print and write the errors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("method")
-    parser.add_argument("--reactions", type=Path, default=TRUTH, help="the benchmark's file")
-    parser.add_argument("--sets", nargs="+", help="only these; all by default")
-    parser.add_argument("--largest", type=int, default=70, help="atoms of a species")
-    parser.add_argument("--all", action="store_true", help="ions and all elements, too")
-    parser.add_argument("--option", action="append", default=[], help="NAME=VALUE of the method")
+    parser.add_argument("--reactions", type=Path, default=TRUTH, help="file of the benchmark")
+    parser.add_argument("--sets", nargs="+", help="only these sets; default: all")
+    parser.add_argument("--largest", type=int, default=70, help="most atoms of a species")
+    parser.add_argument("--all", action="store_true", help="include ions and all elements")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method"
+    )
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="CSV; rows of other methods are kept")
+    parser.add_argument("--output", type=Path, help="CSV file; rows of other methods are kept")
+    parser.add_argument("--plot", type=Path, help="picture of the scores of all methods in it")
     arguments = parser.parse_args()
+    if arguments.plot and not arguments.output:
+        parser.error("expected --output, the file that --plot draws")
     reactions, species = load(arguments.reactions)
     usable = {
         name
@@ -74,18 +82,23 @@ def main() -> None:
     report(arguments.method, found)
     if arguments.output:
         write(arguments.output, arguments.method, found)
+    if arguments.plot:
+        draw(read_errors(arguments.output), arguments.plot)
 
 
 class Method:
-    """Energy of a molecule by a model or a labeller. Can be sent to another process."""
+    """Computes energies with a model or a labeller. It can be sent to another process."""
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, json.dumps(options, sort_keys=True)
         known = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-        self.file = KEPT / "-".join([known, *(f"{k}_{v}" for k, v in sorted(options.items()))])
+        parts = [known, *(f"{k}_{v}" for k, v in sorted(options.items()))]
+        if is_model(name) and (weights := load_metadata(resolve_model(name)).weights):
+            parts.append(weights.sha256[:8])  # a model may be trained again
+        self.file = KEPT / "-".join(parts)
 
     def __call__(self, atoms: Atoms) -> float | str:
-        """Total energy in eV, or why there is none."""
+        """Return the total energy in eV, or the reason why there is none."""
         try:
             return energy_function(self.name, self.options)(atoms)
         except (LabelError, ValueError, RuntimeError) as error:
@@ -94,26 +107,30 @@ class Method:
 
 @cache
 def energy_function(name: str, options: str) -> Callable[[Atoms], float]:
-    """One for each process: a model is loaded once."""
+    """Load a model or make a labeller, once for each process."""
     arguments = json.loads(options)
-    bundled = {info.name for info in list_models()}
-    if name not in bundled and not Path(name, "model.json").exists():
+    if not is_model(name):
         labeller = make_labeller(name, options=arguments)
         return lambda atoms: labeller(atoms).energy
     calculator = SE3SetCalculator(name, **arguments)
 
     def energy(atoms: Atoms) -> float:
-        with warnings.catch_warnings():  # of doubt: it is measured here
+        with warnings.catch_warnings():  # about uncertain predictions: here errors are measured
             warnings.simplefilter("ignore")
             return float(calculator.get_potential_energy(atoms.copy()))
 
     return energy
 
 
+def is_model(name: str) -> bool:
+    """Whether a method is a model of this package."""
+    return Path(name, "model.json").exists() or name in {info.name for info in list_models()}
+
+
 def kept_energies(
     file: Path, needed: dict[str, Atoms], method: Method, processes: int
 ) -> dict[str, float]:
-    """Energies of earlier runs, and those that were missing; each is written as it comes."""
+    """Return energies of earlier runs, and calculate and write the missing ones."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = file.read_text().splitlines() if file.exists() else []
     kept = dict(json.loads(line) for line in lines)
@@ -141,19 +158,26 @@ def report(method: str, found: Sequence[SetErrors]) -> None:
 
 
 def write(path: Path, method: str, found: Sequence[SetErrors]) -> None:
-    """CSV with the rows of this method replaced."""
-    rows = [row for row in _rows(path) if row["method"] != method]
-    rows += [{"method": method, **asdict(one)} for one in found]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Replace the rows of this method in a CSV file."""
+    rows: list[Mapping[str, object]] = [r for r in read_rows(path) if r["method"] != method]
+    rows += [{"method": method, **asdict(one), **about()} for one in found]
+    write_rows(path, rows, line_end="\n")
 
 
-def _rows(path: Path) -> Iterator[dict[str, object]]:
-    if path.exists():
-        with path.open() as file:
-            yield from csv.DictReader(file)
+def read_errors(path: Path) -> dict[str, list[SetErrors]]:
+    """Errors of each method in a CSV file."""
+    found: dict[str, list[SetErrors]] = {}
+    for row in read_rows(path):
+        found.setdefault(row["method"], []).append(
+            SetErrors(
+                set=row["set"],
+                category=row["category"],
+                n=int(row["n"]),
+                mean_abs_energy=float(row["mean_abs_energy"]),
+                mad=float(row["mad"]),
+            )
+        )
+    return found
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The benchmark reactions, and the score of a method on them.
 
-The file is JSON, compressed by gzip: ``{set: {category, reactions: [{species: {name: coefficient},
-energy}], species: {name: {charge, symbols, positions}}}}``, energies in kcal/mol and positions in
+The file is gzipped JSON: ``{set: {category, reactions: [{species: {name: coefficient}, energy}],
+species: {name: {charge, symbols, positions}}}}``, with energies in kcal/mol and positions in
 Angstrom. Reference: J. Liang and M. Head-Gordon, GSCDB138, arXiv:2508.13468 (mostly CCSD(T) at the
 basis-set limit).
 """
@@ -20,21 +20,21 @@ from ase import Atoms, units
 TRUTH = Path(__file__).parents[3] / "shared" / "data" / "truth" / "reactions.json.gz"
 KCAL = units.kcal / units.mol
 CATEGORIES = ("noncovalent", "conformers", "isomers and reactions", "barriers")
-#: Elements of neutral organic molecules, which every method covers.
+#: Elements of neutral organic molecules, which every method supports.
 ORGANIC = frozenset({"H", "C", "N", "O", "F", "S", "Cl"})
-#: Mean absolute reference energy of GMTKN55, kcal/mol, that WTMAD-2 weighs by: L. Goerigk et al.,
-#: Phys. Chem. Chem. Phys. 19, 32184 (2017).
+#: Mean absolute reference energy of GMTKN55, kcal/mol, used in the weights of WTMAD-2: L. Goerigk
+#: et al., Phys. Chem. Chem. Phys. 19, 32184 (2017).
 WTMAD2 = 56.84
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reaction:
-    """Energy of a sum of species, each times its coefficient.
+    """A reference energy of a sum of species, each multiplied by its coefficient.
 
     Attributes
     ----------
-    set, category : that the reaction belongs to.
-    species : coefficient by name; names are unique among all sets.
+    set, category : benchmark set and category of the reaction.
+    species : coefficients by name; names are unique among all sets.
     energy : reference, kcal/mol.
     """
 
@@ -45,11 +45,11 @@ class Reaction:
 
 
 def load(path: Path = TRUTH) -> tuple[list[Reaction], dict[str, Atoms]]:
-    """Reactions, and their species by name with ``info["charge"]``.
+    """Read the reactions, and their species by name with ``info["charge"]``.
 
     Raises
     ------
-    FileNotFoundError : the file is not there; it is not part of the repository.
+    FileNotFoundError : the file is missing; it is not part of the repository.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -78,11 +78,11 @@ def load(path: Path = TRUTH) -> tuple[list[Reaction], dict[str, Atoms]]:
 def balanced(coefficients: Mapping[str, float], species: Mapping[str, Atoms]) -> dict[str, float]:
     """Coefficients that conserve the atoms.
 
-    The file lists the monomer of a dimer of equal molecules once; it is counted twice here.
+    The file lists the monomer of a homodimer once; here its coefficient is doubled.
 
     Raises
     ------
-    ValueError : a reaction that does not conserve atoms otherwise.
+    ValueError : the reaction does not conserve atoms in this way either.
     """
 
     def surplus(trial: Mapping[str, float]) -> np.ndarray:
@@ -99,7 +99,7 @@ def balanced(coefficients: Mapping[str, float], species: Mapping[str, Atoms]) ->
 
 
 def is_neutral_organic(atoms: Atoms) -> bool:
-    """Whether a species has no charge and no element but H, C, N, O, F, S and Cl."""
+    """Whether a species is neutral and has only H, C, N, O, F, S and Cl."""
     return atoms.info["charge"] == 0 and set(atoms.get_chemical_symbols()) <= ORGANIC
 
 
@@ -109,7 +109,9 @@ class SetErrors:
 
     Attributes
     ----------
-    n : reactions. mean_abs_energy : of the references. mad : mean absolute deviation from them.
+    n : number of reactions.
+    mean_abs_energy : mean absolute reference energy.
+    mad : mean absolute deviation from the references.
     """
 
     set: str
@@ -120,11 +122,11 @@ class SetErrors:
 
 
 def errors(reactions: Iterable[Reaction], energies: Mapping[str, float]) -> Iterator[SetErrors]:
-    """By set; reactions with a species that has no energy are left out.
+    """Yield the errors of each set; reactions with a species without an energy are left out.
 
     Parameters
     ----------
-    energies : total energy of each species, eV.
+    energies : total energy of each species by name, eV.
     """
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for reaction in reactions:
@@ -145,10 +147,10 @@ def errors(reactions: Iterable[Reaction], energies: Mapping[str, float]) -> Iter
 
 
 def score(sets: Sequence[SetErrors]) -> float:
-    """Weighted total mean absolute deviation of a category, kcal/mol; smaller is better.
+    """Weighted mean absolute deviation of a category, kcal/mol; smaller is better.
 
-    sum_s N_s (56.84 / mean|E_s|) MAD_s / sum_s N_s, the WTMAD-2 of GMTKN55 (L. Goerigk et al.,
-    Phys. Chem. Chem. Phys. 19, 32184 (2017)) with other sets.
+    sum_s N_s (56.84 / mean|E_s|) MAD_s / sum_s N_s: the WTMAD-2 of GMTKN55 (L. Goerigk et al.,
+    Phys. Chem. Chem. Phys. 19, 32184 (2017)) for these sets.
     """
     total = sum(s.n for s in sets)
     return sum(s.n * WTMAD2 / s.mean_abs_energy * s.mad for s in sets) / total if total else np.nan

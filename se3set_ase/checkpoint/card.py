@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 from se3set_ase.checkpoint.metadata import Measurement, ModelMetadata
 
 __all__ = ["render_card"]
 
 
-def render_card(metadata: ModelMetadata) -> str:
-    """Markdown text of a model's ``README.md``; a pure function of the metadata."""
+def render_card(metadata: ModelMetadata, path: str | None = None) -> str:
+    """Markdown text of a model's ``README.md``; a pure function of its arguments.
+
+    Parameters
+    ----------
+    path : path of the model's folder; None for a bundled model, which is loaded by its name.
+    """
     sections = [
         f"# {metadata.name}",
         metadata.description,
@@ -17,7 +24,7 @@ def render_card(metadata: ModelMetadata) -> str:
         "## Measured errors",
         _errors(metadata.measured),
         "## Use",
-        _use(metadata),
+        _use(metadata.name, path),
         "## Trained on",
         _training(metadata),
         "## Model",
@@ -69,13 +76,18 @@ def _errors(measured: tuple[Measurement, ...]) -> str:
     return "\n".join([header, *rows]) + "\n\n" + note
 
 
-def _use(metadata: ModelMetadata) -> str:
+def _use(name: str, path: str | None) -> str:
+    load = (
+        f'"{name}")  # or the path of this folder'
+        if path is None
+        else f"{json.dumps(path, ensure_ascii=False)})  # the path of this folder"
+    )
     return (
         "```python\n"
         "from ase.io import read\n"
         "from se3set_ase import SE3SetCalculator\n\n"
         'atoms = read("molecule.xyz")\n'
-        f'atoms.calc = SE3SetCalculator("{metadata.name}")  # or the path of this folder\n'
+        f"atoms.calc = SE3SetCalculator({load}\n"
         "atoms.get_potential_energy()  # eV\n"
         "```"
     )
@@ -83,6 +95,11 @@ def _use(metadata: ModelMetadata) -> str:
 
 def _training(metadata: ModelMetadata) -> str:
     lines = [f"Level of theory of the labels: {metadata.level_of_theory}."]
+    if base := metadata.baseline:
+        lines.append(
+            f"A correction to {base.name}, its baseline ({base.package} {base.version}): energies "
+            "and forces are the sum of both."
+        )
     if "initial" in metadata.training:
         lines.append(
             f"Fine-tuned: the training started from the weights of the model "

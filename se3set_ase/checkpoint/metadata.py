@@ -20,6 +20,7 @@ __all__ = [
     "FORMAT",
     "MODEL_UNITS",
     "SCHEMA_VERSION",
+    "BaselineMethod",
     "CheckpointError",
     "DataFile",
     "Measurement",
@@ -106,6 +107,28 @@ class Measurement:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class BaselineMethod:
+    """The method that a model corrects: results are the sum of both.
+
+    ``calculator`` is the ``module:Class`` of an ASE calculator, ``options`` are its arguments, and
+    ``state_arguments`` are the names of its arguments for charge and spin multiplicity. ``package``
+    and ``version`` are those of the program that the training used. ``energy_per_charge`` (eV/e)
+    times the total charge is added to its energy, see
+    :meth:`se3set_ase.train.baseline_labels.CachedBaseline.subtract`.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    calculator: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    state_arguments: tuple[str, ...] = ()
+    energy_per_charge: float = 0.0
+    package: str = ""
+    version: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
     """Everything in ``model.json`` except its format name and schema version.
 
@@ -116,6 +139,8 @@ class ModelMetadata:
     ----------
     name : Name of the model, which states system, scope or level of theory.
     level_of_theory : Method and basis of the training labels.
+    baseline : The method that the model corrects to this level; None for a model that predicts
+        whole energies.
     charges : Total molecular charges (e) that the model was trained on.
     multiplicities : Spin multiplicities (2S + 1) that the model was trained on.
     formulas : Molecular formulas of the training data in Hill order if they are few; empty if they
@@ -142,6 +167,7 @@ class ModelMetadata:
 
     name: str
     level_of_theory: str
+    baseline: BaselineMethod | None = None
     charges: tuple[int, ...] = (0,)
     multiplicities: tuple[int, ...] = (1,)
     formulas: tuple[str, ...] = ()
@@ -172,11 +198,14 @@ class ModelMetadata:
         The weights have their own hash, in ``weights``.
         """
         content = {key: getattr(self, key) for key in DECIDING}
+        if self.baseline is not None:  # absent from older files
+            content["baseline"] = dataclasses.asdict(self.baseline)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of ``model.json``; raises :class:`CheckpointError` for NaN or infinity."""
         content = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        content = {k: v for k, v in content.items() if (k, v) != ("baseline", None)}
         try:
             # Keys keep their order, with the most important first.
             return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -209,9 +238,9 @@ class ModelMetadata:
             )
         _check_schema(content.get("schema_version"), where, package_version)
         fields = {k: v for k, v in content.items() if k not in ("format", "schema_version")}
-        required = {f.name for f in dataclasses.fields(cls)}
-        missing = sorted(required - fields.keys())
-        unknown = sorted(fields.keys() - required)
+        known = {f.name for f in dataclasses.fields(cls)}
+        missing = sorted(known - fields.keys() - {"baseline"})
+        unknown = sorted(fields.keys() - known)
         if missing or unknown:
             raise CheckpointError(
                 f"{where} does not have the keys of schema version {SCHEMA_VERSION}: "

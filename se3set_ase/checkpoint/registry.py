@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from se3set_ase.checkpoint.card import render_card
 from se3set_ase.checkpoint.files import METADATA_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError, ModelMetadata
-from se3set_ase.checkpoint.store import load_checkpoint, load_metadata
+from se3set_ase.checkpoint.store import CARD_FILE, load_checkpoint, load_metadata
 from se3set_ase.io.files import sha256_of, write_atomically
 
 __all__ = ["ModelInfo", "list_models", "models_folder", "resolve_model", "write_registry"]
@@ -65,7 +66,9 @@ def list_models() -> list[ModelInfo]:
     ]
 
 
-def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
+def resolve_model(
+    name_or_path: str | os.PathLike[str], *, relative_to: str | os.PathLike[str] = "."
+) -> Path:
     """The path of a model given by name or path.
 
     The name of a bundled model takes precedence over a folder of the same name in the working
@@ -74,6 +77,7 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     name_or_path : Bundled name, or path of a model folder or of a file in it.
+    relative_to : Folder that a relative path starts from; the working directory by default.
 
     Returns
     -------
@@ -93,14 +97,15 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     entries = _read_registry(root / REGISTRY_FILE) if root is not None else {}
     if isinstance(name_or_path, str) and root is not None and name_or_path in entries:
         return _checked_folder(root, name_or_path, entries[name_or_path])
-    path = Path(name_or_path).expanduser()
+    path = Path(relative_to) / Path(name_or_path).expanduser()
     if path.exists():
         return path
     close = difflib.get_close_matches(str(name_or_path).lower(), list(entries), cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
     names = ", ".join(sorted(entries)) or "none"
+    where = "" if relative_to == "." else f" in {relative_to}"
     raise FileNotFoundError(
-        f"no model {str(name_or_path)!r}: expected a bundled model ({names}) or an existing "
+        f"no model {str(name_or_path)!r}{where}: expected a bundled model ({names}) or an existing "
         f"folder or file.{hint}"
     )
 
@@ -108,7 +113,8 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
 def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
     """List all model folders in ``root`` in ``root/registry.json``.
 
-    Each model is loaded first, and an error is raised if that fails.
+    Each model is loaded first, and an error is raised if that fails. From now on it has a name, by
+    which its card says to load it.
 
     Returns
     -------
@@ -131,6 +137,9 @@ def write_registry(root: str | os.PathLike[str]) -> dict[str, Any]:
         }
         if (committee := json_file.parent / COMMITTEE_FILE).exists():
             models[metadata.name]["committee_sha256"] = sha256_of(committee)
+        card, text = json_file.parent / CARD_FILE, render_card(metadata).encode()
+        if not card.exists() or card.read_bytes() != text:
+            write_atomically(card, text)
     content = {
         "format": REGISTRY_FORMAT,
         "schema_version": REGISTRY_SCHEMA_VERSION,

@@ -110,7 +110,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         WEIGHTS_FILE: content,
-        CARD_FILE: render_card(metadata).encode(),
+        CARD_FILE: render_card(metadata, folder.as_posix()).encode(),
         METADATA_FILE: text.encode(),
     }
     temporaries: dict[str, Path] = {}
@@ -172,7 +172,7 @@ def load_checkpoint(
     model = _build_model(metadata, json_file, backend, hard)
     _check_tensors(model.state_dict(), tensors, weights_file, json_file)
     check_description(metadata, json_file)
-    # First the precision of the file, then the one asked for: nothing is rounded on the way.
+    # In the precision of the file first, then in the requested one: nothing is rounded twice.
     model.load_state_dict(tensors, assign=True)
     model.requires_grad_(False).eval()
     if dtype is None:

@@ -1,12 +1,11 @@
-"""Shared by the commands: read molecules, protect files, show progress."""
+"""Shared by the commands: read molecules, protect files, start processes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +20,9 @@ __all__ = [
     "check_outputs",
     "check_readable",
     "count_frames",
-    "progress_bar",
     "read_frames",
-    "read_molecule",
     "refuse_periodic",
+    "task_executor",
     "workers",
 ]
 
@@ -51,9 +49,9 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
     ------
     ValueError : a structure cannot be read, or there are none.
     """
+    from se3set_ase.io.charge import charge_that_fits
     from se3set_ase.io.periodic import without_cell
     from se3set_ase.io.structures import read_structures
-    from se3set_ase.io.valence import charge_that_fits
     from se3set_ase.system import declared_charge_and_spin
 
     seen: set[str] = set()
@@ -75,43 +73,7 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
         raise ValueError(f"expected frames with atoms in {file}, got none")
 
 
-def read_molecule(
-    file: Path, *, record: int | None = None, charge: int = 0, isolated: bool = False
-) -> Atoms:
-    """One structure of a file, without results of other programs.
-
-    Parameters
-    ----------
-    record : number of the structure, from 0; the last one by default.
-    charge, isolated : see :func:`read_frames`.
-
-    Raises
-    ------
-    ValueError : no such record, no record given and the file has different molecules, or a
-        periodic cell.
-    """
-    check_readable(file)
-    formulas: dict[str, None] = {}
-    chosen = None
-    n_records = 0
-    for index, atoms in enumerate(read_frames(file, charge=charge, isolated=isolated)):
-        formulas[atoms.get_chemical_formula()] = None
-        n_records += 1
-        if record in (None, index):
-            chosen = atoms
-    if chosen is None:
-        raise ValueError(f"expected a --record from 0 to {n_records - 1} of {file}, got {record}")
-    if record is None and len(formulas) > 1:
-        raise ValueError(
-            f"expected one molecule in {file}, got {n_records} records of {len(formulas)} "
-            f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
-        )
-    refuse_periodic(chosen, file)
-    chosen.calc = None
-    return chosen
-
-
-def refuse_periodic(atoms: Atoms, file: Path) -> Atoms:
+def refuse_periodic(atoms: Atoms, file: object) -> Atoms:
     """The same atoms; ValueError for a periodic cell."""
     if atoms.pbc.any():
         raise ValueError(
@@ -166,14 +128,15 @@ def check_atoms_formats(*paths: Path) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(name: str, total: int | None, unit: str) -> Iterator[Callable[[int], object]]:
-    """A progress bar on standard error if that is a terminal."""
-    from tqdm import tqdm
+def task_executor(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
+    """This process if one is enough, else :func:`workers`."""
+    if processes == 1 and scheduler is None:
+        from se3set_ase.jobs.resumable import SerialExecutor
 
-    with tqdm(
-        desc=name, total=total, unit=unit, file=sys.stderr, disable=None, dynamic_ncols=True
-    ) as bar:
-        yield bar.update
+        yield SerialExecutor()
+        return
+    with workers(processes, scheduler) as executor:
+        yield executor
 
 
 @contextlib.contextmanager

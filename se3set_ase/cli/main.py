@@ -23,15 +23,14 @@ from se3set_ase.cli.console import (
     check_outputs,
     check_readable,
     count_frames,
-    progress_bar,
     read_frames,
-    read_molecule,
     refuse_periodic,
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
     Compile,
+    ConformerSeed,
     Device,
     Dtype,
     Isolated,
@@ -42,7 +41,9 @@ from se3set_ase.cli.options import (
     Structure,
 )
 from se3set_ase.cli.simulate import md, relax
+from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
+from se3set_ase.io.progress import progress_bar
 
 __all__ = ["app"]
 
@@ -228,6 +229,7 @@ def fragments(
         str | None, typer.Option("--model", "-m", help="Use the cutoffs of this model.")
     ] = None,
     record: Record = None,
+    conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
 ) -> None:
     """Print the fragments and hyperedges of a molecule."""
@@ -236,7 +238,8 @@ def fragments(
     from se3set_ase.cli.report import describe_fragments
     from se3set_ase.hypergraph.config import HypergraphConfig
 
-    atoms = read_molecule(file, record=record, isolated=isolated)
+    source = find_source(file, conformer_seed)
+    atoms = read_molecule(source, record=record, isolated=isolated)
     config = HypergraphConfig()
     if model is not None:
         config = HypergraphConfig.from_dict(load_metadata(resolve_model(model)).hypergraph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,7 +53,16 @@ Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
 SpinMultiplicity = Annotated[
     int, typer.Option(min=1, help="Spin multiplicity: unpaired electrons + 1.")
 ]
-Structure = Annotated[Path, typer.Argument(help="Any file that ASE reads; the last frame is used.")]
+Structure = Annotated[
+    str, typer.Argument(help="Any file that ASE reads, whose last frame is used, or SMILES.")
+]
+Structures = Annotated[
+    str, typer.Argument(help="Any file that ASE reads, with one molecule or many, or SMILES.")
+]
+ConformerSeed = Annotated[
+    int,
+    typer.Option(min=0, help="Seed of the conformer, for SMILES; others give other conformers."),
+]
 Record = Annotated[
     int | None,
     typer.Option(help="Number of the structure in the file, from 0; the last one by default."),
@@ -70,7 +78,3 @@ Compile = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Events = Annotated[
-    Path | None,
-    typer.Option(help="Refragmentation log (JSON lines).  [default: STEM-COMMAND.events.jsonl]"),
-]

@@ -12,12 +12,9 @@ from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import (
     check_atoms_formats,
     check_outputs,
-    check_readable,
-    progress_bar,
     read_frames,
-    read_molecule,
     refuse_periodic,
-    workers,
+    task_executor,
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
@@ -25,10 +22,10 @@ from se3set_ase.cli.options import (
     UNFINISHED,
     Charge,
     Compile,
+    ConformerSeed,
     Device,
     Dtype,
     Ensemble,
-    Events,
     Isolated,
     Membership,
     Model,
@@ -37,8 +34,11 @@ from se3set_ase.cli.options import (
     Record,
     SpinMultiplicity,
     Structure,
+    Structures,
     Velocities,
 )
+from se3set_ase.cli.source import find_source, read_molecule
+from se3set_ase.io.progress import progress_bar
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -52,17 +52,23 @@ MAX_BATCH = 64
 
 
 def relax(
-    file: Annotated[
-        Path, typer.Argument(help="Any file that ASE reads, with one molecule or many.")
-    ],
+    file: Structures,
     model: Model = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output.  [default: STEM-relaxed.xyz]")
+        Path | None,
+        typer.Option("--output", "-o", help="Output.  [default: mol-relaxed.xyz for mol.xyz]"),
     ] = None,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Every step, for one molecule.  [default: STEM-relax.traj]")
+        Path | None,
+        typer.Option(help="Every step, for one molecule.  [default: mol-relax.traj for mol.xyz]"),
     ] = None,
-    events: Events = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="Refragmentation log (JSON lines), for one molecule.  "
+            "[default: mol-relax.events.jsonl for mol.xyz]"
+        ),
+    ] = None,
     fmax: Annotated[float, typer.Option(help="Convergence criterion: largest force, eV/A.")] = 0.01,
     steps: Annotated[int, typer.Option(min=0, help="Maximum number of steps.")] = 500,
     optimizer: Annotated[str, typer.Option(help="BFGS, LBFGS, FIRE2, ...")] = "LBFGS",
@@ -79,6 +85,7 @@ def relax(
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
+    conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -88,12 +95,12 @@ def relax(
     an interrupted run, and with a larger --steps it restarts molecules that did not converge. The
     exit code is 1 if a molecule did not converge.
     """
-    check_readable(file)
-    frames = list(read_frames(file, charge=charge, isolated=isolated))
-    output = output or Path(f"{file.stem}-relaxed.xyz")
+    source = find_source(file, conformer_seed)
+    frames = list(source.frames(charge=charge, isolated=isolated))
+    output = output or Path(f"{source.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
-        trajectory = trajectory or Path(f"{file.stem}-relax.traj")
-        events = events or Path(f"{file.stem}-relax.events.jsonl")
+        trajectory = trajectory or Path(f"{source.stem}-relax.traj")
+        events = events or Path(f"{source.stem}-relax.events.jsonl")
         check_atoms_formats(output, trajectory)
         check_outputs(overwrite, output, trajectory, events)
         atoms = refuse_periodic(frames[-1], file)
@@ -105,7 +112,7 @@ def relax(
             f"--trajectory and --events are for one molecule, but {file} has {len(frames)}; "
             "use --last to relax only the last one"
         )
-    if output.resolve() == file.resolve():
+    if output.resolve() == Path(file).resolve():
         raise ValueError(f"expected different names for output and input, got {file} for both")
     from se3set_ase.jobs.relaxation import Relaxation
 
@@ -166,7 +173,7 @@ def _relax_each(
     scheduler: str | None,
     overwrite: bool,
 ) -> None:
-    from se3set_ase.jobs.resumable import SerialExecutor, work_on
+    from se3set_ase.jobs.resumable import work_on
     from se3set_ase.potential import Potential
     from se3set_ase.simulate.relaxation import checked_optimizer
 
@@ -174,12 +181,11 @@ def _relax_each(
     # Load and compile once before the processes start: an error of the model is raised here, not
     # recorded for each molecule.
     Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
-    alone = processes == 1 and scheduler is None
     # Several tasks for each process: none waits long, and Ctrl-C loses little.
     per_task = min(MAX_BATCH, math.ceil(len(frames) / (4 * processes)))
     try:
         with (
-            SerialExecutor() if alone else workers(processes, scheduler) as executor,
+            task_executor(processes, scheduler) as executor,
             progress_bar("relax", len(frames), "molecule") as progress,
         ):
             done = work_on(
@@ -231,19 +237,28 @@ def md(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
     interval: Annotated[int, typer.Option(min=1, help="Steps between records.")] = 10,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Trajectory.  [default: STEM-md.traj]")
+        Path | None, typer.Option(help="Trajectory.  [default: mol-md.traj for mol.xyz]")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Plot.  [default: STEM-md.png]")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Plot.  [default: mol-md.png for mol.xyz]")
+    ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Table of energies (CSV).  [default: STEM-md.csv]")
+        Path | None,
+        typer.Option(help="Table of energies (CSV).  [default: mol-md.csv for mol.xyz]"),
     ] = None,
-    events: Events = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="Refragmentation log (JSON lines).  [default: mol-md.events.jsonl for mol.xyz]"
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
     charge: Charge = 0,
     spin_multiplicity: SpinMultiplicity = 1,
     record: Record = None,
+    conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -252,11 +267,12 @@ def md(
     from se3set_ase.simulate import report
     from se3set_ase.visualize import plots
 
-    atoms = read_molecule(file, record=record, charge=charge, isolated=isolated)
-    trajectory = trajectory or Path(f"{file.stem}-md.traj")
-    plot = plot or Path(f"{file.stem}-md.png")
-    table = table or Path(f"{file.stem}-md.csv")
-    events = events or Path(f"{file.stem}-md.events.jsonl")
+    source = find_source(file, conformer_seed)
+    atoms = read_molecule(source, record=record, charge=charge, isolated=isolated)
+    trajectory = trajectory or Path(f"{source.stem}-md.traj")
+    plot = plot or Path(f"{source.stem}-md.png")
+    table = table or Path(f"{source.stem}-md.csv")
+    events = events or Path(f"{source.stem}-md.events.jsonl")
     check_atoms_formats(trajectory)
     plots.check_format(plot)
     check_outputs(overwrite, trajectory, plot, table, events)

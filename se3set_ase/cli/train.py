@@ -10,18 +10,24 @@ import typer
 
 from se3set_ase.cli.console import (
     check_readable,
-    progress_bar,
-    read_frames,
     refuse_periodic,
-    workers,
+    task_executor,
 )
-from se3set_ase.cli.options import MAX_FAILURES_PRINTED, UNFINISHED, Isolated
+from se3set_ase.cli.options import (
+    MAX_FAILURES_PRINTED,
+    UNFINISHED,
+    ConformerSeed,
+    Isolated,
+    Structures,
+)
+from se3set_ase.cli.source import find_source
+from se3set_ase.io.progress import progress_bar
 
 __all__ = ["label", "train"]
 
 
 def label(
-    file: Annotated[Path, typer.Argument(help="Geometries, in any file that ASE reads.")],
+    file: Structures,
     method: Annotated[
         str,
         typer.Option(
@@ -31,14 +37,18 @@ def label(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output.  [default: STEM-labelled.xyz]")
+        Path | None,
+        typer.Option("--output", "-o", help="Output.  [default: mol-labelled.xyz for mol.xyz]"),
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="Option of the method as NAME=VALUE, such as grid_level=4."),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="Number of processes.")
+        int,
+        typer.Option(
+            "--processes", "-p", min=1, help="Number of processes, each with one thread if several."
+        ),
     ] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler; replaces --processes.")
@@ -56,6 +66,7 @@ def label(
             min=1, help="Spin multiplicity of all.  [default: declared by each frame, or 1]"
         ),
     ] = None,
+    conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
 ) -> None:
     """Label geometries with energies and forces from quantum chemistry.
@@ -65,21 +76,21 @@ def label(
     from se3set_ase.label.labellers import make_labeller
     from se3set_ase.label.run import label as run_labelling
 
-    check_readable(file)
     labeller = make_labeller(
         method,
         charge=charge,
         spin_multiplicity=spin_multiplicity,
         options=dict(map(_name_and_value, option or [])),
     )
+    source = find_source(file, conformer_seed)
     frames = [
         refuse_periodic(atoms, file)
-        for atoms in read_frames(file, charge=charge or 0, isolated=isolated)
+        for atoms in source.frames(charge=charge or 0, isolated=isolated)
     ]
-    output = output or Path(f"{file.stem}-labelled.xyz")
+    output = output or Path(f"{source.stem}-labelled.xyz")
     try:
         with (
-            workers(processes, scheduler) as executor,
+            task_executor(processes, scheduler) as executor,
             progress_bar("label", len(frames), "frame") as progress,
         ):
             done = run_labelling(

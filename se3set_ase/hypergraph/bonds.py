@@ -3,7 +3,7 @@
 A pair of atoms at distance ``d`` has the ratio ``x = d / (R_i + R_j)`` with covalent radii ``R``.
 Its bond weight is 1 for ``x <= on``, 0 for ``x >= off``, with a C2 (quintic) switch in between.
 This module searches for pairs with numpy; the differentiable weight is evaluated in
-:mod:`se3set_ase.nn.graph` from the two distances that :func:`bond_range` returns.
+:mod:`se3set_ase.nn.graph` from the two distances that :func:`bond_limits` returns.
 """
 
 from __future__ import annotations
@@ -41,39 +41,39 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, n
     return pairs, distances
 
 
-def bond_range(
-    numbers: np.ndarray,
-    pairs: np.ndarray,
-    *,
-    heavy: tuple[float, float],
-    hydrogen: tuple[float, float],
-) -> np.ndarray:
+def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
     """Distances between which the weight of each pair falls from 1 to 0.
 
     Parameters
     ----------
     numbers : (N,) atomic numbers.
     pairs : (P, 2) atom indices.
-    heavy, hydrogen : ``(on, off)`` in units of the sum of covalent radii, for pairs without and
-        with a hydrogen atom.
+    config : limits in units of the sum of covalent radii.
 
     Returns
     -------
-    (P, 2) float array, Angstrom: ``[d_on, d_off]``.
+    (P, 2) float array, Angstrom: ``[d_on, d_off]``; equal if membership is hard.
     """
     radii = COVALENT_RADII[numbers[pairs]].sum(axis=1)  # p
     with_hydrogen = (numbers[pairs] == 1).any(axis=1)
-    ratio = np.where(with_hydrogen[:, None], hydrogen, heavy)  # p, on|off
-    return radii[:, None] * ratio
+    ratio = np.where(
+        with_hydrogen[:, None],
+        (config.hydrogen_bond_on, config.hydrogen_bond_off),
+        (config.bond_on, config.bond_off),
+    )  # p, on|off
+    limits = radii[:, None] * ratio
+    if config.hard:
+        limits = np.repeat(limits.mean(axis=1, keepdims=True), 2, axis=1)
+    return limits
 
 
 def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """The weight of each bond (A,) with numpy, equal to :func:`se3set_ase.nn.graph.switch`.
+    """Weight of each bond (A,) with numpy, equal to :func:`se3set_ase.nn.graph.switch`.
 
     Parameters
     ----------
     distances : (A,) Angstrom.
-    ranges : (A, 2) Angstrom, from :func:`bond_range`.
+    ranges : (A, 2) Angstrom, from :func:`bond_limits`.
     """
     t = np.clip((distances - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0]), 0.0, 1.0)
     upper = t > 0.5
@@ -82,15 +82,15 @@ def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     return np.where(upper, p, 1.0 - p)
 
 
-def longest_bond(numbers: np.ndarray, *, heavy_off: float, hydrogen_off: float) -> float:
-    """Largest distance in Angstrom at which any pair of these elements has a bond weight."""
+def longest_bond(numbers: np.ndarray, config: HypergraphConfig) -> float:
+    """Distance in Angstrom beyond which no pair of these elements has a bond weight."""
     if len(numbers) == 0:
         return 0.0
     heavy = numbers[numbers != 1]
     largest = COVALENT_RADII[heavy].max() if len(heavy) else COVALENT_RADII[1]
-    bonds = [2.0 * largest * heavy_off] if len(heavy) else []
+    bonds = [2.0 * largest * config.bond_off] if len(heavy) else []
     if (numbers == 1).any():
-        bonds.append((largest + COVALENT_RADII[1]) * hydrogen_off)
+        bonds.append((largest + COVALENT_RADII[1]) * config.hydrogen_bond_off)
     return float(max(bonds))
 
 
@@ -113,19 +113,6 @@ class BondState:
         return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
 
 
-def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig) -> np.ndarray:
-    """Range of distances in which the bond of each pair is ambiguous, (P, 2) Angstrom."""
-    limits = bond_range(
-        numbers,
-        pairs,
-        heavy=(config.bond_on, config.bond_off),
-        hydrogen=(config.hydrogen_bond_on, config.hydrogen_bond_off),
-    )
-    if config.hard:
-        limits = np.repeat(limits.mean(axis=1, keepdims=True), 2, axis=1)
-    return limits
-
-
 def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
     """Find certain and ambiguous bonds among pairs (P, 2) with distances (P,).
 
@@ -142,11 +129,6 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
 
 
 def only(bonds: np.ndarray) -> BondState:
-    """These bonds (B, 2), all of them sure, and no others."""
+    """Bond state with these bonds (B, 2), all of them certain, and no others."""
     none = np.empty((0, 2), dtype=np.int64)
     return replace(find_bonds(none, np.empty(0), np.empty((0, 2))), sure=bonds)
-
-
-def longest_bond_of(numbers: np.ndarray, config: HypergraphConfig) -> float:
-    """Distance in Angstrom beyond which no pair of these elements has a bond weight."""
-    return longest_bond(numbers, heavy_off=config.bond_off, hydrogen_off=config.hydrogen_bond_off)

@@ -18,7 +18,7 @@ from se3set_ase.hypergraph.bonds import (
     BondState,
     bond_limits,
     find_bonds,
-    longest_bond_of,
+    longest_bond,
     neighbour_pairs,
     only,
 )
@@ -78,7 +78,7 @@ def find_pairs(
     ValueError : coincident atoms, or invalid atomic numbers.
     """
     check_numbers(numbers)
-    listed, longest = config.cutoff + skin, longest_bond_of(numbers, config) + skin
+    listed, longest = config.cutoff + skin, longest_bond(numbers, config) + skin
     pairs, distances = neighbour_pairs(positions, max(listed, longest))
     if len(distances) and distances.min() < COINCIDENT:
         i, j = pairs[np.argmin(distances)].tolist()

@@ -45,8 +45,8 @@ class Mixture:
 class FragmentMixer:
     """Finds the weighted fragments of bond graphs, with a cache.
 
-    Molecules that are not bonded to each other are cached separately, so that a water cluster costs
-    the chemistry of one water molecule.
+    Molecules that are not bonded to each other are cached separately, so the fragments of a water
+    cluster are found once, for one water molecule.
 
     Parameters
     ----------

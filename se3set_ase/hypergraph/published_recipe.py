@@ -20,12 +20,12 @@ from se3set_ase.hypergraph.valences import VALENCES
 
 Recipe = Literal["implicit", "explicit"]
 
-#: Angstrom; of the elements that the published code has; "explicit" refuses others.
+#: Angstrom, for the elements in the published code; "explicit" refuses others.
 RADII: Mapping[int, float] = {
     z: float(COVALENT_RADII[z]) for z in (1, 3, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53)
 }
 
-#: Valence of a neutral atom, from which formal charges follow: of B, C, N and O only.
+#: Valences of neutral atoms, from which formal charges are derived; B, C, N and O only.
 _NEUTRAL: Mapping[int, int] = {z: VALENCES[z][0] for z in (5, 6, 7, 8)}
 
 _BOND_TYPES: Mapping[float, Chem.BondType] = {
@@ -35,9 +35,9 @@ _BOND_TYPES: Mapping[float, Chem.BondType] = {
     3.0: Chem.BondType.TRIPLE,
 }
 
-SMALLEST_GROUP = 2  # atoms; smaller ones join a neighbour
-LARGEST_MERGED = 16  # atoms, of a group that one joins for its size
-OVERLAP = 0.1  # summed bond order from which a fragment takes in a neighbouring group
+SMALLEST_GROUP = 2  # atoms; smaller groups join a neighbour
+LARGEST_MERGED = 16  # atoms; a group that would exceed this joins another group if possible
+OVERLAP = 0.1  # summed bond order above which a fragment includes a neighbouring group
 
 
 def published_fragments(
@@ -52,9 +52,10 @@ def published_fragments(
     ----------
     numbers : (N,) atomic numbers.
     positions : (N, 3) Angstrom.
-    bonds : atoms and order of each bond: 1, 2, 3, or 1.5 if a Kekule structure is to be found.
-    recipe : ``"implicit"``, groups that overlap in no atom (the paper's MD22 setting); or
-        ``"explicit"``, groups of one atom joined to a neighbour and overlapping ones (MD17).
+    bonds : atoms and order of each bond: 1, 2, 3, or 1.5 for aromatic bonds, which get a Kekule
+        structure.
+    recipe : ``"implicit"`` for fragments without common atoms (MD22 in the paper), or
+        ``"explicit"``, which joins single atoms to a neighbour and lets fragments overlap (MD17).
 
     Returns
     -------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Lowest and, beyond the octet, highest valence. An atom is saturated if it has as many neighbours
-#: as either, or more than the highest. Those between are no valences here: the sulfur of a sulfone
-#: has four neighbours and is unsaturated (that of SF4 too, but there the fluorines are not).
+#: Lowest and, beyond the octet, highest valence. An atom is saturated if its number of neighbours
+#: is one of these or above the highest. Intermediate valences are not listed: the sulfur of a
+#: sulfone has four neighbours and is unsaturated. (So is that of SF4, but its fluorines are not.)
 #: Elements that are not listed count as saturated.
 VALENCES: Mapping[int, tuple[int, ...]] = {
     1: (1,), 5: (3,), 6: (4,), 7: (3,), 8: (2,), 9: (1,),

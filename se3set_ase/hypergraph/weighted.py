@@ -96,9 +96,7 @@ class WeightedHypergraph:
 
     def _repr_html_(self) -> str:
         """An interactive view for notebooks."""
-        from se3set_ase.pictures.viewer import (
-            View,
-        )  # imported late, because nothing else here needs ASE
+        from se3set_ase.pictures.viewer import View  # late: nothing else here needs ASE
 
         return View([self])._repr_html_()
 

@@ -1,1 +1,1 @@
-"""Files and text."""
+"""Files of structures, and text."""

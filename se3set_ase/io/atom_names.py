@@ -1,4 +1,4 @@
-"""Names of atoms in XYZ files other than chemical symbols: numbers, labels, D and T."""
+"""Reads XYZ files whose atom names are not chemical symbols: numbers, labels, D and T."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ase.io.formats import open_with_compression
 
 from se3set_ase.io.extended_xyz import from_text
 
-#: Masses in u: CODATA 2018, deuteron and triton with their electron.
+#: Masses in u of deuterium and tritium: CODATA 2018, nucleus and electron.
 HYDROGENS = {"D": 2.014102, "T": 3.016049}
 LABEL = re.compile(r"([A-Z][a-z]?)[-_]?\d+")
 
 
 def elements_of_names(path: Path) -> Iterator[Atoms]:
-    """Yield the frames of an XYZ file, its names of atoms replaced by chemical symbols.
+    """Yield the frames of an XYZ file with atom names replaced by chemical symbols.
 
     ``8`` is oxygen, ``C1`` is carbon, ``D`` and ``T`` are hydrogen with the mass of the isotope.
 
     Raises
     ------
-    ValueError : a name that is none of these, by its line.
+    ValueError : another name; the error has the line number.
     """
     with open_with_compression(str(path), "rb") as file:
         lines = file.read().decode("utf-8").splitlines()
@@ -58,7 +58,7 @@ def elements_of_names(path: Path) -> Iterator[Atoms]:
 
 
 def _column(comment: str) -> int:
-    """Of the names, from 0: the first, unless extended XYZ says otherwise."""
+    """Index of the column of names: 0, unless the comment of extended XYZ has another."""
     if (properties := re.search(r'Properties="?([\w:]+)', comment)) is None:
         return 0
     column = 0
@@ -71,7 +71,7 @@ def _column(comment: str) -> int:
 
 
 def _element(name: str, where: str) -> tuple[str, float | None]:
-    """Chemical symbol, and the mass of an isotope."""
+    """Chemical symbol of a name, and the mass if it is an isotope."""
     if name in HYDROGENS:
         return "H", HYDROGENS[name]
     if name in atomic_numbers:

@@ -1,9 +1,10 @@
-"""Extended XYZ: write only what can be read again, and refuse damaged files."""
+"""Extended XYZ: writes only what can be read again, and refuses damaged files."""
 
 from __future__ import annotations
 
 import itertools
 import lzma
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,22 +30,31 @@ __all__ = [
     "unstorable_arrays",
 ]
 
-#: Last key of a test frame.
+#: Key that marks the end of ``info`` in frames written as a test.
 LAST = "se3set_ase_last"
-#: Arrays of every frame.
+#: Arrays that every frame has.
 ARRAYS = {"numbers", "positions"}
-#: Results of the frames that are written.
+#: Results of frames written as a test.
 RESULTS = {"energy": 0.0, "forces": np.zeros((1, 3))}
-#: Lines that a reader may request after the last one. Reading them takes a moment; then ASE reports
-#: the frame.
+#: Number of lines that ASE may request after the end of a file before the frame is refused.
 PAST_END = 1_000_000
 #: Largest number of columns of all properties together.
 MAX_COLUMNS = 10_000
 
 
+#: A declaration in a comment, such as ``charge: -1``.
+DECLARATION = re.compile(
+    r"\b(?P<name>(?:total[ _]?)?charge|(?:spin[ _])?multiplicity|mult)\s*[:=]\s*"
+    r"(?P<value>[-+]?\d+)\b",
+    re.IGNORECASE,
+)
+
+
 class _Lines(TextIOWrapper):
-    """Text that ends: ASE's reader trusts any number of atoms, 9999999999 for instance, and would
-    request as many lines for hours."""
+    """Text that raises ValueError if far too many lines are requested.
+
+    ASE's reader trusts the number of atoms in a file. For 9999999999 it would run for hours.
+    """
 
     _past_end = 0
 
@@ -62,8 +72,8 @@ def frames_of_file(path: Path, format: str | None = None) -> Iterator[Atoms]:
     Raises
     ------
     OSError : no such file, or no permission to read it.
-    ValueError : a frame cannot be read; the text has its number, from 0. Damaged extended XYZ (more
-        atoms than lines, more columns than a line has) is refused at once.
+    ValueError : a frame cannot be read; the error has its number, from 0. Damaged extended XYZ
+        (more atoms than lines, more columns than a line has) is refused at once.
     """
     frames = _frames(path, format)
     for index in itertools.count():
@@ -101,8 +111,14 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
 
 
 def _info(comment: str) -> dict[str, Any]:
-    """``info`` of a frame; ValueError for too many columns, for which ASE allocates memory."""
+    """``info`` of a frame, with charge and multiplicity from comments of other programs.
+
+    ValueError for too many columns, for which ASE allocates memory.
+    """
     info: dict[str, Any] = key_val_str_to_dict(comment)
+    for found in DECLARATION.finditer(comment):
+        kind = "charge" if "charge" in found["name"].lower() else "spin_multiplicity"
+        info.setdefault(kind, int(found["value"]))
     columns = sum(int(count) for count in str(info.get("Properties", "")).split(":")[2::3])
     if columns > MAX_COLUMNS:
         raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {columns}")
@@ -169,7 +185,7 @@ def _is_storable(info: dict[str, Any]) -> bool:
 
 
 def complete_frames(text: str) -> int:
-    """Number of characters of the complete frames: all, or all but a last one half written.
+    """Number of characters of the complete frames; the last frame may be half written.
 
     Raises ValueError if the rest is not a half-written frame.
     """

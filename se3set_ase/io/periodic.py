@@ -1,4 +1,4 @@
-"""Molecules out of periodic cells."""
+"""Takes molecules out of periodic cells."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
-#: Times the sum of covalent radii that a bond may have.
+#: Longest bond, as a multiple of the sum of covalent radii.
 BOND = 1.2
 
 
 def without_cell(atoms: Atoms) -> Atoms:
-    """Molecules of a periodic cell, whole and without the cell.
+    """Return the molecules of a periodic cell without the cell.
 
-    Atoms that the boundary separates from their molecule are put back to it. Distances between
-    molecules are those in the cell as it is written.
+    Molecules that cross the boundary are made whole. Distances between molecules are not changed
+    to those of the nearest images.
 
     Raises
     ------
-    ValueError : bonds connect all cells, as in a crystal or a polymer.
+    ValueError : bonds extend through all cells, as in a crystal or a polymer.
     """
     cutoffs = natural_cutoffs(atoms, mult=BOND)
     first, second, shifts = neighbor_list("ijS", atoms, cutoffs)
@@ -42,8 +42,8 @@ def without_cell(atoms: Atoms) -> Atoms:
                     waiting.append(j)
                 elif (shift_of[j] != shift).any():
                     raise ValueError(
-                        "expected molecules in the cell, got bonds that go through all of it "
-                        f"(atoms {i} and {j}): a crystal or a polymer"
+                        "expected molecules in the cell, got bonds that extend through all cells "
+                        f"(atoms {i} and {j}), as in a crystal or a polymer"
                     )
     new = atoms.copy()
     new.positions += shift_of @ np.asarray(atoms.cell)

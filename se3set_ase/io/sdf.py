@@ -1,4 +1,4 @@
-"""SDF and mol files, by RDKit: all records, formal charges, radicals and isotopes."""
+"""Reads SDF and mol files with RDKit: all records, formal charges, radicals and isotopes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def read_sdf(path: Path) -> Iterator[Atoms]:
 
     Yields
     ------
-    Atoms with ``info["charge"]``, ``info["spin_multiplicity"]`` (one more than the radical
-    electrons) and ``info["name"]`` (the title, if there is one); isotopes have their masses.
+    Atoms with ``info["charge"]``, ``info["spin_multiplicity"]`` (one more than the number of
+    radical electrons) and ``info["name"]`` (the title, if any); isotopes have their masses.
 
     Raises
     ------
-    ValueError : a record that RDKit cannot read, that has no three-dimensional coordinates, or that
-        lacks hydrogen atoms; by its number from 0.
+    ValueError : RDKit cannot read a record, or it has no three-dimensional coordinates, or hydrogen
+        atoms are missing. The error has the number of the record, from 0.
     """
     from rdkit import Chem, rdBase
 
@@ -32,8 +32,8 @@ def read_sdf(path: Path) -> Iterator[Atoms]:
         with rdBase.BlockLogs():
             molecule = Chem.MolFromMolBlock(record, sanitize=False, removeHs=False)
         if molecule is None or not molecule.GetNumConformers():
-            raise ValueError(f"cannot read record {index} of {path}: RDKit finds no molecule in it")
-        yield _atoms(molecule, f"record {index} of {path}")
+            raise ValueError(f"cannot read record {index} of {path}: RDKit finds no molecule")
+        yield atoms_of_molecule(molecule, f"record {index} of {path}")
 
 
 def isotope_mass(number: int, isotope: int) -> float:
@@ -58,20 +58,19 @@ def _records(text: str) -> list[str]:
     return [f"{block.partition('M  END')[0]}M  END\n" for block in blocks]
 
 
-def _atoms(molecule: Any, where: str) -> Atoms:
+def atoms_of_molecule(molecule: Any, where: str) -> Atoms:
+    """Atoms of an RDKit molecule with a conformer, see :func:`read_sdf`; errors name ``where``."""
     from rdkit import Chem
 
     positions = np.array(molecule.GetConformer().GetPositions())
     if len(positions) > 3 and not molecule.GetConformer().Is3D() and not positions[:, 2].any():
         raise ValueError(
-            f"expected three-dimensional coordinates in {where}, got a drawing; make a conformer "
-            "first, or give the SMILES"
+            f"expected three-dimensional coordinates in {where}, got a drawing; give the SMILES, "
+            "or a file with a conformer"
         )
     molecule.UpdatePropertyCache(strict=False)
     if missing := sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms()):
-        raise ValueError(
-            f"expected all hydrogen atoms in {where}, got a molecule that lacks {missing} of them"
-        )
+        raise ValueError(f"expected all hydrogen atoms in {where}, but {missing} are missing")
     atoms = Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()], positions)
     isotopes = {atom.GetIdx(): atom.GetIsotope() for atom in molecule.GetAtoms()}
     if any(isotopes.values()):

@@ -1,4 +1,4 @@
-"""Molecules of a file with all that it declares: charge, spin multiplicity, isotopes, records."""
+"""Reads all molecules of a file, with the charge, spin multiplicity and isotopes it declares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from se3set_ase.io.sdf import isotope_mass, read_sdf
 
 __all__ = ["read_structures"]
 
-#: Lines of outputs and inputs that declare charge and multiplicity.
+#: Patterns of lines that declare charge and multiplicity in inputs and outputs.
 GAUSSIAN = re.compile(r"Charge\s*=\s*(?P<charge>[-+]?\d+)\s+Multiplicity\s*=\s*(?P<mult>\d+)")
 ORCA_CHARGE = re.compile(r"Total Charge\s+Charge\s+\.+\s+(?P<charge>[-+]?\d+)")
 ORCA_MULTIPLICITY = re.compile(r"Multiplicity\s+Mult\s+\.+\s+(?P<mult>\d+)")
@@ -25,29 +25,23 @@ NWCHEM_CHARGE = re.compile(r"^\s*charge\s+:?\s*(?P<charge>[-+]?\d+)", re.IGNOREC
 NWCHEM_MULTIPLICITY = re.compile(
     r"^\s*(?:mult\s+|Spin multiplicity:\s+)(?P<mult>\d+)", re.IGNORECASE | re.MULTILINE
 )
-#: In the comment of a plain XYZ file.
-COMMENT = re.compile(
-    r"\b(?P<name>(?:total[ _]?)?charge|(?:spin[ _])?multiplicity|mult)\s*[:=]\s*"
-    r"(?P<value>[-+]?\d+)\b",
-    re.IGNORECASE,
-)
 
 
 def read_structures(path: Path) -> Iterator[Atoms]:
-    """Yield the structures of a file, every record of it.
+    """Yield all structures of a file.
 
-    What the file declares is in ``info["charge"]`` and ``info["spin_multiplicity"]``, and isotopes
-    have their masses (u). Read are: SDF and mol files (formal charges, radicals, isotopes; all
-    records), PDB (charge column), Gaussian (input and output), ORCA output, NWChem (input and
-    output), Chemical JSON, comments of XYZ files such as ``charge=-1 multiplicity=1``, and ASE's
-    own formats with initial charges and magnetic moments. In XYZ files atoms may also be named
-    by atomic numbers, labels such as ``C1``, and ``D`` or ``T``.
+    Declarations of the file are in ``info["charge"]`` and ``info["spin_multiplicity"]``, and
+    isotopes have their masses (u). They are read from SDF and mol files (formal charges, radicals,
+    isotopes), PDB files (charge column), Gaussian and NWChem inputs and outputs, ORCA outputs,
+    Chemical JSON, comments of XYZ files such as ``charge=-1 multiplicity=1``, and ASE's own formats
+    (initial charges and magnetic moments). Atoms in XYZ files may also be named by atomic numbers,
+    by labels such as ``C1``, and by ``D`` or ``T``.
 
     Raises
     ------
-    OSError : no such file, or one that may not be read.
-    ValueError : a structure that cannot be read, by its number from 0; a file with more records
-        than can be read; contradicting declarations.
+    OSError : no such file, or no permission to read it.
+    ValueError : a structure cannot be read (the error has its number, from 0), some records of the
+        file cannot be read, or declarations contradict each other.
     """
     try:
         form = filetype(str(path))
@@ -66,33 +60,22 @@ def read_structures(path: Path) -> Iterator[Atoms]:
 
 
 def _xyz(path: Path) -> Iterator[Atoms]:
-    """Extended or plain XYZ; names of atoms that ASE does not know are understood."""
+    """Extended or plain XYZ, with atom names that ASE does not read."""
     done = 0
     try:
         for atoms in frames_of_file(path):
-            yield _with_comment(atoms)
+            yield atoms
             done += 1
     except ValueError as error:
         if not isinstance(error.__cause__, KeyError):
             raise
         for index, atoms in enumerate(elements_of_names(path)):
             if index >= done:
-                yield _with_comment(atoms)
-
-
-def _with_comment(atoms: Atoms) -> Atoms:
-    """Charge and multiplicity out of the words of a plain comment."""
-    words = " ".join(
-        f"{key}" if value is True else f"{key}={value}" for key, value in atoms.info.items()
-    )
-    for found in COMMENT.finditer(words):
-        kind = "charge" if "charge" in found["name"].lower() else "spin_multiplicity"
-        atoms.info.setdefault(kind, int(found["value"]))
-    return atoms
+                yield atoms
 
 
 def _pdb(path: Path) -> Iterator[Atoms]:
-    """Every model, with the sum of the charges in columns 79 and 80."""
+    """All models of a PDB file, with the sum of the charges in columns 79 and 80."""
     charges: list[int | None] = [None]
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("ENDMDL"):
@@ -110,7 +93,7 @@ def _pdb(path: Path) -> Iterator[Atoms]:
 
 
 def _gromacs(path: Path) -> Iterator[Atoms]:
-    """One frame; ASE reads no more of a trajectory."""
+    """One frame, because ASE reads only the first of a trajectory."""
     lines = path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
     if len(lines) > 1 and lines[1].strip().isdecimal() and len(lines) > int(lines[1]) + 3:
         raise ValueError(
@@ -121,7 +104,7 @@ def _gromacs(path: Path) -> Iterator[Atoms]:
 
 
 def _gaussian_input(path: Path) -> Iterator[Atoms]:
-    """One job, with its charge, multiplicity and isotopes."""
+    """The job of a Gaussian input, with its charge, multiplicity and isotopes."""
     if re.search(r"^\s*--link1--", path.read_text(errors="replace"), re.IGNORECASE | re.MULTILINE):
         raise ValueError(f"expected one job in {path}, got several (--Link1--); split the file")
     list(frames_of_file(path))  # its errors name the file
@@ -133,6 +116,10 @@ def _gaussian_input(path: Path) -> Iterator[Atoms]:
                 atoms.info[ours] = int(parameters[theirs])
         if any(isotopes := parameters.get("isolist") or []):
             masses = atoms.get_masses()
+            if len(isotopes) != len(atoms):
+                raise ValueError(
+                    f"expected isotopes of {len(atoms)} atoms in {path}, got {len(isotopes)}"
+                )
             for index, isotope in enumerate(isotopes):
                 if isotope:
                     masses[index] = isotope_mass(int(atoms.numbers[index]), int(isotope))
@@ -141,7 +128,7 @@ def _gaussian_input(path: Path) -> Iterator[Atoms]:
 
 
 def _declared_by(*patterns: re.Pattern[str]) -> Callable[[Path], dict[str, int]]:
-    """Reader of what the lines of a text declare; ValueError where they contradict each other."""
+    """Make a reader of declarations; it raises ValueError if these contradict each other."""
 
     def declared(path: Path) -> dict[str, int]:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -166,7 +153,7 @@ def _chemical_json(path: Path) -> dict[str, int]:
     return {ours: int(properties[name]) for name, ours in names.items() if name in properties}
 
 
-#: By ASE's names of formats.
+#: Readers of structures and of declarations, by ASE's name of the format.
 READERS: dict[str, Callable[[Path], Iterator[Atoms]]] = {
     "extxyz": _xyz,
     "xyz": _xyz,

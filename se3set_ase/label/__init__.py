@@ -1,4 +1,4 @@
-"""Labels: energies and forces of geometries by quantum chemistry, for training."""
+"""Labels for training: energies and forces of geometries by quantum chemistry."""
 
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.label.protocol import LabelError

@@ -16,15 +16,16 @@ from se3set_ase.label.protocol import Label, charge_and_spin, check_overlap
 
 @dataclass(frozen=True, kw_only=True)
 class AnyCalculator:
-    """A new ASE calculator for each geometry, so that nothing of one gets into the next.
+    """Makes a new ASE calculator for each geometry, so that labels do not affect each other.
 
     Attributes
     ----------
     calculator : ``module:Class``.
-    level_of_theory : written with each label.
-    arguments : of the calculator.
-    charge, spin_multiplicity : of every molecule; None takes what each one declares.
-    names : arguments of the calculator that take them; empty where ``arguments`` has them already.
+    level_of_theory : name that is stored with each label.
+    arguments : keyword arguments of the calculator.
+    charge, spin_multiplicity : the same for all molecules, or None for what each molecule declares.
+    names : keyword arguments of the calculator for charge and spin multiplicity; empty if
+        ``arguments`` already has them.
     """
 
     calculator: str
@@ -35,7 +36,7 @@ class AnyCalculator:
     names: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """Program, version and every attribute."""
+        """Return the program with its version, and all attributes."""
         package = self.calculator.split(".")[0].split(":")[0]
         try:
             program = f"{package} {version(package)}"
@@ -44,7 +45,7 @@ class AnyCalculator:
         return {"program": program, **asdict(self)}
 
     def __call__(self, atoms: Atoms) -> Label:
-        """Label one geometry; what the calculator raises is not caught."""
+        """Label one geometry; exceptions of the calculator are passed on."""
         state = charge_and_spin(atoms, self.charge, self.spin_multiplicity)
         check_overlap(atoms)
         atoms = Atoms(atoms.numbers, atoms.positions)  # without magnetic moments and the like
@@ -58,7 +59,7 @@ class AnyCalculator:
         return Label(energy=energy, forces=forces, **found)
 
     def make(self) -> Any:
-        """Class of the calculator; ValueError if there is none."""
+        """Import the class of the calculator; ValueError if that fails."""
         module, _, name = self.calculator.partition(":")
         try:
             return getattr(importlib.import_module(module), name)

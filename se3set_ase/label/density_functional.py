@@ -18,33 +18,32 @@ from se3set_ase.label.ecp_gradient import ecp_gradient
 from se3set_ase.label.hirshfeld import hirshfeld_charges
 from se3set_ase.label.protocol import Label, LabelError, charge_and_spin, check_overlap
 
-#: Where the iteration begins: level of PySCF's grids, and Hartree.
+#: The SCF starts with a coarse PySCF grid and a loose energy threshold (Hartree).
 COARSE_GRID, COARSE_TOLERANCE = 0, 1e-4
-#: From saddle points of the unrestricted iteration; most need one.
+#: Maximum number of restarts of an unrestricted SCF from unstable solutions; most need one.
 DESCENTS = 8
-#: Gap between occupied and virtual orbitals above which restricted orbitals are taken as stable
-#: without an analysis, eV. Of bonds that are stretched (H2, F2, N2, HF) they become unstable at
-#: 10 to 12 eV with wB97X-3c.
+#: eV. Restricted orbitals with a larger HOMO-LUMO gap are considered stable without an analysis.
+#: With wB97X-3c, those of stretched bonds (H2, F2, N2, HF) become unstable at 10 to 12 eV.
 STABLE_GAP = 13.0
-#: Lowest eigenvalue of the triplet Hessian, Hartree, up to which unrestricted orbitals are tried;
-#: they become equal again where it is positive.
+#: Hartree. Unrestricted orbitals are tried if the lowest eigenvalue of the triplet Hessian is below
+#: this. If it is positive, they converge to the restricted solution.
 CURVATURE = 5e-3
-#: Mixing of an occupied and a virtual orbital that an unrestricted iteration begins with.
+#: Initial mixing of occupied and virtual orbitals of an unrestricted SCF.
 ROTATION = 0.5
-#: Below this <S^2> a singlet with orbitals of each spin is a restricted one.
+#: A singlet with a smaller <S^2> has the restricted solution.
 NOT_MIXED = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composite:
-    """A published composite method: what it is made of.
+    """The parts of a published composite method.
 
     Attributes
     ----------
-    functional : in PySCF's names, without its non-local part.
-    basis : in the Basis Set Exchange's names, with its effective core potentials.
-    auxiliary_basis : for density fitting, in PySCF's names.
-    dispersion : name that DFT-D4 has the parameters under.
+    functional : name in PySCF, without the non-local part.
+    basis : name in the Basis Set Exchange; its effective core potentials are used too.
+    auxiliary_basis : name in PySCF of the basis for density fitting.
+    dispersion : name of the parameters in DFT-D4.
     """
 
     functional: str
@@ -53,8 +52,8 @@ class Composite:
     dispersion: str
 
 
-#: wB97X-3c: M. Mueller, A. Hansen, S. Grimme, J. Chem. Phys. 158, 014103 (2023). wB97X-V without
-#: VV10, D4 refitted, vDZP.
+#: wB97X-3c: wB97X-V without VV10, with refitted D4 and the vDZP basis (M. Mueller, A. Hansen,
+#: S. Grimme, J. Chem. Phys. 158, 014103 (2023)).
 COMPOSITES: Mapping[str, Composite] = {
     "wB97X-3c": Composite(
         functional="wb97x-v",
@@ -71,16 +70,16 @@ class DensityFunctional:
 
     Attributes
     ----------
-    level : ``FUNCTIONAL/BASIS`` in PySCF's names, or a name out of ``COMPOSITES``. Shells of d and
-        f functions are spherical.
-    charge, spin_multiplicity : of every molecule; None takes what each one declares, and a
-        neutral singlet where it declares nothing.
-    unrestricted : whether singlets may have different orbitals for each spin, so that a bond that
-        breaks ends at its atoms. None does so where the restricted solution is not the lowest;
-        the label says where. True begins with both, False never looks.
-    grid_level : of the integration grid. Forces have the response of the grid, without which
-        they miss the energy's gradient by 10 meV/Angstrom.
-    energy_tolerance : at which the iteration ends, Hartree.
+    level : ``FUNCTIONAL/BASIS`` with names of PySCF, or one of ``COMPOSITES``. The d and f
+        functions are spherical.
+    charge, spin_multiplicity : the same for all molecules, or None for what each molecule declares;
+        a molecule that declares nothing is a neutral singlet.
+    unrestricted : whether singlets may break spin symmetry, so that bonds dissociate into atoms.
+        None does so if the restricted solution is unstable, and marks the label. True always
+        starts with an unrestricted SCF; False is always restricted.
+    grid_level : PySCF level of the integration grid. Forces include the response of the grid;
+        without it they differ from the gradient of the energy by up to 10 meV/Angstrom.
+    energy_tolerance : convergence threshold of the SCF, Hartree.
     """
 
     level: str
@@ -92,11 +91,11 @@ class DensityFunctional:
 
     @property
     def level_of_theory(self) -> str:
-        """As it was asked for: ``wB97X/6-31G(d)``, ``wB97X-3c``."""
+        """Name of the level, such as ``wB97X/6-31G(d)`` or ``wB97X-3c``."""
         return self.level
 
     def settings(self) -> dict[str, Any]:
-        """Program, versions and every attribute."""
+        """Return the programs with their versions, and all attributes."""
         parts = [f"pyscf {version('pyscf')}"]
         if composite := COMPOSITES.get(self.level):
             parts += [f"{p} {version(p)}" for p in ("pyscf-dispersion", "basis-set-exchange")]
@@ -108,13 +107,15 @@ class DensityFunctional:
 
         Returns
         -------
-        Label with energy, forces, dipole and Hirshfeld charges; ``dispersion_energy`` (eV, part of
-        the energy) where the method has D4; ``unrestricted`` where the orbitals of the two spins
-        of a singlet differ, with ``spin_squared`` (0 for a pure singlet).
+        Label with energy, forces, dipole and Hirshfeld charges. Its ``info`` has
+        ``dispersion_energy`` (eV, included in the energy) if the method includes D4, and, for a
+        singlet with broken spin symmetry, ``unrestricted`` and ``spin_squared`` (<S^2>, 0 for a
+        pure singlet).
 
         Raises
         ------
-        LabelError : no convergence, no such charge and spin, an element without a basis.
+        LabelError : the SCF does not converge; the number of electrons does not fit the spin
+            multiplicity; atoms overlap; an element has no basis functions.
         """
         state = charge_and_spin(atoms, self.charge, self.spin_multiplicity)
         check_overlap(atoms)
@@ -131,7 +132,7 @@ class DensityFunctional:
             energy += float(dispersion["energy"])
             forces -= dispersion["gradient"]
             info["dispersion_energy"] = float(dispersion["energy"]) * Hartree
-        if state[1] == 1 and np.ndim(method.mo_coeff) == 3:  # orbitals of each spin
+        if state[1] == 1 and np.ndim(method.mo_coeff) == 3:  # an unrestricted singlet
             squared = float(method.spin_square()[0])
             if squared > NOT_MIXED:
                 info |= {"unrestricted": True, "spin_squared": squared}
@@ -146,12 +147,12 @@ class DensityFunctional:
         )
 
     def check(self) -> None:
-        """Raise ValueError if PySCF knows no such functional or basis."""
+        """Raise ValueError if PySCF does not know the functional or the basis."""
         from pyscf import dft, gto
 
         functional, _, basis = self.level.partition("/")
         try:
-            with warnings.catch_warnings():  # that another package might know it
+            with warnings.catch_warnings():  # PySCF suggests other packages
                 warnings.simplefilter("ignore")
                 if self.level not in COMPOSITES:
                     dft.libxc.parse_xc(functional)
@@ -162,7 +163,7 @@ class DensityFunctional:
             ) from error
 
     def _converged(self, molecule: Any) -> Any:
-        """The method with stable orbitals. Most of the iteration takes place on a coarse grid."""
+        """Converge the SCF to stable orbitals, mostly on a coarse grid."""
         singlet = molecule.spin == 0
         method = self._on_coarse_grid(molecule, unrestricted=not singlet or bool(self.unrestricted))
         method.kernel()
@@ -177,12 +178,12 @@ class DensityFunctional:
         method.grids.level, method.conv_tol = self.grid_level, self.energy_tolerance
         method.grids.reset()
         method.kernel(dm0=density)
-        if not method.converged:  # second order: slower, and surer
+        if not method.converged:  # a second-order SCF is slower and more robust
             second = method.newton()
             _close_scratch_file(second)
             second.kernel(method.mo_coeff, method.mo_occ)
             if not second.converged:
-                raise LabelError(f"expected convergence within {method.max_cycle} cycles, got none")
+                raise LabelError(f"the SCF did not converge within {method.max_cycle} cycles")
             for name in ("mo_coeff", "mo_occ", "mo_energy", "e_tot", "converged"):
                 setattr(method, name, getattr(second, name))
         return method
@@ -195,27 +196,27 @@ class DensityFunctional:
         method = (dft.UKS if unrestricted else dft.RKS)(molecule, xc=functional)
         method = method.density_fit(auxbasis=composite.auxiliary_basis if composite else None)
         if composite:
-            method.nlc = 0  # VV10 would be added; an empty name does not switch it off
+            method.nlc = 0  # switches VV10 off; an empty name does not
         _close_scratch_file(method)
         method.grids.level = min(COARSE_GRID, self.grid_level)
         method.conv_tol = COARSE_TOLERANCE
         return method
 
     def _forces(self, method: Any, density: np.ndarray) -> np.ndarray:
-        """(N, 3), Hartree/Bohr."""
+        """Compute forces (N, 3), Hartree/Bohr."""
         from pyscf.grad import rhf
 
         gradient = method.nuc_grad_method()
         gradient.grid_response = True
         bare = method.mol.copy()
-        bare._ecpbas = bare._ecpbas[:0]  # PySCF's gradient of these is slow; ours is added
+        bare._ecpbas = bare._ecpbas[:0]  # PySCF's ECP gradient is slow; ecp_gradient replaces it
         gradient.get_hcore = lambda mol=None: rhf.get_hcore(bare)
         gradient.hcore_generator = lambda mol=None: rhf.hcore_generator(gradient, bare)
         return -gradient.kernel() - ecp_gradient(method.mol, density)
 
 
 def build_molecule(level: str, atoms: Atoms, charge: int, spin_multiplicity: int) -> Any:
-    """``pyscf.gto.Mole`` with the basis of a level; LabelError for an element that it lacks."""
+    """Build a ``pyscf.gto.Mole`` with the basis of a level; LabelError for an unknown element."""
     from pyscf import gto
 
     symbols = atoms.get_chemical_symbols()
@@ -238,12 +239,12 @@ def build_molecule(level: str, atoms: Atoms, charge: int, spin_multiplicity: int
 
 @cache
 def _free_atom(level: str, symbol: str) -> np.ndarray:
-    """(n, n): density matrix of a spherically averaged Hartree-Fock atom."""
+    """Density matrix (n, n) of a spherically averaged Hartree-Fock atom."""
     from pyscf.scf import atom_hf
 
     atom = Atoms(symbol)
     molecule = build_molecule(level, atom, 0, 1 + int(atom.numbers[0]) % 2)
-    with warnings.catch_warnings():  # it leaves a scratch file open and calls a deprecated function
+    with warnings.catch_warnings():  # PySCF leaves a file open and calls a deprecated function
         warnings.simplefilter("ignore")
         _, _, orbitals, occupations = atom_hf.get_atm_nrhf(molecule)[symbol]
         gc.collect()
@@ -251,14 +252,14 @@ def _free_atom(level: str, symbol: str) -> np.ndarray:
 
 
 def _close_scratch_file(method: Any) -> None:
-    """PySCF would leave it open until memory is short."""
+    """Close the scratch file, which PySCF leaves open until garbage collection."""
     method.chkfile = None
     if (file := getattr(method, "_chkfile", None)) is not None:
         file.close()
 
 
 def _gap(method: Any) -> float:
-    """Between the highest occupied and the lowest virtual orbital, eV."""
+    """Compute the HOMO-LUMO gap, eV."""
     occupied = method.mo_occ > 0
     if occupied.all():
         return np.inf
@@ -266,12 +267,12 @@ def _gap(method: Any) -> float:
 
 
 def _density_of_lower_spins(method: Any) -> np.ndarray | None:
-    """(2, n, n) that an unrestricted iteration may begin with; None if the restricted is stable.
+    """Initial densities (2, n, n) of an unrestricted SCF; None if the restricted one is stable.
 
-    Where the lowest eigenvalue of the triplet Hessian A + B is negative, orbitals of the two spins
-    that are rotated in opposite directions have a lower energy (R. Seeger and J. A. Pople, J. Chem.
-    Phys. 66, 3045 (1977), eq. 31). PySCF's own analysis also looks for complex orbitals, at twice
-    the cost.
+    If the lowest eigenvalue of the triplet Hessian A + B is negative, rotating the orbitals of the
+    two spins in opposite directions lowers the energy (R. Seeger and J. A. Pople, J. Chem. Phys.
+    66, 3045 (1977), eq. 31). PySCF's stability analysis also considers complex orbitals and takes
+    twice as long.
     """
     from pyscf import lib
 
@@ -298,29 +299,29 @@ def _density_of_lower_spins(method: Any) -> np.ndarray | None:
     amplitudes = ROTATION * rotation.reshape(differences.shape) / np.linalg.norm(rotation)
     densities = []
     for sign in (1.0, -1.0):
-        turned = inside + sign * outside @ amplitudes
-        overlap = np.eye(inside.shape[1]) + amplitudes.T @ amplitudes  # of the turned orbitals
-        densities.append(turned @ np.linalg.solve(overlap, turned.T))
+        rotated = inside + sign * outside @ amplitudes
+        overlap = np.eye(inside.shape[1]) + amplitudes.T @ amplitudes  # of the rotated orbitals
+        densities.append(rotated @ np.linalg.solve(overlap, rotated.T))
     return np.stack(densities)
 
 
 def _leave_saddle_points(method: Any) -> None:
-    """Follow instabilities of the orbitals until they are stable; LabelError if they never are.
+    """Follow instabilities of the orbitals to a stable solution; LabelError if none is found.
 
-    An iteration that begins with equal spins never tells them apart (R. Seeger and J. A. Pople,
-    J. Chem. Phys. 66, 3045 (1977)).
+    An SCF that starts with the same orbitals for both spins keeps them equal (R. Seeger and
+    J. A. Pople, J. Chem. Phys. 66, 3045 (1977)).
     """
     for _ in range(DESCENTS):
         orbitals, _, stable, _ = method.stability(return_status=True)
         if stable:
             return
         method.kernel(dm0=method.make_rdm1(orbitals, method.mo_occ))
-    raise LabelError(f"expected stable orbitals after {DESCENTS} descents, got none")
+    raise LabelError(f"the orbitals are still unstable after {DESCENTS} restarts of the SCF")
 
 
 @cache
 def _basis_and_potential(name: str, symbol: str) -> tuple[Any, Any]:
-    """From the Basis Set Exchange; no potential (None) for light elements."""
+    """Basis functions of an element, and its effective core potential or None."""
     import basis_set_exchange
     from pyscf.gto.basis import parse_nwchem, parse_nwchem_ecp
 

@@ -1,8 +1,9 @@
 """Gradient of the energy of effective core potentials (ECPs), by quadrature.
 
-PySCF's analytic derivatives of ECP integrals take most of the time of the forces with a basis such
-as vDZP, although the potentials reach only some 2 Bohr. On a small grid around each core they cost
-next to nothing. With r and the real spherical harmonics Y_lm centred on a core, its potential is
+With a basis such as vDZP, PySCF spends most of the time for forces on analytic derivatives of ECP
+integrals, although the potentials extend to only about 2 Bohr. Quadrature on a small grid around
+each core takes almost no time. With r and the real spherical harmonics Y_lm centred on a core, its
+potential is
 
     U = U_local(r) + sum_l U_l(r) sum_m |Y_lm> <Y_lm|,
 
@@ -22,31 +23,31 @@ from typing import Any
 import numpy as np
 from scipy.special import roots_legendre
 
-#: Gauss-Legendre points along r and Lebedev points of each sphere, by the reach of the potential
-#: in Bohr. The gradient agrees with analytic integrals to 1e-6 Hartree/Bohr, with that of boron,
-#: the only far-reaching one of vDZP, to 1e-5 (tests/label/test_ecp_gradient.py).
+#: Gauss-Legendre points along r and Lebedev points on each sphere, for potentials within a range in
+#: Bohr. The gradient agrees with analytic integrals to 1e-6 Hartree/Bohr; for boron, which has the
+#: only long-range potential in vDZP, to 1e-5 (tests/label/test_ecp_gradient.py).
 GRIDS = {4.0: (40, 302), np.inf: (100, 974)}
-#: A grid ends where the slowest Gaussian of its potential has fallen to this.
+#: The grid ends where the most diffuse Gaussian of the potential has decayed to this value.
 NEGLIGIBLE = 1e-11
-#: Coefficients up to this are placeholders, Hartree.
+#: Hartree. Smaller coefficients are placeholders in basis set files.
 NO_STRENGTH = 1e-12
 
 Potential = Sequence[Any]
-"""``[l, terms]`` as PySCF has it: ``terms[n]`` lists (exponent, coefficient) of r^(n-2), l is -1
-for the local part."""
+"""``[l, terms]`` in the format of PySCF: ``terms[n]`` lists the (exponent, coefficient) pairs of
+r^(n-2), and l is -1 for the local part."""
 
 
 def ecp_gradient(molecule: Any, density: np.ndarray) -> np.ndarray:
-    """Derivative of sum_uv D_uv <u|U|v> with respect to the nuclei.
+    """Compute the derivative of sum_uv D_uv <u|U|v> with respect to the nuclei.
 
     Parameters
     ----------
     molecule : ``pyscf.gto.Mole``.
-    density : (n, n), of both spins, in the basis of the molecule; symmetric.
+    density : (n, n), summed over spins, in the basis of the molecule; symmetric.
 
     Returns
     -------
-    (N, 3), Hartree/Bohr; zero where no atom has an ECP.
+    (N, 3), Hartree/Bohr; zero if no atom has an ECP.
     """
     gradient = np.zeros((molecule.natm, 3))
     functions_of = molecule.aoslice_by_atom()[:, 2:]
@@ -65,11 +66,11 @@ def ecp_gradient(molecule: Any, density: np.ndarray) -> np.ndarray:
 def _by_function(
     molecule: Any, core: int, potentials: Sequence[Potential], density: np.ndarray
 ) -> np.ndarray:
-    """(3, n): <grad u|U D|u> of each function u."""
+    """<grad u|U D|u> (3, n) of each basis function u."""
     from pyscf.dft.gen_grid import MakeAngularGrid
     from pyscf.symm.sph import real_sph_vec
 
-    # Basis sets fill in terms of next to no strength; their slow Gaussians would stretch the grid.
+    # Diffuse Gaussians with negligible coefficients would extend the grid.
     potentials = [
         (degree, [[(a, c) for a, c in term if abs(c) > NO_STRENGTH] for term in terms])
         for degree, terms in potentials
@@ -106,7 +107,7 @@ def _by_function(
 
 
 def _radial(terms: Sequence[Any], radii: np.ndarray) -> np.ndarray:
-    """(k,): a potential at these radii."""
+    """A radial potential (k,) at these radii."""
     potential = np.zeros_like(radii)
     for n, term in enumerate(terms):
         for exponent, coefficient in term:

@@ -7,30 +7,31 @@ from typing import Any
 
 import numpy as np
 
-#: Where all atoms together have less, no electron is shared out; electrons/Bohr^3.
+#: Electrons/Bohr^3. Grid points where the free atoms have a smaller density are left out.
 NO_DENSITY = 1e-15
-#: Points of the grid at a time.
+#: Grid points that are processed at a time.
 BLOCK = 16384
 
 
 def hirshfeld_charges(
     method: Any, density: np.ndarray, free_atoms: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Partial charges by the share that each free atom has of all free atoms' density.
+    """Compute Hirshfeld charges.
 
-    q_A = Z_A - integral rho_A / (sum_B rho_B) rho (F. L. Hirshfeld, Theor. Chim. Acta 44, 129
-    (1977)); Z_A without the electrons of an effective core potential.
+    q_A = Z_A - integral rho_A / (sum_B rho_B) rho, with the densities rho_A of free atoms (F. L.
+    Hirshfeld, Theor. Chim. Acta 44, 129 (1977)). Z_A excludes the electrons of an effective core
+    potential.
 
     Parameters
     ----------
     method : a PySCF mean-field method with its integration grid.
-    density : (n, n), of both spins.
-    free_atoms : density matrix of each free atom, spherical, in the same basis.
+    density : (n, n), summed over spins.
+    free_atoms : density matrix of each free atom, spherically averaged, in the same basis.
 
     Returns
     -------
-    (N,), e. Their sum misses the total charge by what the grid misses of the electrons; that is
-    spread evenly over the atoms, so that they add up.
+    (N,), e. They add up to the total charge: the integration error in the number of electrons is
+    distributed evenly over the atoms.
     """
     molecule, grid = method.mol, method.grids
     slices = molecule.aoslice_by_atom()[:, 2:]

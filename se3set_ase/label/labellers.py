@@ -1,4 +1,4 @@
-"""Labellers by the name of their method."""
+"""Finds the labeller of a method by its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from se3set_ase.label.any_calculator import AnyCalculator
 from se3set_ase.label.density_functional import COMPOSITES, DensityFunctional
 from se3set_ase.label.protocol import Labeller
 
-#: By tblite, at its default accuracy.
+#: Methods of tblite, run with its default accuracy.
 TIGHT_BINDING = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 
 
@@ -21,29 +21,29 @@ def make_labeller(
     spin_multiplicity: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Labeller:
-    """Labeller of a method that a user names.
+    """Make the labeller of a method.
 
     Parameters
     ----------
-    method : ``wB97X-3c`` or ``FUNCTIONAL/BASIS`` (PySCF), ``GFN2-xTB`` and the like (tblite), or
-        ``MODULE:CLASS``, any ASE calculator.
-    charge, spin_multiplicity : of every molecule. By default each molecule's own, as it declares
-        them, else 0 and 1; a molecule that declares something else than these gets no label. Of an
-        ASE calculator they belong to the options, as ``charge`` and ``multiplicity`` or
-        ``spin_multiplicity`` if it has these names.
-    options : ``grid_level``, ``energy_tolerance``, ``unrestricted`` for PySCF; else arguments of
-        the calculator.
+    method : ``wB97X-3c`` or ``FUNCTIONAL/BASIS`` (PySCF), ``GFN1-xTB``, ``GFN2-xTB`` or
+        ``IPEA1-xTB`` (tblite), or ``MODULE:CLASS`` for any ASE calculator.
+    charge, spin_multiplicity : the same for all molecules; a molecule that declares other values
+        gets no label. By default each molecule is labelled as it declares, else as a neutral
+        singlet. For ``MODULE:CLASS``, pass them in ``options`` under the names that the calculator
+        uses.
+    options : for PySCF ``grid_level``, ``energy_tolerance`` and ``unrestricted``, otherwise
+        keyword arguments of the calculator.
 
     Raises
     ------
-    ValueError : an unknown method or option, or a package that is not installed.
+    ValueError : the method or an option is unknown, or a package is not installed.
     """
     options = dict(options or {})
     if ":" in method:
         if charge is not None or spin_multiplicity is not None:
             raise ValueError(
-                f"expected charge and spin among the options of {method}, got charge {charge} and "
-                f"spin_multiplicity {spin_multiplicity}"
+                f"expected charge and spin multiplicity in the options of {method}, got charge "
+                f"{charge} and spin_multiplicity {spin_multiplicity} as arguments"
             )
         calculator = AnyCalculator(
             calculator=method,
@@ -67,7 +67,7 @@ def make_labeller(
         )
         known = calculator.make().default_parameters
         if unknown := sorted(set(options) - set(known)):
-            raise ValueError(f"expected options out of {', '.join(known)}, got {unknown}")
+            raise ValueError(f"expected options among {', '.join(known)}, got {unknown}")
         return calculator
     composites = {name.lower(): name for name in COMPOSITES}
     functional, _, basis = method.partition("/")
@@ -89,16 +89,18 @@ def make_labeller(
         )
     except TypeError as error:
         raise ValueError(
-            f"expected options grid_level, energy_tolerance and unrestricted, got {sorted(options)}"
+            f"expected options among grid_level, energy_tolerance, unrestricted, got "
+            f"{sorted(options)}"
         ) from error
     labeller.check()
     return labeller
 
 
 def _needs(package: str) -> None:
+    """Raise ValueError if a package is not installed."""
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"labels need the package {package!r}: pip install 'se3set-ase[label]'"
+            f"labelling needs the package {package!r}: pip install 'se3set-ase[label]'"
         ) from error

@@ -1,4 +1,4 @@
-"""What every method takes and gives."""
+"""The interface of all labellers, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from ase.geometry import get_distances
 
 from se3set_ase.system import declared_charge_and_spin
 
-#: Atoms nearer than this share of the sum of their covalent radii overlap; H2 has 1.2.
+#: Atoms closer than this multiple of the sum of their covalent radii overlap. In H2 it is 1.2.
 OVERLAP = 0.5
 
 
 class LabelError(RuntimeError):
-    """A geometry that the method gives no trustworthy label for."""
+    """The method gives no reliable label for a geometry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Results of a method for one geometry; ``dipole`` and ``charges`` are None where it has none.
+    """Results of a method for one geometry.
 
     Attributes
     ----------
-    energy : total, eV.
+    energy : total energy, eV.
     forces : (N, 3), eV/Angstrom.
-    dipole : (3,), e Angstrom; of an ion about the origin of the positions.
-    charges : (N,), partial charges, e.
-    info : further results, written into ``atoms.info``.
+    dipole : (3,), e Angstrom; for ions, with respect to the origin of the positions. None if the
+        method has no dipole.
+    charges : (N,) partial charges, e; None if the method has none.
+    info : further results, for ``atoms.info``.
     """
 
     energy: float
@@ -41,38 +42,41 @@ class Label:
 
 
 class Labeller(Protocol):
-    """A method of quantum chemistry with its settings. Can be sent to another process."""
+    """A method of quantum chemistry with its settings. It can be sent to another process."""
 
     @property
     def level_of_theory(self) -> str:
-        """Written with each label."""
+        """Name that is stored with each label."""
 
     def settings(self) -> dict[str, Any]:
-        """All that is needed to make the labels again, versions included; JSON."""
+        """Return everything needed to reproduce the labels, including versions, for JSON."""
 
     def __call__(self, atoms: Atoms) -> Label:
-        """Label one geometry; LabelError, or what the program raises, where there is no label."""
+        """Label one geometry; raises LabelError, or an exception of the program."""
 
 
 def charge_and_spin(
     atoms: Atoms, charge: int | None, spin_multiplicity: int | None
 ) -> tuple[int, int]:
-    """Charge and spin multiplicity of a geometry that is about to be labelled.
+    """Decide the charge and spin multiplicity of a geometry.
 
     Parameters
     ----------
-    charge, spin_multiplicity : that the user asked for; None takes what the atoms declare, and a
-        neutral singlet where they declare nothing.
+    charge, spin_multiplicity : as requested by the user. None takes what the atoms declare; atoms
+        that declare nothing are a neutral singlet.
 
     Raises
     ------
-    LabelError : the atoms declare something else than was asked for, or have a number of electrons
-        that cannot have this spin.
+    LabelError : the atoms declare other values than requested, or their number of electrons does
+        not fit the spin multiplicity.
     """
     declared = declared_charge_and_spin(atoms)
-    for name, asked in (("charge", charge), ("spin_multiplicity", spin_multiplicity)):
-        if asked is not None and declared.get(name, asked) != asked:
-            raise LabelError(f"expected {name} {asked}, which was asked for, got {declared[name]}")
+    for name, requested in (("charge", charge), ("spin_multiplicity", spin_multiplicity)):
+        if requested is not None and declared.get(name, requested) != requested:
+            raise LabelError(
+                f"expected {name} {requested}, as requested, but the molecule declares "
+                f"{declared[name]}"
+            )
     if charge is None:
         charge = declared.get("charge", 0)
     if spin_multiplicity is None:
@@ -80,15 +84,14 @@ def charge_and_spin(
     electrons = int(atoms.numbers.sum()) - charge
     if (electrons - spin_multiplicity) % 2 == 0:
         raise LabelError(
-            "expected a number of electrons that allows spin_multiplicity "
-            f"{spin_multiplicity}, got {electrons} for {atoms.get_chemical_formula()} with charge "
-            f"{charge}"
+            f"expected a number of electrons that fits spin_multiplicity {spin_multiplicity}, got "
+            f"{electrons} for {atoms.get_chemical_formula()} with charge {charge}"
         )
     return charge, spin_multiplicity
 
 
 def check_overlap(atoms: Atoms) -> None:
-    """Raise LabelError where atoms lie on top of each other."""
+    """Raise LabelError if two atoms overlap."""
     if len(atoms) < 2:
         return
     _, distances = get_distances(atoms.positions)

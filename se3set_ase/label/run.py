@@ -1,4 +1,4 @@
-"""Label many geometries with many processes; a run that was stopped resumes."""
+"""Label many geometries with several processes; the same call resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from se3set_ase.jobs.resumable import Done, reason, same_geometry, work_on
 from se3set_ase.label.protocol import Label, LabelError, Labeller
 
-#: Positions are written with eight decimals, Angstrom.
+#: Angstrom. Files store positions with eight decimals.
 ROUNDING = 1e-7
-#: Longest force that is a label, eV/Angstrom: beyond it atoms lie on top of each other.
+#: eV/Angstrom. With a longer force, atoms overlap and the geometry gets no label.
 LONGEST_FORCE = 1e3
 
 
@@ -30,22 +30,23 @@ def label(
     frames_per_task: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> Done:
-    """Label geometries and write those that could be, as extended XYZ.
+    """Label geometries, and write those with a label as extended XYZ.
 
     Each frame keeps its ``info`` and gets its energy (eV), forces (eV/Angstrom), level of theory
-    and number in the input; ``OUTPUT.json`` has the settings and the failures. A run that was
-    stopped resumes, see :func:`se3set_ase.jobs.work_on`, which also lists what is raised.
+    and index in the input. ``OUTPUT.json`` has the settings and the failures. The same call
+    resumes an interrupted run, see :func:`se3set_ase.jobs.work_on`, which also lists the errors.
 
     Parameters
     ----------
-    frames : molecules. labeller : see :func:`se3set_ase.label.make_labeller`.
-    executor : runs the tasks: of processes, of a dask cluster, of MPI...
-    frames_per_task : more than one where a label takes milliseconds.
-    progress : called with the number of frames done.
+    frames : molecules.
+    labeller : see :func:`se3set_ase.label.make_labeller`.
+    executor : runs the tasks, with processes, a dask cluster, MPI, ...
+    frames_per_task : more than 1 is faster if a label takes milliseconds.
+    progress : called with the number of finished frames.
 
     Raises
     ------
-    ValueError : a periodic frame, besides.
+    ValueError : a frame is periodic; or as in ``work_on``.
     """
     for index, atoms in enumerate(frames):
         if atoms.pbc.any():
@@ -62,7 +63,7 @@ def label(
 
 @dataclass(frozen=True)
 class _Labelling:
-    """Energies and forces of geometries as they are."""
+    """The work on each geometry: energy and forces, without moving an atom."""
 
     labeller: Labeller
     index_key: str = "label_index"
@@ -74,12 +75,12 @@ class _Labelling:
         }
 
     def __call__(self, molecules: Sequence[Atoms]) -> list[Atoms | str]:
-        """A geometry that fails costs the others nothing."""
+        """Label geometries; a failure does not affect the others."""
         answers: list[Atoms | str] = []
         for atoms in molecules:
             try:
                 answers.append(self._labelled(atoms, _checked(self.labeller(atoms), len(atoms))))
-            except Exception as error:  # programs fail in ways of their own; the reason is kept
+            except Exception as error:  # programs raise any type of error; the reason is recorded
                 answers.append(reason(error))
         return answers
 
@@ -103,7 +104,7 @@ class _Labelling:
 
 
 def _checked(label: Label, n_atoms: int) -> Label:
-    """LabelError for what no model should learn."""
+    """Return the label, or raise LabelError if no model should learn it."""
     energy, forces = label.energy, label.forces
     if np.shape(forces) != (n_atoms, 3):
         raise LabelError(f"expected forces of shape ({n_atoms}, 3), got {np.shape(forces)}")

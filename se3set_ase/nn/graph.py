@@ -18,7 +18,7 @@ from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
 from se3set_ase.nn.scatter import Backend, scatter_sum
 
-#: Pairs of bonds of outcomes that are compared at once: some tens of MB.
+#: Limit to the pairs of bonds that are compared at once, which take some tens of MB.
 LARGEST_COMPARISON = 2_000_000
 
 
@@ -164,15 +164,15 @@ def weigh(
 
 
 def likelihood(factors: Tensor) -> Tensor:
-    """How much each outcome counts, 0 to 1, see :mod:`se3set_ase.hypergraph.outcomes`.
+    """Damping factor of each outcome, 0 to 1, see :mod:`se3set_ase.hypergraph.outcomes`.
 
     Parameters
     ----------
-    factors : (T, K) probability of what becomes of each bond; 1 where there is none.
+    factors : (T, K) probability of the state of each bond; 1 for an outcome with fewer bonds.
 
     Returns
     -------
-    (T,) ; exactly 1 for outcomes of at most EXACT_BONDS bonds.
+    (T,), exactly 1 for outcomes of at most EXACT_BONDS bonds.
     """
     n_terms, n_bonds = factors.shape
     rows = max(1, LARGEST_COMPARISON // n_bonds**2)
@@ -202,7 +202,7 @@ class Sizes(NamedTuple):
 
 Counts = Mapping[str, int]
 
-#: How many of each a hypergraph has.
+#: Functions that count the items of a hypergraph, by their name.
 COUNTS: dict[str, Callable[[Hypergraph], int]] = {
     "molecules": lambda g: 1,
     "atoms": lambda g: len(g.numbers),
@@ -227,19 +227,19 @@ class Field(NamedTuple):
     """How a field of :class:`Graph` is made from the hypergraphs of its molecules."""
 
     per: str
-    """What it has a row for: a key of :data:`COUNTS`."""
+    """The items that have a row: a key of :data:`COUNTS`."""
     rows: Callable[[Hypergraph, Counts], np.ndarray]
-    """Those of one molecule, given how many of each the molecules before it have."""
+    """Rows of one molecule, given the total counts of the molecules before it."""
     width: tuple[int, ...] = ()
-    """Shape of a row; that of ``term_factor`` depends on the batch, but in compiled code."""
+    """Shape of a row. That of ``term_factor`` depends on the batch, except in compiled code."""
     real: bool = False
-    """Whether it is in the model's dtype; else int64."""
+    """Whether the dtype is that of the model instead of int64."""
     pad: Callable[[Sizes, float], Any] = _zero
     """A row of padding, given the padded sizes and a distance (Angstrom) beyond the cutoff."""
 
 
 def _term_factor(g: Hypergraph, before: Counts) -> np.ndarray:
-    """:attr:`Graph.term_factor` of one molecule, but -1 - a for 1 - b_a."""
+    """:attr:`Graph.term_factor` of one molecule, with -1 - a in place of the index of 1 - b_a."""
     terms = [term for f in g.fragments for term in f.terms]
     rows = np.zeros((len(terms), max(map(len, terms), default=0)), dtype=np.int64)
     for t, term in enumerate(terms):
@@ -253,8 +253,8 @@ def _term_fragment(g: Hypergraph, before: Counts) -> np.ndarray:
     return before["fragments"] + np.repeat(np.arange(len(n_terms)), n_terms)
 
 
-#: The fields of a graph, in their order. ``species`` has atomic numbers here, which
-#: :func:`collate` looks up.
+#: The fields of a graph, in order. Here ``species`` has atomic numbers, which :func:`collate`
+#: replaces by indices.
 FIELDS: dict[str, Field] = {
     "species": Field("atoms", lambda g, n: g.numbers),
     "molecule": Field("atoms", lambda g, n: np.full(len(g.numbers), n["molecules"])),
@@ -264,7 +264,7 @@ FIELDS: dict[str, Field] = {
     # Padded bonds fall from 1 to 0 between 1 and 2 Angstrom, well before their shift.
     "bond_range": Field("bonds", lambda g, n: g.bond_range, (2,), True, lambda *_: (1.0, 2.0)),
     "bond_shift": Field("bonds", lambda g, n: np.zeros((len(g.bond_atoms), 3)), (3,), True, _far),
-    # A padded term is worth b - which is zero - of the last bond, a padded one.
+    # A padded term is b of the last bond, which is padded too, so the term is zero.
     "term_factor": Field(
         "terms", _term_factor, (EXACT_BONDS,), pad=lambda n, _: [n.bonds] + [0] * (n.factors - 1)
     ),
@@ -301,13 +301,13 @@ def collate(
     device: torch.device | str = "cpu",
     pad_to: Sizes | None = None,
 ) -> Graph:
-    """One graph out of several molecules' hypergraphs, which stay unconnected.
+    """Join the hypergraphs of several molecules into one graph without connecting them.
 
     Parameters
     ----------
     species_of : index of each atomic number among the model's elements.
-    pad_to : lengths to pad every array to (zero weight everywhere). Padded edges, bonds and
-        hyperedges hang on atom 0, and are moved out of reach by their shift.
+    pad_to : lengths to which all arrays are padded, with items of weight zero. Padded edges, bonds
+        and hyperedges belong to atom 0; their shift moves them out of reach.
     """
     size = sizes_of(hypergraphs)
     full = pad_to or size

@@ -146,12 +146,12 @@ class SE3Set(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the network's weights."""
+        """Precision of the network's weights."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Of the network's weights."""
+        """Device of the network's weights."""
         return next(self.parameters()).device
 
     def set_shifts(self, shifts: Sequence[float]) -> None:
@@ -317,7 +317,8 @@ class Outputs(NamedTuple):
     reach: Tensor
 
 
-#: What each of :class:`Outputs` has a row for, see :data:`se3set_ase.nn.graph.COUNTS`.
+#: The items that have a row in each field of :class:`Outputs`, as in
+#: :data:`se3set_ase.nn.graph.COUNTS`.
 ROWS = {
     "energy": "molecules",
     "forces": "atoms",

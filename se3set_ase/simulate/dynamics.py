@@ -19,9 +19,10 @@ from se3set_ase.simulate.steps import (
     check_positive,
     check_steps,
     frame_writer,
+    keeping_constraints,
     require,
 )
-from se3set_ase.simulate.velocities import degrees_of_freedom, draw_velocities
+from se3set_ase.simulate.velocities import degrees_of_freedom, draw_velocities, free_coordinates
 
 
 def md(
@@ -63,7 +64,8 @@ def md(
 
     Raises
     ------
-    ValueError : an argument is out of range, or there are no velocities to keep.
+    ValueError : an argument is out of range, there are no velocities to keep, or constraints cannot
+        be kept; the atoms are then at the last complete step.
     """
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
@@ -81,10 +83,12 @@ def md(
         velocities == "maxwell" or atoms.has("momenta"),
         "atoms with momenta, to keep their velocities, got none (at rest they are zero)",
     )
-    atoms.get_forces()  # raises for unsupported atoms before any file is written
+    free_coordinates(atoms)  # raises for constraints that cannot be kept
     rng = _random_numbers(seed, atoms, velocities)
-    if velocities == "maxwell":
-        draw_velocities(atoms, temperature_K, rng, conserved=ensemble == "nve")
+    with keeping_constraints(atoms):
+        atoms.get_forces()  # raises for unsupported atoms before any file is written
+        if velocities == "maxwell":
+            draw_velocities(atoms, temperature_K, rng, conserved=ensemble == "nve")
     freedom = degrees_of_freedom(atoms, conserved=ensemble == "nve")
     dynamics: Any
     if ensemble == "nve":
@@ -126,7 +130,8 @@ def md(
 
         dynamics.attach(record)
         try:
-            dynamics.run(steps)
+            with keeping_constraints(atoms, done):
+                dynamics.run(steps)
         except KeyboardInterrupt:
             interrupted = True
             done.restore()

@@ -20,6 +20,7 @@ from se3set_ase.simulate.steps import (
     check_positive,
     check_steps,
     frame_writer,
+    keeping_constraints,
     require,
 )
 
@@ -66,12 +67,14 @@ def relax(
 
     Raises
     ------
-    ValueError : an argument is out of range.
+    ValueError : an argument is out of range, or constraints cannot be kept; the atoms are then at
+        the last complete step.
     """
     check_atoms(atoms)
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
     start = None if hessian is None else _positive(hessian, len(atoms), optimizer_class)
-    atoms.get_forces()  # raises for unsupported atoms before any file is written
+    with keeping_constraints(atoms):
+        atoms.get_forces()  # raises for unsupported atoms before any file is written
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
     with frame_writer(trajectory) as write:
@@ -93,7 +96,8 @@ def relax(
 
         dynamics.attach(record)
         try:
-            converged = bool(dynamics.run(fmax=fmax, steps=steps))
+            with keeping_constraints(atoms, done):
+                converged = bool(dynamics.run(fmax=fmax, steps=steps))
         except KeyboardInterrupt:
             interrupted = True
             done.restore()

@@ -37,6 +37,24 @@ class LastStep:
 
 
 @contextlib.contextmanager
+def keeping_constraints(atoms: Atoms, done: LastStep | None = None) -> Iterator[None]:
+    """Restore the last step and raise ValueError in words if constraints of ASE do not converge."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if "not converge" not in str(error) or not atoms.constraints:
+            raise
+        if done is not None:
+            done.restore()
+        kinds = sorted({type(constraint).__name__ for constraint in atoms.constraints})
+        raise ValueError(
+            "expected constraints that can be kept together, but after step "
+            f"{0 if done is None else done.n_steps} ASE does not converge to them "
+            f"({', '.join(kinds)}): they contradict each other, or the steps are too long"
+        ) from error
+
+
+@contextlib.contextmanager
 def frame_writer(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Atoms], object]]:
     """A function that appends a frame to the file; the file is closed in any case."""
     if path is None:

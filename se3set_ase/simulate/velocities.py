@@ -12,9 +12,24 @@ STILL = 1e-6
 
 
 def free_coordinates(atoms: Atoms) -> int:
-    """Number of coordinates that constraints do not hold."""
+    """Number of coordinates that constraints do not hold.
+
+    Raises
+    ------
+    ValueError : a constraint that molecular dynamics cannot keep.
+    """
     # Atoms.get_number_of_degrees_of_freedom came with ASE 3.24.
-    return 3 * len(atoms) - sum(int(held.get_removed_dof(atoms)) for held in atoms.constraints)
+    free = 3 * len(atoms)
+    for constraint in atoms.constraints:
+        try:
+            free -= int(constraint.get_removed_dof(atoms))
+        except (NotImplementedError, AttributeError) as error:
+            raise ValueError(
+                "expected constraints that molecular dynamics can keep, got "
+                f"{type(constraint).__name__}, which does not say how many degrees of freedom it "
+                "removes; remove it with atoms.set_constraint()"
+            ) from error
+    return free
 
 
 def degrees_of_freedom(atoms: Atoms, conserved: bool) -> int:

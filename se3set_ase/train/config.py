@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from se3set_ase.baseline import KNOWN, version_of
+from se3set_ase.checkpoint.metadata import BaselineMethod
+from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.model import network_config, preset_values
 
@@ -40,8 +45,15 @@ class DataConfig(_Section):
     level_of_theory: str
     source: str = ""
     """Source of the data, shown if a file is missing."""
-    charge: int = 0
+    charge: int | Annotated[tuple[int, ...], Field(min_length=1)] = 0
+    """Charge of the molecules, or the charges that are allowed: a frame that declares none has the
+    first. The network does not see the charge, so several need a baseline that does."""
     spin_multiplicity: int = Field(default=1, gt=0)
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """The allowed charges, that of frames without a declaration first."""
+        return self.charge if isinstance(self.charge, tuple) else (self.charge,)
 
 
 class TrainingConfig(_Section):
@@ -96,6 +108,19 @@ class TrainingConfig(_Section):
         return self
 
 
+class BaselineConfig(_Section):
+    """The method that the model corrects."""
+
+    calculator: str = Field(pattern=r"^[\w.]+:\w+$")
+    """``module:Class`` of an ASE calculator."""
+    name: str
+    """Level of theory, for messages and the card."""
+    options: dict[str, Any] = {}
+    """Arguments of the calculator."""
+    state_arguments: tuple[str, ...] = ()
+    """Names of its arguments for charge and spin multiplicity."""
+
+
 class RunConfig(_Section):
     """One training run."""
 
@@ -105,9 +130,12 @@ class RunConfig(_Section):
     limits: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0)
     data: DataConfig
-    initial: Path | None = None
-    """Fine-tuning: a model whose weights are the initial ones. Its network, hypergraph and scale
-    are used. It may have more elements than the data."""
+    baseline: str | BaselineConfig | None = None
+    """Train a correction to this method, ``GFN2-xTB`` for instance, instead of whole energies: the
+    labels are differences, and the calculator adds the method again."""
+    initial: str | Path | None = None
+    """Fine-tuning: a model whose weights are the initial ones, by its bundled name or its path. Its
+    network, hypergraph and scale are used. It may have more elements than the data."""
     network: dict[str, Any] = {}
     """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
@@ -116,6 +144,18 @@ class RunConfig(_Section):
     output: Path = Path("runs")
     """Folder for runs, relative to the working directory; this run is in ``output/name``."""
 
+    @property
+    def baseline_method(self) -> BaselineMethod | None:
+        """The baseline with the version of its installed program."""
+        if self.baseline is None:
+            return None
+        if isinstance(self.baseline, str):
+            method = KNOWN[self.baseline]
+        else:
+            package = re.split("[.:]", self.baseline.calculator)[0]
+            method = BaselineMethod(**self.baseline.model_dump(), package=package)
+        return replace(method, version=version_of(method.package))
+
     @model_validator(mode="after")
     def _known_settings(self) -> RunConfig:
         try:
@@ -123,6 +163,14 @@ class RunConfig(_Section):
             HypergraphConfig.from_dict(self.hypergraph)
         except TypeError as error:
             raise ValueError(f"expected network and hypergraph settings, got {error}") from error
+        if isinstance(self.baseline, str) and self.baseline not in KNOWN:
+            raise ValueError(
+                f"expected a baseline among {', '.join(KNOWN)}, or the calculator of another "
+                f"method, got {self.baseline!r}"
+            )
+        if len(self.data.charges) > 1 and self.baseline is None:
+            charges = ", ".join(map(str, self.data.charges))
+            raise ValueError(f"expected one charge without a baseline, got {charges}")
         if self.initial is not None and (self.network or self.hypergraph):
             raise ValueError("expected network and hypergraph to be those of the initial model")
         return self
@@ -133,7 +181,7 @@ def load_config(path: str | Path) -> RunConfig:
 
     Raises
     ------
-    FileNotFoundError : no such file.
+    FileNotFoundError : no such file, or no such initial model.
     ConfigError : not YAML, or fields are missing, unknown or out of range (the text names them).
     """
     path = Path(path)
@@ -161,5 +209,5 @@ def load_config(path: str | Path) -> RunConfig:
     paths["tests"] = {name: here / test for name, test in data.tests.items()}
     update: dict[str, Any] = {"data": data.model_copy(update=paths)}
     if config.initial is not None:
-        update["initial"] = here / config.initial
+        update["initial"] = resolve_model(config.initial, relative_to=here)
     return config.model_copy(update=update)

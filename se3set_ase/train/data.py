@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.checkpoint.metadata import BaselineMethod
 from se3set_ase.hypergraph.bonds import bond_weights
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
@@ -46,6 +47,8 @@ class Frame:
     energy: float
     forces: np.ndarray
     hypergraph: Hypergraph
+    charge: int = 0
+    spin_multiplicity: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ class TrainingData:
     """Frames that select the best weights."""
     atomic_energies: Mapping[int, float] | None
     """Energies of isolated atoms (eV) by atomic number; ``None`` to fit them to the frames."""
+    baseline: BaselineMethod | None = None
+    """What energies and forces are differences to, if anything."""
 
 
 def read_training_data(data: DataConfig, config: HypergraphConfig, seed: int) -> TrainingData:
@@ -77,11 +82,13 @@ def read_frames(
     path: Path,
     config: HypergraphConfig,
     *,
-    charge: int = 0,
+    charges: Sequence[int] = (0,),
     spin_multiplicity: int = 1,
     source: str = "",
 ) -> list[Frame]:
     """All frames of an extended XYZ file.
+
+    A frame that declares no charge has the first of ``charges``.
 
     Raises
     ------
@@ -91,11 +98,11 @@ def read_frames(
         the text has its number, from 0.
     """
     mixer = FragmentMixer()
-    state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
+    allowed = {"charge": tuple(charges), "spin_multiplicity": (spin_multiplicity,)}
     frames = []
     for origin, atoms in _read(path, "training data", source):
         try:
-            frames.append(_frame(atoms, origin, config, mixer, state))
+            frames.append(_frame(atoms, origin, config, mixer, allowed))
         except ValueError as error:
             raise DataError(f"{origin}: {error}") from error
     return frames
@@ -121,7 +128,7 @@ def _frame(
     origin: str,
     config: HypergraphConfig,
     mixer: FragmentMixer,
-    state: Mapping[str, int],
+    allowed: Mapping[str, Sequence[int]],
 ) -> Frame:
     if len(atoms) == 0:
         raise ValueError("expected at least one atom, got none")
@@ -129,9 +136,12 @@ def _frame(
         raise ValueError(
             'expected an isolated molecule (with a Lattice set pbc="F F F"), got a periodic cell'
         )
+    state = {name: values[0] for name, values in allowed.items()}
     for name, declared in declared_charge_and_spin(atoms).items():
-        if declared != state[name]:
-            raise ValueError(f"expected {name} {state[name]}, as of the model, got {declared}")
+        if declared not in allowed[name]:
+            listed = " or ".join(map(str, allowed[name]))
+            raise ValueError(f"expected {name} {listed}, as of the model, got {declared}")
+        state[name] = declared
     check_electrons(atoms, **state)
     energy, forces = declared_labels(atoms)
     if energy is None or forces is None:
@@ -144,6 +154,7 @@ def _frame(
         energy=energy,
         forces=forces,
         hypergraph=build_hypergraph(atoms.numbers, atoms.positions, config, mixer=mixer),
+        **state,
     )
 
 
@@ -158,7 +169,7 @@ def split(data: DataConfig, config: HypergraphConfig, seed: int) -> tuple[list[F
     read = partial(
         read_frames,
         config=config,
-        charge=data.charge,
+        charges=data.charges,
         spin_multiplicity=data.spin_multiplicity,
         source=data.source,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from lightning_fabric import Fabric
 
+from se3set_ase.baseline import imported
 from se3set_ase.checkpoint.files import describe_data_file
 from se3set_ase.checkpoint.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.checkpoint.store import save_checkpoint
@@ -96,7 +97,8 @@ def describe(config: RunConfig, trainer: Trainer, files: tuple[DataFile, ...]) -
         description=config.description,
         limits=(*config.limits, *(() if data.isolated_atoms else (FITTED_ATOMS,))),
         level_of_theory=data.level_of_theory,
-        charges=(data.charge,),
+        baseline=trainer.baseline,
+        charges=tuple(sorted(data.charges)),
         multiplicities=(data.spin_multiplicity,),
         formulas=few_formulas(frame.numbers for frame in trainer.train_frames),
         training_data=files,
@@ -119,7 +121,8 @@ def few_formulas(molecules: Iterable[np.ndarray]) -> tuple[str, ...]:
 
 def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
     """Errors of a saved model on the existing test files."""
-    potential = Potential(folder)
+    method = config.baseline_method
+    potential = Potential(folder, baseline=imported(method) if method else None)
     found = []
     for name, path in config.data.tests.items():
         if not path.is_file():
@@ -130,7 +133,7 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
             errors = evaluate(
                 potential,
                 frames,
-                charge=config.data.charge,
+                charge=config.data.charges[0],
                 spin_multiplicity=config.data.spin_multiplicity,
             )
         except (ValueError, OSError) as error:  # the trained model is kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -15,11 +16,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.io.progress import progress_bar
 from se3set_ase.nn.model import SE3Set
+from se3set_ase.train.baseline_labels import CachedBaseline
 from se3set_ase.train.batches import Batches
 from se3set_ase.train.build import ModelBuilder, build_model
 from se3set_ase.train.clip import clip_unusual
@@ -33,6 +36,8 @@ from se3set_ase.train.normalisation import fit_elements, normalise
 from se3set_ase.train.schedule import average_weights, energy_weight, learning_rate
 from se3set_ase.train.state import Progress, load_state, save_state
 from se3set_ase.train.step import LossWeights, Step, StepResult, compile_step, make_step
+
+_LOGGER = logging.getLogger(__name__)
 
 #: Number of training frames to which shifts are fitted, for validations and at the end.
 SHIFT_FRAMES, LAST_SHIFT_FRAMES = 256, 4096
@@ -73,11 +78,13 @@ class Trainer:
                 f"expected a fabric of {options.devices} launched processes, "
                 f"got {self.fabric.world_size}; train() launches them"
             )
-        self.initial = load_checkpoint(config.initial) if config.initial else None
+        initial = config.initial
+        self.initial = load_checkpoint(resolve_model(initial)) if initial else None
         hypergraph = HypergraphConfig.from_dict(config.hypergraph)
         if self.initial is not None:
             hypergraph = self.initial[0].hypergraph
-        data = data or read_training_data(config.data, hypergraph, config.seed)
+        data = data or self._read_data(hypergraph)
+        self.baseline = data.baseline
         self.train_frames, self.validation_frames = list(data.train), list(data.validation)
         self.normalisation = normalise(self.train_frames, data.atomic_energies)
         self.model = build(
@@ -112,27 +119,36 @@ class Trainer:
             self.progress, self.best = restored
             self.averaged.n_averaged.fill_(self.progress.epoch * len(self.batches))
 
+    def _read_data(self, hypergraph: HypergraphConfig) -> TrainingData:
+        data = read_training_data(self.config.data, hypergraph, self.config.seed)
+        if (method := self.config.baseline_method) is None:
+            return data
+        shown = self._show and self.fabric.global_rank == 0
+        return CachedBaseline(method, self.config.output / "baseline", progress=shown).differences(
+            data
+        )
+
     def run(self) -> SE3Set:
         """Train to the end of the schedule; return the model with the best validated weights."""
         options = self.config.training
         threads = torch.get_num_threads()
         torch.set_num_threads(options.threads or threads)
         try:
-            with tqdm(
-                total=options.epochs,
-                initial=self.progress.epoch,
-                desc=self.config.name,
-                unit="epoch",
-                disable=not self._show or self.fabric.global_rank > 0,
+            with progress_bar(
+                self.config.name,
+                options.epochs,
+                "epoch",
+                done=self.progress.epoch,
+                show=self._show and self.fabric.global_rank == 0,
             ) as bar:
                 if not self._done():
                     step = self._make_step()
                 while not self._done():
                     train_error = self._epoch(step)
-                    bar.update()
                     end = self.progress.epoch == options.epochs
                     if self.progress.epoch % options.validate_every == 0 or end:
-                        bar.set_postfix_str(self._validate(train_error))
+                        bar.note = self._validate(train_error)
+                    bar(1)
         finally:
             torch.set_num_threads(threads)
         with torch.no_grad():
@@ -149,6 +165,9 @@ class Trainer:
         if not options.compile:
             return step
         batch = next(self.batches.epoch(0, self.fabric.global_rank))
+        if self._show and self.fabric.global_rank == 0:
+            # A warning, because nobody sees less by default and minutes follow.
+            _LOGGER.warning("compiling the training step, which takes minutes")
         try:
             return compile_step(step, list(self.model.parameters()), batch, self._weights(0.0))
         except BackendCompilerFailed as error:  # usually no C++ compiler

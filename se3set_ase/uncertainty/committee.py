@@ -119,7 +119,13 @@ class Committee:
     def _check_alike(self, other: ModelMetadata, file: Path) -> None:
         """Raise CheckpointError if the predictions of a member cannot be compared."""
         first = self.first.metadata
-        for what in ("elements", "hypergraph", "atomic_energies", "level_of_theory"):
+        for what in (
+            "elements",
+            "hypergraph",
+            "atomic_energies",
+            "level_of_theory",
+            "baseline",
+        ):
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
 
@@ -135,7 +141,8 @@ class Committee:
         """
         structures = [p.hypergraph.structure for p in predictions]
         positions = [p.hypergraph.positions for p in predictions]
-        found = [predictions, *(other.evaluate(structures, positions) for other in self.others)]
+        first = [p.correction for p in predictions]
+        found = [first, *(other.evaluate(structures, positions) for other in self.others)]
         return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
     def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:

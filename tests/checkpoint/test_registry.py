@@ -12,7 +12,7 @@ from untrained import METADATA, tiny_model
 from se3set_ase.checkpoint import registry
 from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE
 from se3set_ase.checkpoint.metadata import CheckpointError
-from se3set_ase.checkpoint.store import load_checkpoint, save_checkpoint
+from se3set_ase.checkpoint.store import CARD_FILE, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -63,6 +63,22 @@ def test_unknown_names_list_the_known_ones(models: Path) -> None:
         registry.resolve_model("zzzzzzz")
     with pytest.raises(CheckpointError, match=r"expected a model name or path, got ' '"):
         registry.resolve_model(" ")
+
+
+def test_cards_of_listed_models_advise_their_names(models: Path) -> None:
+    assert 'SE3SetCalculator("acac")' in (models / "acac" / CARD_FILE).read_text()
+    mine = models.parent / "mine"
+    save_checkpoint(mine, tiny_model(), METADATA)
+    assert f'SE3SetCalculator("{mine}")' in (mine / CARD_FILE).read_text()
+
+
+def test_relative_paths_start_from_a_given_folder(models: Path) -> None:
+    save_checkpoint(models.parent / "runs" / "mine", tiny_model(), METADATA)
+    runs = models.parent / "runs"
+    assert registry.resolve_model("mine", relative_to=runs) == runs / "mine"
+    assert registry.resolve_model("acac", relative_to=runs) == models / "acac"
+    with pytest.raises(FileNotFoundError, match=rf"no model 'main' in {runs}: expected a bundled"):
+        registry.resolve_model("main", relative_to=runs)
 
 
 def test_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

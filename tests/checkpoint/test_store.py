@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from untrained import ATOMIC_ENERGIES, METADATA, tiny_model
 
+from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.card import render_card
 from se3set_ase.checkpoint.files import METADATA_FILE, WEIGHTS_FILE, describe_data_file
 from se3set_ase.checkpoint.metadata import CheckpointError
@@ -440,7 +441,7 @@ def test_missing_extra_and_misshaped_tensors_are_listed(folder: Path) -> None:
 
 def test_card_gives_limits_before_errors_before_use(saved: Path) -> None:
     card = (saved / CARD_FILE).read_text()
-    assert card == render_card(load_metadata(saved))
+    assert card == render_card(load_metadata(saved), str(saved))
     places = [card.index(text) for text in ("## Limits", "## Measured errors", "## Use")]
     assert places == sorted(places)
     assert "Elements: **H, C, O** only" in card
@@ -449,6 +450,22 @@ def test_card_gives_limits_before_errors_before_use(saved: Path) -> None:
     assert "| test.xyz (test) | 650 | 1.25 | 1.50 | 0.10 | - | - |" in card
     assert "PBE-D3/def2-SVP" in card
     assert "ab" * 32 in card
+
+
+def test_the_advice_of_a_card_loads_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new model has no bundled name: the card of a training gives its path."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path('runs/o\'neil "b"/model')
+    save_checkpoint(folder, tiny_model(), METADATA)
+    (line,) = (
+        text for text in (folder / CARD_FILE).read_text().splitlines() if "atoms.calc" in text
+    )
+    calc = eval(line.split("=", 1)[1], {"SE3SetCalculator": SE3SetCalculator})
+    assert calc.potential.metadata.name == METADATA.name
+    with pytest.raises(FileNotFoundError):
+        SE3SetCalculator(METADATA.name)  # the control
 
 
 def test_card_of_an_unmeasured_model() -> None:

@@ -1,7 +1,8 @@
-"""Which pairs are near, and between which distances their bond weight falls."""
+"""Neighbour pairs, and the distances between which their bond weight falls."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
@@ -10,12 +11,13 @@ from ase.data import chemical_symbols, covalent_radii
 from hypothesis import given
 from hypothesis import strategies as st
 
-from se3set_ase.hypergraph.bonds import bond_range, longest_bond, neighbour_pairs
+from se3set_ase.hypergraph.bonds import bond_limits, longest_bond, neighbour_pairs
+from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 
 EXACT = 1e-12  # Angstrom, rounding of a distance of a few Angstrom
 
-HEAVY, HYDROGEN = (1.15, 1.35), (1.25, 1.5)
+CONFIG = HypergraphConfig(bond_on=1.15, bond_off=1.35, hydrogen_bond_on=1.25, hydrogen_bond_off=1.5)
 
 # Cordero et al. (2008), as in the published recipe; Angstrom.
 PUBLISHED_RADII = {
@@ -30,7 +32,7 @@ def test_radii_are_those_of_the_published_recipe(number: int, radius: float) -> 
 
 
 def test_radii_are_those_of_ase() -> None:
-    """As far as they are known: H to Cm. What stands beyond differs between releases of ASE."""
+    """From H to Cm; beyond, releases of ASE differ."""
     assert len(COVALENT_RADII) == len(chemical_symbols)
     np.testing.assert_array_equal(COVALENT_RADII[1:97], covalent_radii[1:97])
     assert COVALENT_RADII[1:97].max() == 2.6
@@ -66,7 +68,7 @@ def test_neighbour_pairs_do_not_change_positions(rng: np.random.Generator) -> No
     assert np.array_equal(positions, before)
 
 
-def test_bond_range_by_hand() -> None:
+def test_bond_limits_by_hand() -> None:
     numbers = np.array([6, 8, 1, 1])
     pairs = np.array([(0, 1), (0, 2), (1, 2), (2, 3)])
     expected = [
@@ -75,15 +77,14 @@ def test_bond_range_by_hand() -> None:
         (0.97 * 1.25, 0.97 * 1.5),
         (0.62 * 1.25, 0.62 * 1.5),
     ]
-    limits = bond_range(numbers, pairs, heavy=HEAVY, hydrogen=HYDROGEN)
+    limits = bond_limits(numbers, pairs, CONFIG)
     assert np.allclose(limits, expected, rtol=0, atol=EXACT)
     # Either end may be the hydrogen.
-    flipped = bond_range(numbers, pairs[:, ::-1], heavy=HEAVY, hydrogen=HYDROGEN)
-    assert np.array_equal(limits, flipped)
-    assert bond_range(numbers, np.empty((0, 2), int), heavy=HEAVY, hydrogen=HYDROGEN).shape == (
-        0,
-        2,
-    )
+    assert np.array_equal(limits, bond_limits(numbers, pairs[:, ::-1], CONFIG))
+    assert bond_limits(numbers, np.empty((0, 2), int), CONFIG).shape == (0, 2)
+    hard = bond_limits(numbers, pairs, replace(CONFIG, hard=True))
+    middle = [(0.5 * (on + off),) * 2 for on, off in expected]
+    assert np.allclose(hard, middle, rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,11 @@ def test_longest_bond_is_that_of_some_pair(
 ) -> None:
     numbers = np.array(elements)
     every = np.array(list(combinations_with_replacement(range(len(elements)), 2)))
-    limits = bond_range(numbers, every, heavy=(1.0, heavy_off), hydrogen=(1.0, hydrogen_off))
-    longest = longest_bond(numbers, heavy_off=heavy_off, hydrogen_off=hydrogen_off)
-    assert longest == pytest.approx(limits[:, 1].max(), abs=EXACT)
+    config = replace(CONFIG, bond_off=heavy_off, hydrogen_bond_off=hydrogen_off)
+    limits = bond_limits(numbers, every, config)
+    assert longest_bond(numbers, config) == pytest.approx(limits[:, 1].max(), abs=EXACT)
 
 
 def test_longest_bond_of_nothing() -> None:
-    assert longest_bond(np.empty(0, int), heavy_off=1.35, hydrogen_off=1.5) == 0.0
-    assert longest_bond(np.array([6]), heavy_off=1.35, hydrogen_off=1.5) > 2.0  # the control
+    assert longest_bond(np.empty(0, int), CONFIG) == 0.0
+    assert longest_bond(np.array([6]), CONFIG) > 2.0  # the control

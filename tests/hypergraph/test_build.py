@@ -1,4 +1,4 @@
-"""Which hyperedges and edges there are: against loops that follow the definition."""
+"""Hyperedges and edges, compared with loops that follow the definition."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_hyperedges_and_edges_are_those_of_the_definition(
 
 
 def test_the_random_molecules_are_interesting() -> None:
-    """The control: the comparison above meets ambiguous bonds and fragments out of reach."""
+    """The control: they have ambiguous bonds and fragments out of reach."""
     graphs = [build_hypergraph(*random_molecule(s, 9), CONFIG) for s in range(40)]
     assert sum(len(g.bond_atoms) > 0 for g in graphs) > 10
     assert sum(len(g.hyper_atom) < 9 * len(g.fragments) for g in graphs) > 10
@@ -160,7 +160,7 @@ def energy_of(
     graph = collate([g], model.species_of, model.hypergraph, dtype=torch.float64, pad_to=full)
     where = torch.zeros(full.atoms, 3, dtype=torch.float64)
     where[: len(positions)] = torch.as_tensor(positions)
-    # Padded atoms lie apart from everything: nothing is connected to them.
+    # Padded atoms are not connected to anything.
     energy, forces, energies = energy_and_forces(model, where, graph)
     assert not energies[len(numbers) :].any()
     assert not forces[len(numbers) :].any()
@@ -198,7 +198,7 @@ def test_a_skin_lists_more_and_a_move_changes_the_energy() -> None:
     assert abs(energy_of(numbers, positions, 0.5)[0] - energy_of(numbers, moved, 0.5)[0]) > 1e-6
 
 
-# --- What is no geometry ---------------------------------------------------------------------
+# --- Invalid geometries ----------------------------------------------------------------------
 
 ETHANOL = molecule("CH3CH2OH")
 
@@ -206,7 +206,7 @@ ETHANOL = molecule("CH3CH2OH")
 @pytest.mark.parametrize(
     ("bad", "shown"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")], ids=str
 )
-def test_positions_that_are_no_numbers(bad: float, shown: str) -> None:
+def test_positions_must_be_finite(bad: float, shown: str) -> None:
     positions = ETHANOL.positions.copy()
     positions[2, 1] = positions[5, 0] = bad
     with pytest.raises(
@@ -216,7 +216,7 @@ def test_positions_that_are_no_numbers(bad: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 119, 2**40])
-def test_atoms_of_no_element(number: int) -> None:
+def test_invalid_atomic_numbers(number: int) -> None:
     numbers = ETHANOL.numbers.astype(np.int64)
     numbers[3] = number
     with pytest.raises(ValueError, match=f"from 0 to 118, got {number} for atom 3"):
@@ -230,7 +230,7 @@ def test_positions_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 8, 10])
-def test_another_number_of_positions(n: int) -> None:
+def test_wrong_number_of_positions(n: int) -> None:
     with pytest.raises(ValueError, match=rf"expected one position per atom, got {n} for 9"):
         build_hypergraph(ETHANOL.numbers, np.arange(3.0 * n).reshape(n, 3), CONFIG)
 
@@ -264,7 +264,7 @@ def test_one_atom_is_a_hyperedge_without_edges() -> None:
     }
 
 
-def test_far_from_any_molecule() -> None:
+def test_many_partially_broken_bonds_at_one_atom() -> None:
     """Eleven and more partially broken bonds around one atom."""
     rng = np.random.default_rng(0)
     around = rng.normal(size=(13, 3))
@@ -275,7 +275,7 @@ def test_far_from_any_molecule() -> None:
     assert len(g.bond_atoms) >= 13
     alone = [f.atoms for f in g.fragments if f.rest]
     assert alone == [(i,) for i in range(14)]
-    # Each lacks what every other fragment of it weighs.
+    # The rest of an atom is reduced by the weights of its other fragments.
     lacking = set(zip(g.rest_fragment.tolist(), g.rest_other.tolist(), strict=True))
     index = {f.atoms: k for k, f in enumerate(g.fragments)}
     assert lacking == {
@@ -284,7 +284,7 @@ def test_far_from_any_molecule() -> None:
     }  # fmt: skip
 
 
-def test_inputs_are_left_alone_and_lists_are_taken() -> None:
+def test_inputs_are_not_changed_and_may_be_lists() -> None:
     numbers, positions = ETHANOL.numbers.copy(), ETHANOL.positions.copy()
     g = build_hypergraph(numbers, positions, CONFIG, skin=0.5)
     assert np.array_equal(numbers, ETHANOL.numbers)
@@ -328,12 +328,12 @@ def test_config_round_trip_and_unknown_keys() -> None:
         ({"bond_on": 0.0}, r"expected 0 < on < off for the bond switch"),
     ],
 )
-def test_settings_that_make_no_hypergraph(values: dict[str, float], text: str) -> None:
+def test_invalid_settings(values: dict[str, float], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         HypergraphConfig(**values)  # type: ignore[arg-type]
 
 
-def test_atoms_far_out_are_no_warning() -> None:
+def test_distant_atoms_give_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         g = build_hypergraph(np.array([6, 8]), np.array([[0.0, 0, 0], [1e6, 0, 0]]), CONFIG)

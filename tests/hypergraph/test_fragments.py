@@ -42,12 +42,12 @@ def from_smiles(smiles: str) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, in
 
 
 def heavy(fragments: list[tuple[int, ...]], numbers: np.ndarray) -> list[tuple[int, ...]]:
-    """Without hydrogens, which go with their heavy atom; fragments of hydrogen alone stay out."""
+    """Fragments without hydrogens, which follow their heavy atom."""
     parts = (tuple(a for a in f if numbers[a] != 1) for f in fragments)
     return [p for p in parts if p]
 
 
-# --- Molecules known by heart ----------------------------------------------------------------
+# --- Known molecules -------------------------------------------------------------------------
 
 # Heavy atoms of each fragment, by place in the SMILES.
 BY_HAND: Mapping[str, list[tuple[int, ...]]] = {
@@ -119,15 +119,15 @@ def published() -> dict[str, dict[str, Any]]:
 
 NAMES = sorted(published())
 
-#: Not the published fragments although the published bond orders are given, and why.
+#: Differences from the published fragments with the published bond orders, and the reason.
 DIFFERENT_WITH_ORDERS = {
     "glycine_zwitterion": "a carboxylate is known by its charge, which no bond graph has",
     "acetate": "a carboxylate is known by its charge, which no bond graph has",
     "porphine": "its orders are aromatic (1.5, so multiple); the published code chose a Kekule one",
 }
 
-#: Not the published fragments when bond orders are perceived, and why: unsaturated neighbours are
-#: one pi system, wherever a Kekule structure puts the single bonds. Carboxylates come out right:
+#: Differences with perceived bond orders, and the reason: unsaturated neighbours are
+#: one pi system, wherever a Kekule structure puts the single bonds. Carboxylates agree:
 #: both oxygens count as doubly bonded.
 DIFFERENT_PERCEIVED = {
     "porphine": "all of it is one pi system",
@@ -137,7 +137,7 @@ DIFFERENT_PERCEIVED = {
     "biphenyl": "the two rings are conjugated",
 }
 
-#: What is perceived instead, as the published fragments that become one.
+#: The fragments that are found instead: published fragments that are joined.
 MERGED_PERCEIVED: Mapping[str, list[set[int]]] = {
     "acetylacetone_enol": [{1, 2}, {3, 4}],
     "aspirin": [set(range(4, 10)), {10, 11, 12}],
@@ -345,7 +345,7 @@ def test_every_atom_is_in_one_fragment_and_hydrogen_never_alone(
             assert part_of[i] == part_of[j]
 
 
-def test_the_permutation_test_would_notice_a_tie_break_by_index() -> None:
+def test_the_permutation_test_finds_a_tie_break_by_index() -> None:
     """The control: fragments of a recipe that keeps the first bond of each atom do change."""
     numbers, bonds = graph(["C"] * 3, [(0, 1), (1, 2)])
     first_kept = components(3, bonds[:1])

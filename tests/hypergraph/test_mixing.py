@@ -85,7 +85,7 @@ def assert_same(
 def partially_broken(
     draw: st.DrawFn, most_ambiguous: int = 5
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers, sure and ambiguous bonds and their weights of something like a molecule."""
+    """Numbers, sure and ambiguous bonds and their weights of a random molecule."""
     n = draw(st.integers(2, 14))
     numbers = draw(
         st.lists(st.sampled_from([1, 1, 6, 6, 6, 7, 8, 9, 15, 16, 17]), min_size=n, max_size=n)
@@ -202,7 +202,7 @@ def test_a_proton_between_two_oxygens() -> None:
     assert_same(found, expected)
 
 
-def test_a_bond_that_changes_nothing_is_in_no_polynomial() -> None:
+def test_bonds_without_effect_are_in_no_polynomial() -> None:
     """A cut single bond that breaks: the fragments are the same with and without it."""
     numbers, bonds = chain(3)
     ends = pairs((0, 1))
@@ -335,12 +335,12 @@ def test_many_uncoupled_bonds_are_not_too_many() -> None:
     assert found[0, 1, 2] == found[87, 88, 89] == 0.25
 
 
-# --- Memory ----------------------------------------------------------------------------------
+# --- Cache -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bonds each :func:`mix` was asked about."""
+    """Number of bonds in each call of :func:`mix`."""
     seen: list[int] = []
 
     def counted(molecule: Molecule, weights: np.ndarray) -> Mixture:
@@ -351,7 +351,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_a_box_of_water_costs_the_chemistry_of_one_molecule(calls: list[int]) -> None:
+def test_fragments_of_a_box_of_water_are_found_once(calls: list[int]) -> None:
     n = 200
     numbers = np.tile([8, 1, 1], n)
     bonds = pairs(*[(3 * k, 3 * k + h) for k in range(n) for h in (1, 2)])
@@ -362,7 +362,7 @@ def test_a_box_of_water_costs_the_chemistry_of_one_molecule(calls: list[int]) ->
 
 
 def test_cached_fragments_are_right_at_other_indices(calls: list[int]) -> None:
-    """The same partially broken molecule twice: terms refer to bonds of the system."""
+    """Two equal partially broken molecules: terms refer to bonds of the system."""
     numbers = np.array([8, 1, 1, 8, 1, 1])
     sure, ambiguous = pairs((0, 1), (3, 4)), pairs((0, 2), (3, 5))
     found = values(mixed(numbers, sure, ambiguous), np.array([0.25, 0.5]))

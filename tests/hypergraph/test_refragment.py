@@ -1,4 +1,4 @@
-"""A moving molecule: what is reused is what a fresh build gives, and the log says what changed."""
+"""Moving molecules: reused hypergraphs equal new ones, and the log has all changes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_without_a_skin_neighbours_are_listed_at_each_geometry() -> None:
 
 
 @pytest.mark.parametrize("skin", [-0.1, float("nan")])
-def test_a_skin_that_is_none(skin: float) -> None:
+def test_invalid_skins(skin: float) -> None:
     with pytest.raises(ValueError, match=r"expected a skin of 0 Angstrom or more, got (-0\.1|nan)"):
         Refragmenter(CONFIG, skin=skin)
 
@@ -98,7 +98,7 @@ def test_results_along_a_walk_are_those_of_a_fresh_build(skin: float) -> None:
         objects.append(reused)
         bond_states.add((reused.bond_atoms.tobytes(), reused.sure_bonds.tobytes()))
         energies.append(energy)
-    # The walk is worth it: bonds break and form, and objects are reused where there is a skin.
+    # The control: bonds break and form, and objects are reused if there is a skin.
     assert len(bond_states) > 5
     assert np.ptp(energies) > 0.1
     reuses = sum(a is b for a, b in pairwise(objects))
@@ -143,7 +143,7 @@ def test_positions_may_be_changed_in_place_afterwards() -> None:
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-def test_an_engine_can_be_copied(duplicate: Callable[[Refragmenter], Refragmenter]) -> None:
+def test_a_refragmenter_can_be_copied(duplicate: Callable[[Refragmenter], Refragmenter]) -> None:
     numbers, positions = molecule("H2O").numbers, molecule("H2O").positions
     engine = Refragmenter(CONFIG)
     first = engine.update(numbers, positions)
@@ -155,7 +155,7 @@ def test_an_engine_can_be_copied(duplicate: Callable[[Refragmenter], Refragmente
     assert engine.update(numbers, positions) is first
 
 
-def test_the_chemistry_is_not_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fragments_are_not_found_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
     real = refragment.connect
 
@@ -173,7 +173,7 @@ def test_the_chemistry_is_not_done_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 2 < len(builds) < 60  # the control
 
 
-# --- What the network saw --------------------------------------------------------------------
+# --- Weighted hypergraph ---------------------------------------------------------------------
 
 
 def test_a_partially_broken_bond() -> None:
@@ -194,7 +194,7 @@ def test_a_partially_broken_bond() -> None:
     assert here.decided_bonds == {(0, 2)}  # one half is not yet decided
 
 
-def test_what_is_listed_but_weighs_nothing_is_not_seen() -> None:
+def test_listed_items_of_weight_zero_are_left_out() -> None:
     numbers, positions = molecule("CH3CH2OH").numbers, molecule("CH3CH2OH").positions
     far = np.concatenate([positions, [[8.0, 0, 0]]])
     g = build_hypergraph(np.append(numbers, 6), far, CONFIG, skin=8.0)

@@ -33,5 +33,5 @@ def test_distances_between_molecules_are_those_of_the_file() -> None:
 
 @pytest.mark.parametrize("crystal", [bulk("C", cubic=True), bulk("Cu")])
 def test_crystals_are_refused(crystal: Atoms) -> None:
-    with pytest.raises(ValueError, match="bonds that go through all of it"):
+    with pytest.raises(ValueError, match="bonds that extend through all cells"):
         without_cell(crystal)

@@ -1,4 +1,4 @@
-"""What files declare is read: charge, spin, isotopes, every record, atoms by other names."""
+"""Reading of declarations: charge, spin, isotopes, all records, other names of atoms."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ase.io import write
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from se3set_ase.io.charge import charge_that_fits
 from se3set_ase.io.structures import read_structures
-from se3set_ase.io.valence import charge_that_fits
 
 
 def block(smiles: str) -> str:
@@ -73,7 +73,7 @@ def test_sdf_without_coordinates_or_hydrogen_is_refused(tmp_path: Path) -> None:
         list(read_structures(path))
     bare = Chem.RemoveHs(Chem.MolFromMolBlock(block("CCO")))
     path.write_text(Chem.MolToMolBlock(bare))
-    with pytest.raises(ValueError, match=r"all hydrogen atoms in record 0 .* lacks 6 of them"):
+    with pytest.raises(ValueError, match=r"all hydrogen atoms in record 0 .* but 6 are missing"):
         list(read_structures(path))
     path.write_text("nonsense\n\n\n garbage\n")
     with pytest.raises(ValueError, match="cannot read record 0"):

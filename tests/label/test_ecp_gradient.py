@@ -10,19 +10,19 @@ from ase.build import molecule
 from se3set_ase.label.density_functional import build_molecule
 from se3set_ase.label.ecp_gradient import ecp_gradient
 
-#: Hartree/Bohr; boron's potential reaches 15 Bohr, with a strength of 0.003 Hartree.
-AGREEMENT, OF_BORON = 1e-6, 1e-5
+#: Hartree/Bohr. Boron's potential extends to 15 Bohr, with a strength of 0.003 Hartree.
+TOLERANCE, TOLERANCE_OF_BORON = 1e-6, 1e-5
 
 
-def bromide() -> Atoms:
+def methyl_bromide() -> Atoms:
     atoms = molecule("CH3Cl")
     atoms.symbols[1] = "Br"
     return atoms
 
 
 @pytest.mark.parametrize("name", ["H2CO", "CH3Br", "BF3", "SiH4"])
-def test_analytic_integrals(name: str) -> None:
-    atoms = bromide() if name == "CH3Br" else molecule(name)
+def test_quadrature_agrees_with_analytic_integrals(name: str) -> None:
+    atoms = methyl_bromide() if name == "CH3Br" else molecule(name)
     atoms.rattle(0.05, seed=1)
     mole = build_molecule("wB97X-3c", atoms, 0, 1)
     density = mole.RHF().density_fit().run().make_rdm1()
@@ -36,11 +36,11 @@ def test_analytic_integrals(name: str) -> None:
             slope = 2.0 * np.einsum("xuv,uv->x", integrals[:, start:stop], density[start:stop])
             expected[atom] -= slope
             expected[core] += slope
-    assert np.abs(expected).max() > 1000 * AGREEMENT
-    tolerance = OF_BORON if "B" in atoms.get_chemical_symbols() else AGREEMENT
+    assert np.abs(expected).max() > 1000 * TOLERANCE
+    tolerance = TOLERANCE_OF_BORON if "B" in atoms.get_chemical_symbols() else TOLERANCE
     np.testing.assert_allclose(ecp_gradient(mole, density), expected, atol=tolerance)
 
 
-def test_hydrogen_has_none() -> None:
+def test_gradient_is_zero_without_potentials() -> None:
     mole = build_molecule("wB97X-3c", molecule("H2"), 0, 1)
     assert not ecp_gradient(mole, np.eye(mole.nao)).any()

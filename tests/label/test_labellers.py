@@ -1,4 +1,4 @@
-"""Methods against differences of their own energies, against published numbers, and by name."""
+"""Labellers by name, tested against finite differences and published values."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from se3set_ase.label.labellers import make_labeller
 from se3set_ase.label.protocol import LabelError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-#: Angstrom; of differences.
+#: Angstrom, step of finite differences.
 STEP = 0.01
-#: Of forces, by differences of energies that converge to 1e-8 Hartree: eV/Angstrom. Without the
-#: response of the grid they err by up to 1e-2.
+#: eV/Angstrom. Tolerance of finite differences of energies that converge to 1e-8 Hartree. Without
+#: the response of the grid the error is up to 1e-2.
 DIFFERENCES = 5e-4
-#: Hartree, of a helium atom.
+#: Hartree. Error of density fitting for a helium atom.
 DENSITY_FITTING = 2e-4
-#: eV between two atoms 4 Angstrom apart and twice one: dispersion, and the grid.
+#: eV. Interaction of two atoms at 4 Angstrom (dispersion), and errors of the grid.
 DISSOCIATED = 0.02
 
 
-def bent() -> Atoms:
+def distorted_water() -> Atoms:
     atoms = molecule("H2O")
     atoms.rattle(0.05, seed=1)
     return atoms
 
 
 @pytest.mark.parametrize("method", ["wB97X/6-31G(d)", "GFN2-xTB"])
-def test_forces_are_the_energys_gradient(method: str) -> None:
-    labeller, atoms = make_labeller(method), bent()
+def test_forces_are_the_gradient_of_the_energy(method: str) -> None:
+    labeller, atoms = make_labeller(method), distorted_water()
     forces = labeller(atoms).forces
     for atom, axis in ((0, 2), (1, 1)):
         energies = {}
@@ -46,7 +46,7 @@ def test_forces_are_the_energys_gradient(method: str) -> None:
             moved.positions[atom, axis] += k * STEP
             energies[k] = labeller(moved).energy
         near, far = energies[1] - energies[-1], energies[2] - energies[-2]
-        slope = -(8.0 * near - far) / (12.0 * STEP)  # of fourth order
+        slope = -(8.0 * near - far) / (12.0 * STEP)  # fourth order
         assert forces[atom, axis] == pytest.approx(slope, abs=DIFFERENCES)
         assert abs(slope) > 1000 * DIFFERENCES
 
@@ -58,11 +58,11 @@ def test_energy_of_helium() -> None:
     np.testing.assert_allclose(helium.forces, 0.0, atol=1e-6)
 
 
-def test_published_labels() -> None:
-    """Those of small molecules, made by another script at the same level."""
+def test_label_agrees_with_another_script() -> None:
+    """The reference labels of SPICE monomers are of the same level of theory."""
     file = SHARED / "des-monomers" / "wb97x.xyz.gz"
     if not file.exists():
-        pytest.skip("labels of the SPICE monomers are not there")
+        pytest.skip("the reference labels of the SPICE monomers are missing")
     known = read(StringIO(gzip.decompress(file.read_bytes()).decode()), ":", format="extxyz")
     smallest = min(known, key=len)
     label = make_labeller("wB97X/6-31G(d)")(smallest)
@@ -70,12 +70,12 @@ def test_published_labels() -> None:
     np.testing.assert_allclose(label.forces, smallest.get_forces(), atol=2e-3)
 
 
-def test_no_convergence_is_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_label_without_convergence(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyscf.scf.hf import SCF
 
     monkeypatch.setattr(SCF, "max_cycle", 1)
-    with pytest.raises(LabelError, match="convergence within 1 cycles"):
-        make_labeller("wB97X/6-31G(d)")(bent())
+    with pytest.raises(LabelError, match="did not converge within 1 cycles"):
+        make_labeller("wB97X/6-31G(d)")(distorted_water())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_convergence_is_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
         ("wB97X", {}, "expected wB97X-3c, FUNCTIONAL/BASIS, one of GFN1-xTB"),
         ("wB97Y/6-31G(d)", {}, "functional and a basis that PySCF knows"),
         ("wB97X/7-31G(d)", {}, "functional and a basis that PySCF knows"),
-        ("wB97X/6-31G(d)", {"grid": 4}, r"options grid_level, .* got \['grid'\]"),
+        ("wB97X/6-31G(d)", {"grid": 4}, r"options among grid_level, .* got \['grid'\]"),
         ("ase.calculators.none:None", {}, "expected MODULE:CLASS of an ASE calculator"),
         ("ase.calculators.morse:Mors", {}, "expected MODULE:CLASS of an ASE calculator"),
     ],
@@ -94,29 +94,29 @@ def test_unknown_methods(method: str, options: dict[str, object], message: str) 
         make_labeller(method, options=options)
 
 
-def test_charge_of_an_ase_calculator_is_its_own() -> None:
-    with pytest.raises(ValueError, match="among the options"):
+def test_charge_of_an_ase_calculator_belongs_to_its_options() -> None:
+    with pytest.raises(ValueError, match=r"in the options of .* got charge 1"):
         make_labeller("ase.calculators.morse:MorsePotential", charge=1)
 
 
-def test_charge_and_spin_arrive() -> None:
-    """An oxygen molecule is a triplet; an electron costs water more than 5 eV."""
+def test_charge_and_spin_are_used() -> None:
+    """O2 is a triplet; the ionisation energy of water is above 5 eV."""
     level = "PBE/sto-3g"
-    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])  # that says nothing of its spin
+    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])  # declares no spin
     singlet, triplet = (make_labeller(level, spin_multiplicity=m)(oxygen).energy for m in (1, 3))
     assert triplet < singlet - 0.1
     for method in (level, "GFN2-xTB"):
-        cation = make_labeller(method, charge=1, spin_multiplicity=2)(bent()).energy
-        assert cation > make_labeller(method)(bent()).energy + 5.0
+        cation = make_labeller(method, charge=1, spin_multiplicity=2)(distorted_water()).energy
+        assert cation > make_labeller(method)(distorted_water()).energy + 5.0
 
 
 @pytest.mark.parametrize(("symbols", "bond"), [("H2", 0.74), ("F2", 1.4)])
-def test_unrestricted_bonds_end_at_their_atoms(symbols: str, bond: float) -> None:
+def test_unrestricted_bonds_dissociate_into_atoms(symbols: str, bond: float) -> None:
     """Restricted ones do not; at the minimum there is no difference."""
-    level, torn = "wB97X/6-31G(d)", 4.0
+    level, stretched = "wB97X/6-31G(d)", 4.0
     symbol = symbols[0]
     atom = make_labeller(level, spin_multiplicity=2)(Atoms(symbol)).energy
-    for length in (bond, torn):
+    for length in (bond, stretched):
         atoms = Atoms(symbols, [[0, 0, 0], [0, 0, length]])
         energies = [
             make_labeller(level, options={"unrestricted": value})(atoms).energy - 2 * atom

@@ -1,4 +1,4 @@
-"""Labelling: stopped runs go on, failures cost nothing else, and output is as if by one process."""
+"""Labelling of files: interrupted runs resume, and failures do not affect other frames."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from se3set_ase.label.protocol import Label
 from se3set_ase.label.run import label
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
-#: Of files: eight decimals.
+#: Rounding error of files, which have eight decimals.
 WRITTEN = 2e-8
 
 
 @dataclass(frozen=True)
 class Springs:
-    """Atoms bound to the origin; fails, or kills its process, as told."""
+    """Atoms bound to the origin by springs. On request it fails, or kills its process."""
 
     fails_above: float = np.inf
     kills_once: str = ""
@@ -104,18 +104,18 @@ def test_labels_are_those_of_the_calculator(tmp_path: Path) -> None:
         np.testing.assert_allclose(labelled.get_forces(), expected.get_forces(), atol=WRITTEN)
         assert labelled.info["made_by"] == f"seed {index}"
         assert labelled.info["level_of_theory"] == "ase.calculators.morse:MorsePotential"
-        assert atoms.calc is None  # inputs are as they were
+        assert atoms.calc is None  # inputs are not changed
     record = json.loads((tmp_path / "out.xyz.json").read_text())
     assert record["settings"]["arguments"] == {"r0": 1.0}
     assert record["settings"]["program"].startswith("ase 3")
 
 
 @pytest.mark.parametrize("frames_per_task", [1, 5])
-def test_a_stopped_run_goes_on(tmp_path: Path, frames_per_task: int) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path, frames_per_task: int) -> None:
     made, output, whole = frames(), tmp_path / "out.xyz", tmp_path / "whole.xyz"
     run(made, whole)
     text = whole.read_text()
-    # As a run that was killed leaves it: out of order, and its last frame half written.
+    # The output of a killed run: out of order, and the last frame incomplete.
     parts = [_frame_text(read(whole, index)) for index in (7, 2)]
     output.write_text("".join(parts) + _frame_text(read(whole, 5))[:-40])
     shutil.copy(tmp_path / "whole.xyz.json", tmp_path / "out.xyz.json")
@@ -133,13 +133,13 @@ def _frame_text(atoms: Atoms) -> str:
     return text.getvalue()
 
 
-def test_failures_are_told_and_not_tried_again(tmp_path: Path) -> None:
+def test_failures_are_reported_and_not_tried_again(tmp_path: Path) -> None:
     made, output = frames(), tmp_path / "out.xyz"
     made[4].positions += 50.0
     done = run(made, output, Springs(fails_above=40.0), frames_per_task=3)
     assert done.n_done == 11
     assert done.failures == {4: "ArithmeticError: too far away"}
-    # The same, but it would succeed now: still left out, until it is deleted from the record.
+    # It would succeed now, but is left out until its failure is deleted from the record.
     again = run(made, output, Springs())
     assert (again.n_done, again.n_kept) == (11, 11)
     record = tmp_path / "out.xyz.json"
@@ -149,7 +149,7 @@ def test_failures_are_told_and_not_tried_again(tmp_path: Path) -> None:
     assert run(made, output, Springs()).n_done == 12
 
 
-def test_a_molecule_that_was_mended_is_tried_again(tmp_path: Path) -> None:
+def test_a_corrected_molecule_is_tried_again(tmp_path: Path) -> None:
     made, output = frames(), tmp_path / "out.xyz"
     made[4].positions += 50.0
     assert run(made, output, Springs(fails_above=40.0)).failures
@@ -166,15 +166,13 @@ def test_a_molecule_that_was_mended_is_tried_again(tmp_path: Path) -> None:
         (Springs(wrong_shape=True), r"forces of shape \(3, 3\), got \(2, 3\)"),
     ],
 )
-def test_what_no_model_should_learn_is_a_failure(
-    tmp_path: Path, labeller: Springs, why: str
-) -> None:
+def test_unusable_labels_are_failures(tmp_path: Path, labeller: Springs, why: str) -> None:
     done = run(frames(1), tmp_path / "out.xyz", labeller)
     assert done.n_done == 0
     assert re.search(why, done.failures[0])
 
 
-def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:
+def test_the_output_of_another_run_is_not_changed(tmp_path: Path) -> None:
     made, output = frames(), tmp_path / "out.xyz"
     run(made, output, Springs())
     before = output.read_text()
@@ -206,10 +204,10 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert run(made, output, Springs()).n_kept == len(made)
     with pytest.raises(ValueError, match="another geometry"):
         run(made[::-1], output, Springs())
-    assert len(list(tmp_path.iterdir())) == 2  # nor does a run that failed leave anything
+    assert len(list(tmp_path.iterdir())) == 2  # a run that failed leaves no file
 
 
-def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
+def test_other_files_of_the_user_are_not_changed(tmp_path: Path) -> None:
     notes, table = tmp_path / "notes.xyz", tmp_path / "table.txt"
     notes.write_text("results of three months, without a newline at the end")
     with pytest.raises(FileExistsError, match="give another name"):
@@ -234,7 +232,7 @@ def test_files_of_the_user_are_not_touched(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any) -> None:
+def test_entries_that_extended_xyz_cannot_store_are_left_out(tmp_path: Path, lost: Any) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info = {"lost": lost, **made[1].info, "smiles": "C/C=C/C", "odd": 'x = "y" é \x0c'}
     with pytest.warns(
@@ -250,7 +248,7 @@ def test_what_extended_xyz_cannot_keep_costs_no_label(tmp_path: Path, lost: Any)
 
 
 @pytest.mark.parametrize("name", ["energy", "stress", "pbc", "Lattice", 1])
-def test_results_of_others_cost_no_label(tmp_path: Path, name: str) -> None:
+def test_results_of_other_programs_are_left_out(tmp_path: Path, name: str) -> None:
     made, output = frames(4), tmp_path / "out.xyz"
     made[1].info[name] = 5.0
     with pytest.warns(UserWarning, match=rf"left out: {name}$"):
@@ -275,9 +273,10 @@ def test_declared_charge_and_spin_are_used_or_refused(
         refusing = make_labeller(method, charge=0, spin_multiplicity=1)
         done = run(made, tmp_path / f"{method[:2]}-refused.xyz", refusing)
         assert done.n_done == 1
-        assert "which was asked for, got" in done.failures[1]
+        assert "as requested, but the molecule declares" in done.failures[1]
     done = run(made, tmp_path / "any.xyz", make_labeller("tblite.ase:TBLite"))
-    assert "which was asked for, got" in done.failures[1]  # its arguments say neutral
+    # By its arguments, the calculator is neutral.
+    assert "as requested, but the molecule declares" in done.failures[1]
 
 
 def test_periodic_frames_are_refused(tmp_path: Path) -> None:
@@ -289,7 +288,7 @@ def test_periodic_frames_are_refused(tmp_path: Path) -> None:
 
 
 class Counting(ThreadPoolExecutor):
-    """Knows how many tasks it held at most."""
+    """Counts the tasks that it holds; ``most`` is the largest number so far."""
 
     most = held = 0
     lock = Lock()
@@ -307,8 +306,8 @@ class Counting(ThreadPoolExecutor):
             self.held -= 1
 
 
-def test_tasks_wait_in_bounded_number(tmp_path: Path) -> None:
-    """100,000 geometries would otherwise lie in the scheduler's memory, twice."""
+def test_the_number_of_waiting_tasks_is_limited(tmp_path: Path) -> None:
+    """Otherwise the scheduler's memory would hold 100,000 geometries twice."""
     made = [molecule("H2O") for _ in range(1500)]
     with Counting(1) as executor:
         run(made, tmp_path / "out.xyz", Springs(), executor)
@@ -316,7 +315,7 @@ def test_tasks_wait_in_bounded_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [BrokenExecutor, CancelledError, ModuleNotFoundError])
-def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(
+def test_a_broken_pool_ends_the_run_and_keeps_results(
     tmp_path: Path, lost: type[Exception]
 ) -> None:
     class Breaks(ThreadPoolExecutor):
@@ -334,8 +333,8 @@ def test_a_lost_pool_ends_the_run_and_keeps_what_was_done(
     assert (done.n_done, done.failures) == (6, {})
 
 
-def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
-    """On a cluster of this machine: killed once, the task is done by another process."""
+def test_another_process_repeats_the_task_of_a_killed_one(tmp_path: Path) -> None:
+    """With a dask cluster on this machine."""
     made, output = frames(6), tmp_path / "out.xyz"
     with workers(2) as executor:
         done = run(made, output, Springs(kills_once=str(tmp_path / "killed")), executor)
@@ -350,8 +349,8 @@ def test_frames_that_kill_every_process_are_failures(tmp_path: Path) -> None:
     assert "KilledWorker" in done.failures[0]
 
 
-def test_any_calculator_starts_afresh() -> None:
-    """What one geometry leaves behind does not get into the next."""
+def test_geometries_do_not_share_a_calculator() -> None:
+    """The state of a calculator after one geometry does not affect the next."""
     labeller = AnyCalculator(calculator="ase.calculators.morse:MorsePotential", level_of_theory="m")
     made = frames(3)
     alone = labeller(made[2])

@@ -1,4 +1,4 @@
-"""wB97X-3c against labels of another script, differences of its energies, and experiment."""
+"""wB97X-3c against labels of another script, finite differences and experiment."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from se3set_ase.label import LabelError, make_labeller
 from se3set_ase.label.density_functional import build_molecule
 
 KNOWN = Path(__file__).parents[3] / "shared" / "fixtures" / "wb97x3c.xyz"
-#: The settings of the known labels.
+#: Settings of the known labels.
 TIGHT = {"grid_level": 4, "energy_tolerance": 1e-9, "unrestricted": False}
 #: eV, eV/Angstrom, e Angstrom.
 ENERGY, FORCES, DIPOLE = 1e-4, 1e-3, 1e-4
-#: Angstrom; of differences.
+#: Angstrom, step of finite differences.
 STEP = 0.005
-#: Dipole of water in Debye (S. A. Clough et al., J. Chem. Phys. 59, 2254 (1973)), and what the
-#: method misses it by: its basis is a small one. With aug-cc-pVTZ the functional has 1.87.
-WATER, MISSED = 1.855, 0.2
+#: Dipole of water in Debye (S. A. Clough et al., J. Chem. Phys. 59, 2254 (1973)), and the error of
+#: the method, whose basis is small. With aug-cc-pVTZ the functional gives 1.87.
+WATER, ERROR = 1.855, 0.2
 
 
 def known(smiles: str) -> Atoms:
     if not KNOWN.exists():
-        pytest.skip("known labels by wB97X-3c are not there")
+        pytest.skip("the reference labels by wB97X-3c are missing")
     (found,) = (atoms for atoms in read(KNOWN, ":") if atoms.info["smiles"] == smiles)
     return found
 
@@ -36,7 +36,7 @@ def known(smiles: str) -> Atoms:
 @pytest.mark.parametrize(
     "smiles", ["O", "CBr", "CI", "[SiH4]", "[NH4+]", "C#N", "OB(O)O", "FC(F)F"]
 )
-def test_known_labels(smiles: str) -> None:
+def test_labels_agree_with_another_script(smiles: str) -> None:
     atoms = known(smiles)
     label = make_labeller("wB97X-3c", options=TIGHT)(atoms)
     assert label.energy == pytest.approx(atoms.get_potential_energy(), abs=ENERGY)
@@ -49,8 +49,8 @@ def test_known_labels(smiles: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["CH3Cl", "CH3Br", "HCOO-"])
-def test_forces_are_the_energys_gradient(name: str) -> None:
-    """At the settings that the data set was made with."""
+def test_forces_are_the_gradient_of_the_energy(name: str) -> None:
+    """With the settings of the data set."""
     atoms = molecule("HCOOH" if name == "HCOO-" else "CH3Cl")
     if name == "CH3Br":
         atoms.symbols[1] = "Br"
@@ -69,24 +69,24 @@ def test_forces_are_the_energys_gradient(name: str) -> None:
         moved.positions += k * STEP * direction
         energies[k] = labeller(moved).energy
     near, far = energies[1] - energies[-1], energies[2] - energies[-2]
-    slope = -(8.0 * near - far) / (12.0 * STEP)  # of fourth order
+    slope = -(8.0 * near - far) / (12.0 * STEP)  # fourth order
     assert (forces * direction).sum() == pytest.approx(slope, abs=FORCES)
     assert abs(slope) > 100 * FORCES
 
 
-def test_water() -> None:
-    length, half = 0.9572, np.radians(104.52 / 2)  # of experiment
+def test_dipole_and_charges_of_water() -> None:
+    length, half = 0.9572, np.radians(104.52 / 2)  # experimental
     x, z = length * np.sin(half), length * np.cos(half)
     label = make_labeller("wB97X-3c")(Atoms("OH2", [[0, 0, 0], [x, 0, z], [-x, 0, z]]))
-    assert np.linalg.norm(label.dipole) / Debye == pytest.approx(WATER, abs=MISSED)
+    assert np.linalg.norm(label.dipole) / Debye == pytest.approx(WATER, abs=ERROR)
     oxygen, *hydrogens = label.charges
     assert hydrogens[0] == pytest.approx(hydrogens[1], abs=1e-4)
     assert -0.45 < oxygen < -0.25  # Hirshfeld charges are small
     assert "unrestricted" not in label.info
 
 
-def test_broken_bonds_are_unrestricted_and_say_so() -> None:
-    """Singlet H2 ends at two atoms; near its minimum nothing is broken."""
+def test_broken_bonds_are_unrestricted_and_marked() -> None:
+    """Singlet H2 dissociates into two atoms; near its minimum it is restricted."""
     atom = make_labeller("wB97X-3c")(Atoms("H", info={"spin_multiplicity": 2})).energy
     for length, broken in ((0.74, False), (3.0, True)):
         atoms = Atoms("H2", [[0, 0, 0], [0, 0, length]])
@@ -101,21 +101,21 @@ def test_broken_bonds_are_unrestricted_and_say_so() -> None:
             assert restricted == pytest.approx(label.energy, abs=1e-6)
 
 
-def test_what_gets_no_label() -> None:
+def test_reasons_for_no_label() -> None:
     labeller = make_labeller("wb97x-3C")
     water = molecule("H2O")
-    with pytest.raises(LabelError, match="number of electrons that allows spin_multiplicity 1"):
+    with pytest.raises(LabelError, match="number of electrons that fits spin_multiplicity 1"):
         labeller(water[:2])
     with pytest.raises(LabelError, match=r"overlapping atoms, got H1 and H2 .* 0\.10 A"):
         labeller(Atoms("OH2", [[0, 0, 0], [0, 0, 1], [0, 0, 1.1]]))
     with pytest.raises(LabelError, match="Grimme vDZP has no functions for U"):
         labeller(Atoms("U"))
     water.info["charge"] = 2
-    with pytest.raises(LabelError, match="expected charge 0, which was asked for, got 2"):
+    with pytest.raises(LabelError, match="charge 0, as requested, but the molecule declares 2"):
         make_labeller("wB97X-3c", charge=0)(water)
 
 
-def test_any_element_up_to_radon_has_a_basis() -> None:
+def test_elements_up_to_radon_have_a_basis() -> None:
     for z in (1, 5, 20, 35, 48, 53, 56, 79, 86):
         mole = build_molecule("wB97X-3c", Atoms([z]), 0, 1 + z % 2)
         assert mole.nao > 0

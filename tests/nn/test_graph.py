@@ -44,7 +44,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def jumps(function: Function, at: float) -> list[float]:
-    """By how much value, first and second derivative differ on the two sides of a point."""
+    """Differences of value, first and second derivative across a point."""
     result = []
     for order in range(3):
         sides = []
@@ -52,7 +52,7 @@ def jumps(function: Function, at: float) -> list[float]:
             x = torch.tensor(at + side, dtype=torch.float64, requires_grad=True)
             value = function(x)
             for _ in range(order):
-                # Past the end a derivative is a constant, which autograd does not know as one.
+                # Beyond the end a derivative is constant, so autograd has no graph for it.
                 (value,) = (
                     torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
                     if value.requires_grad
@@ -284,7 +284,7 @@ def test_weights_of_more_bonds_than_can_be_mixed_are_those_of_the_definition() -
     for atom in range(9):
         of_atom = [f for f, fragment in enumerate(g.fragments) if atom in fragment.atoms]
         assert float(weights.fragment[of_atom].sum()) == pytest.approx(1.0, abs=EXACT)
-    # The control: counting every outcome in full weighs otherwise.
+    # The control: without damping the weights are different.
     in_full = mixture_in_full(g, b)
     assert max(abs(w - e) for w, e in zip(weights.fragment.tolist(), in_full, strict=True)) > 1e-3
 
@@ -347,7 +347,7 @@ def test_member_hyperedges_of_each_atom_weigh_one() -> None:
 
 
 def total_of(positions: Tensor, graph: Graph, salt: Tensor) -> Tensor:
-    """Some number in which every weight has a part."""
+    """A number that depends on every weight."""
     weights = weigh(positions, graph, CONFIG)
     w = weights.hyperedge[graph.edge_hyper] * weights.edge
     return (w * torch.cos(salt[: len(w)])).sum() + (weights.bond**2).sum()
@@ -388,7 +388,7 @@ def test_single_precision_weights() -> None:
 
 
 def three_molecules() -> tuple[list[Hypergraph], list[np.ndarray]]:
-    """Of different sizes, one of them an isolated atom and one without ambiguous bonds."""
+    """Molecules of different sizes, including an isolated atom and one without ambiguous bonds."""
     numbers, positions = water_cluster()
     parts = [
         (np.array([8]), np.zeros((1, 3))),
@@ -399,7 +399,7 @@ def three_molecules() -> tuple[list[Hypergraph], list[np.ndarray]]:
     return [build(n, p) for n, p in parts], [p for _, p in parts]
 
 
-def test_a_batch_weighs_what_its_molecules_weigh() -> None:
+def test_weights_of_a_batch_are_those_of_its_molecules() -> None:
     graphs, positions = three_molecules()
     batch = as_graph(graphs)
     together = weigh(torch.tensor(np.concatenate(positions)), batch, CONFIG)
@@ -416,8 +416,8 @@ def test_a_batch_weighs_what_its_molecules_weigh() -> None:
     assert bool((batch.edge_hyper.diff() >= 0).all())
 
 
-def test_no_molecule_of_a_batch_weighs_on_another() -> None:
-    """Gradients across molecules are exactly zero, though all sit on top of one another."""
+def test_molecules_of_a_batch_do_not_affect_each_other() -> None:
+    """Gradients across molecules are exactly zero, although their atoms coincide."""
     graphs, positions = three_molecules()
     batch = as_graph(graphs)
     r = torch.tensor(np.concatenate(positions), requires_grad=True)
@@ -431,7 +431,7 @@ def test_no_molecule_of_a_batch_weighs_on_another() -> None:
 
 
 @pytest.mark.parametrize("pad", [1, 6])
-def test_padding_weighs_nothing_and_changes_nothing(pad: int) -> None:
+def test_padding_has_weight_zero_and_no_effect(pad: int) -> None:
     graphs, positions = three_molecules()
     size = sizes_of(graphs)
     padded = as_graph(graphs, pad_to=Sizes(*(n + pad for n in size)))
@@ -453,7 +453,7 @@ def test_padding_weighs_nothing_and_changes_nothing(pad: int) -> None:
     assert not gradient.any()
 
 
-def test_padding_that_cannot_be() -> None:
+def test_impossible_padding() -> None:
     graphs, _ = three_molecules()
     size = sizes_of(graphs)
     with pytest.raises(ValueError, match=r"expected padding to at least Sizes\(atoms=30, .*, got"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.data import covalent_radii
+from small_networks import SMALL_LIGHT, SMALL_PUBLISHED
 from torch import Tensor
 
 from se3set_ase.hypergraph.build import build_hypergraph
@@ -27,19 +28,7 @@ from se3set_ase.nn.published.network import PublishedConfig
 CONFIG = HypergraphConfig()
 ELEMENTS = (1, 6, 8)
 ATOMIC_ENERGIES = (-13.587222780835477, -1029.4889999168986, -2041.9816003861047)  # eV
-NETWORKS = [
-    LightConfig(channels=8, heads=2, radial_hidden=8, readout_hidden=8),
-    PublishedConfig(
-        irreps_node="8x0e+4x1o+4x2e",
-        irreps_feedforward="12x0e+8x1o+4x2e",
-        irreps_last="6x0e",
-        heads=2,
-        attention_channels=4,
-        blocks=2,
-        radial_functions=8,
-        radial_hidden=8,
-    ),
-]
+NETWORKS = [SMALL_LIGHT, SMALL_PUBLISHED]
 INVARIANCE = 1e-9  # eV, eV/Angstrom; of energies around 4000 eV
 CONTROL = 1e-4
 # The network on an atom minus the network on an isolated atom of the same batch: rounding alone.
@@ -98,7 +87,7 @@ def test_the_geometry_has_an_ambiguous_bond(made: SE3Set) -> None:
 
 
 @pytest.mark.parametrize("determinant", [1.0, -1.0])
-def test_energy_is_invariant_and_forces_turn_along(made: SE3Set, determinant: float) -> None:
+def test_energy_is_invariant_and_forces_rotate(made: SE3Set, determinant: float) -> None:
     numbers, positions = geometry()
     q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     q *= determinant * np.linalg.det(q)
@@ -170,7 +159,7 @@ def test_an_isolated_atom_has_exactly_its_atomic_energy(made: SE3Set, dtype: tor
         energy, forces, _ = predict(np.array([z]), np.array([[1.0, 2.0, 3.0]]), made)
         assert energy == pytest.approx(expected, rel=EXACT[dtype])
         assert (forces == 0).all()
-    # Two of them, as far apart as makes no difference, and not so far.
+    # Two atoms: too far apart to interact, and closer.
     numbers = np.array([6, 8])
     for distance, alone in ((5.1, True), (3.5, False)):
         energy, forces, _ = predict(numbers, np.array([[0, 0, 0], [distance, 0, 0]]), made)
@@ -179,7 +168,7 @@ def test_an_isolated_atom_has_exactly_its_atomic_energy(made: SE3Set, dtype: tor
         assert (np.abs(forces).max() == 0) == alone
 
 
-def test_far_molecules_do_not_see_each_other(made: SE3Set) -> None:
+def test_distant_molecules_do_not_interact(made: SE3Set) -> None:
     numbers, positions = geometry()
     energy, forces, _ = predict(numbers, positions, made)
     water = molecule("H2O")
@@ -208,8 +197,8 @@ def test_padding_contributes_exactly_nothing(made: SE3Set) -> None:
 
 @pytest.mark.parametrize("pair", [(1, 1), (1, 6), (6, 8), (1, 8)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_atoms_that_approach_meet_a_wall(pair: tuple[int, int], seed: int) -> None:
-    """Of random weights and the largest preset: it must not depend on what was learnt."""
+def test_close_atoms_repel(pair: tuple[int, int], seed: int) -> None:
+    """With random weights and the largest preset: repulsion must not depend on training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = SE3Set(
@@ -219,7 +208,7 @@ def test_atoms_that_approach_meet_a_wall(pair: tuple[int, int], seed: int) -> No
             atomic_energies=(0.0, 0.0, 0.0),
             scale=1.0,
         ).double()
-    # From where the repulsion outweighs what a network of order one (scale 1 eV) can do.
+    # From the distance where the repulsion exceeds outputs of the network (scale 1 eV).
     bond = float(covalent_radii[list(pair)].sum())
     distances = np.linspace(0.7 * bond, 0.1, 40)
     geometries = [np.array([[0.0, 0.0, 0.0], [d, 0.0, 0.0]]) for d in distances]
@@ -297,7 +286,7 @@ def test_round_trip_through_plain_values(made: SE3Set) -> None:
     assert predict(*geometry(), again)[0] == predict(*geometry(), made)[0]
 
 
-def test_state_holds_weights_alone(made: SE3Set) -> None:
+def test_state_dict_has_only_weights(made: SE3Set) -> None:
     assert set(made.state_dict()) == {name for name, _ in made.named_parameters()}
 
 
@@ -310,7 +299,7 @@ def test_state_holds_weights_alone(made: SE3Set) -> None:
         ({"shifts": (0.0,)}, r"one of shifts per element \(3\), got 1"),
     ],
 )
-def test_refuses_what_does_not_fit(changes: dict[str, Any], text: str) -> None:
+def test_inconsistent_settings_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         model(**changes)
 
@@ -323,7 +312,7 @@ def test_refuses_what_does_not_fit(changes: dict[str, Any], text: str) -> None:
         ({"architecture": "published", "channels": 3}, r"published network, got .*'channels'"),
     ],
 )
-def test_refuses_unknown_networks(values: dict[str, Any], text: str) -> None:
+def test_unknown_networks_are_refused(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         network_config(values)
 

@@ -101,7 +101,7 @@ def test_names_are_safe_in_extended_xyz() -> None:
         canonical("C(C")
 
 
-def test_atoms_on_top_of_each_other_clash() -> None:
+def test_overlapping_atoms_are_found() -> None:
     water = g2("H2O")
     assert not clash(water.numbers, water.positions)
     assert clash(water.numbers, 0.6 * water.positions)

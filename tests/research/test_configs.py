@@ -18,7 +18,8 @@ def test_every_bundled_model_has_its_configuration() -> None:
     assert len(names) == len(FILES)
     assert bundled < names.keys()
     assert all(names[name] == name for name in bundled)
-    assert {names[name] for name in names.keys() - bundled} == {
+    # `organic-xtb` has its configuration before it is trained and bundled.
+    assert {names[name] for name in names.keys() - bundled - {"organic-xtb"}} == {
         "3bpa-pretrain", "acac-pretrain", "ethanol-pretrain",
         "organic-gfn2-pretrain", "organic-gfn2-second",
     }  # fmt: skip
@@ -35,7 +36,7 @@ def test_a_new_training_has_the_same_card(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_what_it_reads_is_tracked_or_written_before(path: Path) -> None:
+def test_input_files_are_tracked_or_written_by_a_step(path: Path) -> None:
     config = load_config(path)
     files = [config.data.train, config.data.isolated_atoms, *config.data.tests.values()]
     if isinstance(config.data.validation, Path):
@@ -53,7 +54,7 @@ def test_what_it_reads_is_tracked_or_written_before(path: Path) -> None:
 def test_steps_of_a_model_write_what_its_trainings_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs no step, but lets each write the files that it is for."""
+    """Each step is replaced by one that only writes its files."""
     monkeypatch.setattr(reproduce, "RUNS", tmp_path)
     trained: list[RunConfig] = []
 

@@ -132,7 +132,7 @@ def test_old_geometries_stay_in_their_part_or_a_stricter_one() -> None:
     assert sum("." in smiles for smiles in found) > 200  # pairs have both names
 
 
-def test_one_bad_entry_costs_the_others_nothing(tmp_path, caplog) -> None:
+def test_one_bad_entry_does_not_affect_the_others(tmp_path, caplog) -> None:
     def failing(entry: Entry, seed: int, draw: int) -> list[Atoms]:
         if entry.smiles == "N":
             raise RuntimeError("no convergence")

@@ -1,4 +1,4 @@
-"""The data set that is its own queue: leaks are found, turns are fair, runs resume."""
+"""The data set of labels: leaks from test sets, order of labelling, resumed runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def candidates() -> list[Atoms]:
     return frames
 
 
-def test_families_kinds_and_molecules_take_turns() -> None:
+def test_families_kinds_and_molecules_alternate() -> None:
     chosen = spread(candidates(), [], 8, np.random.default_rng(0))
     assert Counter(a.info["family"] for a in chosen) == {"a": 4, "b": 4}
     assert len({a.info["smiles"] for a in chosen if a.info["family"] == "a"}) == 4
@@ -61,7 +61,7 @@ def test_families_kinds_and_molecules_take_turns() -> None:
     assert Counter(a.info["family"] for a in more) == {"a": 1, "b": 1}
 
 
-def test_a_run_resumes_and_failures_cost_nothing_else(tmp_path: Path) -> None:
+def test_a_run_resumes_and_failures_do_not_affect_others(tmp_path: Path) -> None:
     path = tmp_path / "0001.xyz.gz"
     water = molecule("H2O")
     frames = [water.copy() for _ in range(3)]

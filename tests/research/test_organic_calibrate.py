@@ -1,4 +1,4 @@
-"""What the disagreement of a committee is worth, research.organic.calibrate."""
+"""Calibration of the uncertainty of a committee."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 
 from research.organic import calibrate
 
-#: Of factor and floor, from so many errors.
+#: Relative tolerance of factor and floor, and number of errors.
 FITTED, ERRORS = 0.1, 40_000
 
 
-def test_factor_and_floor_are_those_that_errors_were_drawn_with() -> None:
+def test_factor_and_floor_of_random_errors_are_recovered() -> None:
     rng = np.random.default_rng(0)
     spread = rng.lognormal(-3.0, 1.0, ERRORS)
     for factor, floor in ((2.0, 0.05), (0.5, 0.2)):

@@ -1,4 +1,4 @@
-"""Molecules whose proton moves from one end to the other, research.organic.chelates."""
+"""Chelates: molecules with an internal hydrogen bond whose proton can move."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_proton_moves_and_so_do_double_bonds(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("form", [chelates.CHAIN, chelates.RING])
-def test_what_is_chosen_is_new_and_to_be_trained_on(form: str) -> None:
+def test_chosen_molecules_are_new_and_of_the_training_part(form: str) -> None:
     first = chelates.chosen(form, 8, set())
     known = {key(Chem.MolFromSmiles(first[0])), key(chelates.moved(Chem.MolFromSmiles(first[1])))}
     names = chelates.chosen(form, 8, known)
@@ -49,7 +49,7 @@ def test_what_is_chosen_is_new_and_to_be_trained_on(form: str) -> None:
     assert chelates.chosen(form, 8, known) == names
 
 
-def test_its_geometries_are_closed_open_and_on_the_way() -> None:
+def test_geometries_are_closed_open_and_in_between() -> None:
     frames = chelates.geometries(ENOL)
     molecule = Chem.AddHs(Chem.MolFromSmiles(frames[0].info["smiles"]))
     assert "\\" not in frames[0].info["smiles"]

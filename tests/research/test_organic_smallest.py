@@ -1,4 +1,4 @@
-"""Molecules of a few atoms, research.organic.smallest: which these are, and their geometries."""
+"""The smallest molecules and their geometries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from research.organic import smallest
 from research.organic.molecules import key, read_molecules, read_smiles
 from research.paths import ORGANIC
 
-#: Angstrom, from lengths of experiment (r_e): of GFN2-xTB's minima; of a mean of displacements.
+#: Angstrom, tolerance of bond lengths against experiment (r_e): minima by GFN2-xTB, and means.
 OF_MINIMUM, OF_MEAN = 0.01, 0.02
 
 
-def test_each_is_of_one_part() -> None:
+def test_each_molecule_has_one_part() -> None:
     rows = read_molecules()
     keys = [key(Chem.MolFromSmiles(row["smiles"])) for row in rows]
     assert len(set(keys)) == len(keys)
@@ -39,7 +39,7 @@ def test_molecules_that_force_fields_lack_have_geometries() -> None:
     assert np.std(lengths["stretched"]) > np.std(lengths["modes"]) > 0
 
 
-def test_what_becomes_another_molecule_is_left_out() -> None:
+def test_rearranged_molecules_are_left_out() -> None:
     assert smallest.relaxed(Chem.MolFromSmiles("[H][H].FF"), 1) is None  # they react
     assert smallest.relaxed(Chem.MolFromSmiles("C1#CC1"), 1) is None  # no such ring
     found = smallest.relaxed(Chem.MolFromSmiles("C1=CC1"), 1)  # the control

@@ -1,4 +1,4 @@
-"""Pushed electron pairs lead to the products that textbooks name, and to none twice."""
+"""Pushing electron pairs gives the products of textbook reactions, each once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from research.geometries.reaction_edits import (
-    VALENCES,
+    BOND_ORDER_SUMS,
     BondGraph,
     enumerate_reactions,
     is_sensible,
@@ -62,7 +62,7 @@ def test_products_are_closed_shells_of_the_same_atoms(reactants: str) -> None:
         np.testing.assert_array_equal(product.orders, product.orders.T)
         assert (product.bonded != graph.bonded).any()
         states = zip(product.numbers, product.charges, product.orders.sum(axis=1), strict=True)
-        assert all(v in VALENCES[int(z), int(q)] for z, q, v in states)
+        assert all(v in BOND_ORDER_SUMS[int(z), int(q)] for z, q, v in states)
         assert sum(sign for *_, sign in changes) in (-1, 0, 1)
         part_of(f"{graph.smiles}>>{product.smiles}")  # raises unless it is balanced
 
@@ -81,7 +81,7 @@ def test_smiles_survive_the_bond_graph(smiles: str) -> None:
     assert BondGraph.from_smiles(graph.smiles).smiles == graph.smiles
 
 
-def test_no_smiles() -> None:
+def test_invalid_smiles() -> None:
     with pytest.raises(ValueError, match="expected SMILES"):
         BondGraph.from_smiles("C(")
 

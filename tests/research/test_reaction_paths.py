@@ -1,4 +1,4 @@
-"""Saddle points are stationary, of first order, and lead to the molecules they are said to."""
+"""Saddle points are stationary, of first order, and connect the expected molecules."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_surface_is_gfn2_and_does_not_depend_on_its_history() -> None:
     np.testing.assert_allclose(gradient, -atoms.get_forces(), atol=1e-5)
 
 
-def test_surface_reports_what_does_not_converge() -> None:
+def test_surface_reports_missing_convergence() -> None:
     with pytest.raises(CalculationFailed):
         Surface(np.array([6, 8]), 0)(np.zeros((2, 3)))
 

@@ -1,4 +1,4 @@
-"""One network trained on labels of two levels of theory at once."""
+"""Training one network on labels of two levels of theory."""
 
 from pathlib import Path
 

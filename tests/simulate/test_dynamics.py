@@ -30,7 +30,7 @@ def acetylacetone(**options) -> Atoms:
     atoms.calc = SE3SetCalculator("acac")
     relax(atoms, fmax=0.05)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # hard membership, asked for
+        warnings.simplefilter("ignore", UserWarning)  # about hard membership
         atoms.calc = SE3SetCalculator("acac", **options)
     return atoms
 

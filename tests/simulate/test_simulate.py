@@ -12,7 +12,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLength, FixBondLengths, MirrorForce
 from ase.io import read, ulm
 from ase.optimize import BFGS
 
@@ -319,6 +319,31 @@ def test_temperatures_exclude_constrained_degrees_of_freedom(ensemble: Any) -> N
     assert result.kinetic[0] == pytest.approx(0.5 * 9 * units.kB * 300.0)
     atoms.set_constraint(FixAtoms(range(8)))
     assert md(atoms, steps=1, ensemble=ensemble).temperature == pytest.approx([0.0, 0.0])
+
+
+@pytest.mark.parametrize("ensemble", ["langevin", "nve"])
+def test_a_constraint_that_dynamics_cannot_keep_is_named(ensemble: Any) -> None:
+    atoms = ethane()
+    atoms.set_constraint(MirrorForce(0, 1))
+    before = atoms.get_positions()
+    with pytest.raises(ValueError, match="molecular dynamics can keep, got MirrorForce"):
+        md(atoms, steps=3, ensemble=ensemble)
+    assert not atoms.has("momenta")
+    assert np.array_equal(atoms.positions, before)
+    atoms.set_constraint(FixBondLength(0, 1))  # the control
+    assert md(atoms, steps=3, ensemble=ensemble).n_steps == 3
+    assert atoms.get_distance(0, 1) == pytest.approx(ethane().get_distance(0, 1), abs=1e-8)
+
+
+def test_constraints_that_contradict_each_other_are_named() -> None:
+    """Three distances that are no triangle."""
+    pairs = [[0, 1], [1, 2], [0, 2]]
+    atoms = ethane()
+    atoms.set_constraint(FixBondLengths(pairs, bondlengths=[1.0, 1.0, 5.0], iterations=20))
+    with pytest.raises(ValueError, match=r"after step 0 ASE does not converge .*FixBondLengths"):
+        relax(atoms, steps=3)
+    with pytest.raises(ValueError, match=r"after step 0 ASE does not converge .*FixBondLengths"):
+        md(atoms, steps=3)
 
 
 def test_md_interrupted_during_a_write_leaves_complete_frames(

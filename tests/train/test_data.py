@@ -222,7 +222,7 @@ def test_split_needs_frames_on_both_sides(tmp_path: Path, number: int) -> None:
         split(data, CONFIG, seed=0)
 
 
-def test_split_needs_as_many_frames_as_asked_for(tmp_path: Path) -> None:
+def test_split_needs_the_requested_number_of_frames(tmp_path: Path) -> None:
     data = data_config(tmp_path, frames(10), n_train=8)
     with pytest.raises(DataError, match="at least 8 frames for training, got 7"):
         split(data, CONFIG, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from ase import Atoms
 from made_up_data import HYDROGEN, TINY, WATER, frames, write_run
 
+from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import ConfigError, load_config
@@ -48,8 +50,8 @@ def test_starts_from_the_initial_weights_of_its_elements(tmp_path: Path, initial
     np.testing.assert_allclose(forces(tuned), forces(initial), atol=ROUNDING)
     assert load_metadata(tuned).training["initial"] == "first"
 
-    afresh = write_run(tmp_path / "afresh", water, training=still, seed=5)
-    other = train(load_config(afresh), progress=False)
+    untuned = write_run(tmp_path / "untuned", water, training=still, seed=5)
+    other = train(load_config(untuned), progress=False)
     assert np.abs(forces(other) - forces(initial)).max() > 1e3 * ROUNDING
     assert "initial" not in load_metadata(other).training
 
@@ -87,3 +89,20 @@ def test_refuses_to_resume_from_other_weights(tmp_path: Path, initial: Path) -> 
     fine_tuning(tmp_path, tuned, frames(12))
     with pytest.raises(StateError, match="belongs to a run with another configuration"):
         train(load_config(path), progress=False)
+
+
+def test_takes_a_bundled_name_or_a_path(tmp_path: Path, initial: Path) -> None:
+    """A path is relative to the configuration, as those of the data are."""
+    path = fine_tuning(tmp_path, Path("organic-gfn2"), frames(12))
+    assert load_config(path).initial == resolve_model("organic-gfn2")
+    trainer = Trainer(load_config(path), progress=False)
+    assert trainer.initial is not None
+    assert trainer.initial[1].name == "organic-gfn2"
+    shutil.copytree(initial, tmp_path / "mine")
+    path = fine_tuning(tmp_path, Path("mine"), frames(12))
+    assert load_config(path).initial == tmp_path / "mine"
+    path = fine_tuning(tmp_path, Path("organic-gfn3"), frames(12))
+    with pytest.raises(
+        FileNotFoundError, match=r"no model 'organic-gfn3' in .*Did you mean 'organ"
+    ):
+        load_config(path)

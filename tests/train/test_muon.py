@@ -129,9 +129,9 @@ def test_momentum_is_saved_and_restored() -> None:
     resumed.load_state_dict(optimizer.state_dict())
     run(second, resumed, steps[2:])
     assert torch.equal(whole, second)
-    afresh = nn.Parameter(first.detach().clone())
-    run(afresh, MuonAdamW(Weights(afresh), lr=RATE), steps[2:])
-    assert not torch.equal(whole, afresh)
+    restarted = nn.Parameter(first.detach().clone())
+    run(restarted, MuonAdamW(Weights(restarted), lr=RATE), steps[2:])
+    assert not torch.equal(whole, restarted)
 
 
 def test_a_zero_gradient_changes_nothing_and_a_closure_is_called_once() -> None:

@@ -11,17 +11,17 @@ class LightConfig:
 
     Attributes
     ----------
-    channels : scalars, vectors and tensors of each atom and hyperedge.
-    blocks : V2E-E2V rounds.
-    heads : groups of channels that share an attention gate.
-    radial_functions : Bessel functions of each edge length. From random weights few are best,
-        because more overfit (docs/front.csv). After pre-training more can be better.
+    channels : number of scalars, vectors and tensors of each atom and hyperedge.
+    blocks : number of rounds, from atoms to hyperedges (V2E) and back (E2V).
+    heads : number of groups of channels that share an attention gate.
+    radial_functions : number of Bessel functions of each edge length. From random weights few are
+        best, because more overfit (docs/front.csv). After pre-training more can be better.
     radial_hidden : width of the network from these functions to weights.
     readout_hidden : width of each block's readout.
-    saturation : size that what an atom gathers does not exceed before it is multiplied; without
-        it the energy is a polynomial of high degree and runs away outside the training data.
-    mean_members, mean_hyperedges : constants that bring the sums to order one. Never the counts
-        of the molecule at hand: those jump.
+    saturation : limit to the size of an atom's message before it is multiplied by itself. Without
+        it the energy is a polynomial of high degree and diverges outside the training data.
+    mean_members, mean_hyperedges : constants that bring the sums to order one. They are not the
+        counts of the present molecule, which would jump.
     """
 
     channels: int = 64

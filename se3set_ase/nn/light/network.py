@@ -74,9 +74,11 @@ class LightNetwork(nn.Module):
 
     Parameters
     ----------
-    config : its shape. n_species : number of elements. cutoff : Angstrom, of the edges.
-    backend : of the sums, see :func:`se3set_ase.nn.scatter.scatter_sum`. ``"by_hand"`` takes
-        gradients as in :mod:`se3set_ase.nn.light.kernels`, and is not for traces.
+    config : shape of the network.
+    n_species : number of elements.
+    cutoff : Angstrom, where the weight of an edge becomes zero.
+    backend : backend of sums, see :func:`se3set_ase.nn.scatter.scatter_sum`. ``"by_hand"`` uses the
+        gradients of :mod:`se3set_ase.nn.light.kernels` and cannot be traced.
     """
 
     def __init__(

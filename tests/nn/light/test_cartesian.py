@@ -147,7 +147,7 @@ def test_edge_product_is_that_of_e3nn_with_the_lowest_harmonic(path: int) -> Non
     assert len(set(EDGE_L)) == EDGE_PATHS == 9
 
 
-def test_each_weight_of_edge_product_is_seen_in_one_l_alone() -> None:
+def test_each_weight_of_edge_product_affects_one_l_only() -> None:
     f, unit = features(), units()
     for path, (l_in, l_out) in enumerate(EDGE_L):
         out = spherical(edge_product(f, Direction.of(unit), only(EDGE_PATHS, path)))
@@ -182,7 +182,7 @@ def test_products_are_linear_in_their_weights() -> None:
             torch.testing.assert_close(whole, sum(each), rtol=0, atol=TOLERANCE)
 
 
-def test_first_edge_product_is_the_case_of_scalars_alone() -> None:
+def test_first_edge_product_is_the_case_of_scalars_only() -> None:
     f, direction = features(), Direction.of(units())
     alone = Features(f.scalar, torch.zeros_like(f.vector), torch.zeros_like(f.tensor))
     weight = random(N, FIRST_EDGE_PATHS, C, seed=7)
@@ -257,7 +257,7 @@ def test_direction_is_its_formula() -> None:
 def test_contractions_are_their_formulas(
     function: Callable[[Tensor, Tensor], Tensor], formula: str, ranks: tuple[int, int], rank: int
 ) -> None:
-    """Of different things, not only of one with itself."""
+    """Of different features, not only of one with itself."""
     components = (1, 3, 5)
     a, b = (random(N, components[r], C, seed=seed) for seed, r in enumerate(ranks))
     expected = torch.einsum(

@@ -1,4 +1,4 @@
-"""Gradients written by hand: against finite differences, and against autograd in whole networks."""
+"""Hand-written gradients against finite differences, and against autograd in whole networks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def network(
 
 @pytest.fixture(autouse=True, params=[2, 256])
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few items at a time, so that there are several chunks and a shorter last one."""
+    """Small chunks, so that there are several and a shorter last one."""
     monkeypatch.setattr(kernels, "AT_ONCE_IN_CACHE", request.param)
 
 
@@ -97,7 +97,7 @@ def random(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_gather_against_finite_differences(first: bool) -> None:
-    """Of all that it reads, in first and in second order."""
+    """Of all inputs, to second order."""
     gather = network().blocks[0 if first else 1].gather
     seen = incidence()
     n, e, c = len(seen.species), len(seen.owner), SMALL.channels

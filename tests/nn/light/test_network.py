@@ -1,4 +1,4 @@
-"""The default network: its symmetries, and that what weighs nothing changes nothing."""
+"""The default network: symmetries, and no effect of items of weight zero."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_invariant_under_rotations_reflections_translations(determinant: float) 
     assert largest(outputs(stretched, graph()) - expected) > CONTROL
 
 
-def test_sees_angles_of_members_at_the_same_distances() -> None:
+def test_output_depends_on_angles_at_the_same_distances() -> None:
     """A member turned about its owner: to that owner, in one block, only the direction matters."""
     config = LightConfig(**{**vars(SMALL), "blocks": 1})
     with torch.random.fork_rng(devices=[]):
@@ -96,7 +96,7 @@ def test_permuted_members_and_hyperedges_change_nothing() -> None:
 
 
 def with_items(weights: Weights, g: Graph, edge: float, hyperedge: float) -> tuple[Graph, Weights]:
-    """A hyperedge more, of atom 5, with two edges, and an edge more of hyperedge 0."""
+    """Add a hyperedge of atom 5 with two edges, and an edge of hyperedge 0."""
     more = torch.tensor([0, 1])
     grown = g._replace(
         hyper_atom=torch.cat([g.hyper_atom, torch.tensor([5])]),
@@ -162,7 +162,7 @@ def test_float32_is_float64_to_single_precision() -> None:
     assert largest(single - outputs(positions(), graph())) < 1e-3
 
 
-def test_refuses_channels_that_heads_do_not_divide() -> None:
+def test_heads_must_divide_channels() -> None:
     with pytest.raises(ValueError, match="channels to be a multiple of heads, got 6, 4"):
         LightConfig(channels=6, heads=4)
 

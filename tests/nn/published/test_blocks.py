@@ -22,7 +22,7 @@ SAME_FLOAT64 = 1e-12
 
 
 def count(module: nn.Module) -> int:
-    """Parameters without the sinks, the one part that is ours."""
+    """Parameters without the sinks, which the paper does not have."""
     return sum(p.numel() for name, p in module.named_parameters() if not name.endswith("sink"))
 
 

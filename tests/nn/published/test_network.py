@@ -1,4 +1,4 @@
-"""The published network: its symmetries, its smooth weights, odd graphs, dtypes."""
+"""The published network: symmetries, smooth weights, unusual graphs, dtypes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from made_up_graph import CUTOFF, graph, positions, weigh
+from small_networks import SMALL_PUBLISHED
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -19,19 +20,10 @@ SAME_FLOAT64 = 1e-12
 FLOAT32 = 1e-4
 CONTROL = 1e-4  # what must be seen at least where something does change
 
-SMALL = PublishedConfig(
-    irreps_node="8x0e+4x1o+4x2e",
-    irreps_feedforward="12x0e+8x1o+4x2e",
-    irreps_last="6x0e",
-    heads=2,
-    attention_channels=4,
-    blocks=2,
-    radial_functions=8,
-    radial_hidden=8,
-)
 
-
-def network(config: PublishedConfig = SMALL, dtype: torch.dtype = torch.float64) -> nn.Module:
+def network(
+    config: PublishedConfig = SMALL_PUBLISHED, dtype: torch.dtype = torch.float64
+) -> nn.Module:
     """Random weights, biases, norms and sinks too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -81,7 +73,7 @@ def test_invariant_under(determinant: float) -> None:
     assert largest(strained - before) > CONTROL
 
 
-def test_sees_angles() -> None:
+def test_output_depends_on_angles() -> None:
     """The control of the invariances: the same distances in every hyperedge, other angles."""
     model, made = network(), graph()
     weights = weigh(positions(), made)
@@ -165,7 +157,7 @@ def test_weight_zero_changes_nothing(extra: Callable[[float], tuple[Graph, Weigh
     model = network()
     expected = outputs(model, positions(), graph())
     made, weights = extra(0.0)
-    # Rows of a matrix product may round by its size: nothing is rounding, not less than it.
+    # Matrix products of other sizes round differently, so zero is zero up to rounding.
     assert largest(model(made.species, made, weights) - expected) < SAME_FLOAT64
     made, weights = extra(0.5)
     assert largest(model(made.species, made, weights) - expected) > CONTROL
@@ -227,7 +219,7 @@ def test_second_derivative_is_that_of_finite_differences() -> None:
     assert abs(numerical) > 1e-6
 
 
-# --- odd graphs ------------------------------------------------------------------------------
+# --- unusual graphs --------------------------------------------------------------------------
 
 
 def without_edges(made: Graph, *, hyperedges: bool) -> Graph:
@@ -291,7 +283,7 @@ def test_the_default_dtype_does_not_matter(default_float64: None) -> None:
 def test_torch_scatter_gives_the_same() -> None:
     pytest.importorskip("torch_scatter", reason="torch-scatter is not installed (an extra)")
     native = network()
-    other = PublishedNetwork(SMALL, 3, CUTOFF, backend="torch_scatter").double()
+    other = PublishedNetwork(SMALL_PUBLISHED, 3, CUTOFF, backend="torch_scatter").double()
     other.load_state_dict(native.state_dict())
     gradients = []
     for model in (native, other):
@@ -302,7 +294,7 @@ def test_torch_scatter_gives_the_same() -> None:
 
 
 def test_forces_traced_once_serve_other_positions() -> None:
-    model, made = network(replace(SMALL, blocks=1)), graph()
+    model, made = network(replace(SMALL_PUBLISHED, blocks=1)), graph()
 
     def forces(at: Tensor) -> Tensor:
         at = at.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""Pairs of molecules pulled apart and pushed together, research.organic.pulled."""
+"""Dimer scans."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from tblite.ase import TBLite
 
-from research.organic import pulled
+from research.organic import dimer_scans
 from research.organic.pairs import kept_apart
 
 SMILES = ["C", "CC", "C=C", "C#C", "CCC", "C=CC", "O", "CO", "N", "CF", "CCl", "CC=O", "C1CC1"]
@@ -20,8 +20,8 @@ def energy(atoms: Atoms) -> float:
 
 
 def test_pairs_are_new_and_half_of_them_hydrocarbons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulled, "PAIRS", 8)
-    pairs = pulled.chosen_pairs(SMILES)
+    monkeypatch.setattr(dimer_scans, "PAIRS", 8)
+    pairs = dimer_scans.chosen_pairs(SMILES)
     assert len(set(pairs)) == 16
     for name in pairs:
         one, other = name.split(".")
@@ -29,19 +29,19 @@ def test_pairs_are_new_and_half_of_them_hydrocarbons(monkeypatch: pytest.MonkeyP
         assert not kept_apart(one, other)
     assert all(set(name) <= set("C=#1.") for name in pairs[:8])
     assert not all(set(name) <= set("C=#1.") for name in pairs[8:])
-    assert pulled.chosen_pairs(SMILES) == pairs
+    assert dimer_scans.chosen_pairs(SMILES) == pairs
 
 
-def test_pairs_of_the_tests_are_known_however_they_are_written() -> None:
+def test_test_dimers_are_recognised_by_any_smiles() -> None:
     assert kept_apart("O=CO", "OC=O")
     assert kept_apart("C", "c1ccccc1")
     assert not kept_apart("O=CO", "O")
 
 
-def test_halves_move_as_they_are_along_a_shallow_well() -> None:
-    frames = pulled.pulled("CC.C")
+def test_rigid_molecules_move_along_a_shallow_well() -> None:
+    frames = dimer_scans.scan("CC.C")
     shifts = [frame.info["shift"] for frame in frames]
-    assert len(frames) == len(pulled.SHIFTS)
+    assert len(frames) == len(dimer_scans.SHIFTS)
     assert shifts == sorted(shifts)
     halves = [(frame[:8], frame[8:]) for frame in frames]
     for one, other in halves[1:]:
@@ -51,7 +51,7 @@ def test_halves_move_as_they_are_along_a_shallow_well() -> None:
         other.positions.mean(axis=0) - halves[0][1].positions.mean(axis=0) for _, other in halves
     ]
     assert np.linalg.norm(moved, axis=1) == pytest.approx(np.array(shifts) - shifts[0])
-    # Bound where it was relaxed, by little, and less wherever else.
+    # Weakly bound at the minimum, and less at all other distances.
     bound = [energy(a + b) - energy(a) - energy(b) for a, b in halves]
     assert -0.1 < bound[1] < 0.0
     assert np.argmin(bound) == 1

@@ -1,27 +1,27 @@
-"""Whether the bonds of a molecule fit a neutral one."""
+"""Finds the charge that the bonds of a molecule indicate, if it declares none."""
 
 from __future__ import annotations
 
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
-#: Charges that are tried, likeliest first.
+#: Charges that are tried, the most likely first.
 CHARGES = (-1, 1, -2, 2, -3, 3)
-#: Larger molecules, and more resonance structures, are not examined.
+#: Limits to the number of atoms and of resonance structures that are examined.
 LARGEST, STRUCTURES = 200, 2000
-#: Times the sum of covalent radii.
+#: Atoms closer than this multiple of the sum of their covalent radii overlap.
 OVERLAP = 0.5
 
 
 def charge_that_fits(atoms: Atoms) -> int | None:
-    """Charge that the valences of a molecule fit, where they do not fit a neutral one.
+    """Find the charge that fits the bonds of a molecule if these do not fit a neutral one.
 
-    Bonds are perceived by RDKit (Y. Kim and W. Y. Kim, Bull. Korean Chem. Soc. 36, 1769 (2015)).
-    Charges inside a neutral molecule are allowed, as in zwitterions and nitro groups.
+    RDKit perceives the bonds (Y. Kim and W. Y. Kim, Bull. Korean Chem. Soc. 36, 1769 (2015)).
+    A neutral molecule may have charged atoms, as zwitterions and nitro groups do.
 
     Returns
     -------
-    The charge, e.g. -2 for malonate; None where a neutral molecule fits, or where no charge does,
+    The charge, e.g. -2 for malonate. None if the bonds fit a neutral molecule, or no charge at all,
     as in transition states.
     """
     if not 0 < len(atoms) <= LARGEST or _overlapping(atoms) or _fits(atoms, 0):
@@ -30,7 +30,7 @@ def charge_that_fits(atoms: Atoms) -> int | None:
 
 
 def _overlapping(atoms: Atoms) -> bool:
-    """Whether atoms are too near for any bond: such a geometry is no evidence of anything."""
+    """Whether atoms are too close for any bond, so that the geometry indicates no charge."""
     return len(neighbor_list("i", atoms, natural_cutoffs(atoms, mult=OVERLAP))) > 0
 
 
@@ -53,6 +53,6 @@ def _fits(atoms: Atoms, charge: int) -> bool:
                 molecule, charge=charge, embedChiral=False, maxIterations=STRUCTURES
             )
         except ValueError as error:
-            # Anything else, such as a valence that it does not know, is no evidence of an ion.
+            # Other errors, such as a valence that RDKit does not know, do not indicate an ion.
             return charge == 0 and "charge" not in str(error)
     return True

@@ -1,13 +1,13 @@
 """Small fragments of the training molecules with environments that only large ones have.
 
-    python -m research.organic.pieces
+    python -m research.organic.fragments
 
-Force errors depend on whether the environment of the atom was trained on, and a label costs the
-size of the molecule to the power of 2.5. So a fragment is cut out around each heavy atom: all
-within two bonds, whole rings, hydrogen in place of cut single bonds. Fragments are chosen one by
-one: the next has most environments (two bonds) that no small molecule or chosen fragment has,
-weighted by the number of molecules that have them, for its cost. Adds a third round to
-molecules.csv; fragments that belong to another part are left out.
+Force errors depend on whether the training data contain the environment of an atom, and the cost
+of a label grows with the size of the molecule to the power of 2.5. So a fragment is cut out around
+each heavy atom: all atoms within two bonds, whole rings, and hydrogen at cut single bonds.
+Fragments are chosen one by one for the environments (two bonds) that no small molecule or chosen
+fragment has, weighted by the number of molecules with them, relative to the cost. The fragments are
+added to molecules.csv as a third round; those that belong to another part are left out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from research.splits import part_by_hash
 ROUND = 3
 #: Radius of a fragment and of an environment, in bonds.
 RADIUS = 2
-#: Functions of the basis: of the small molecules, which have labels, and of the largest piece.
+#: Numbers of basis functions: of small molecules, which have labels, and of the largest fragment.
 SMALL, LARGEST = 120, 200
-#: Most fragments that are chosen.
+#: Largest number of fragments.
 NUMBER = 2000
 #: Fixed cost of a label, in units of the cost of one with 100 functions.
 OVERHEAD = 0.1
@@ -52,26 +52,26 @@ def main() -> None:
             for name in names:
                 often.pop(name, None)
     found: dict[str, Chem.Mol] = {}
-    for molecule in tqdm(molecules, "pieces", disable=None):
-        for piece in pieces(molecule):
-            found.setdefault(key(piece), piece)
+    for molecule in tqdm(molecules, "fragments", disable=None):
+        for fragment in fragments_of(molecule):
+            found.setdefault(key(fragment), fragment)
     candidates = [
-        piece
-        for name, piece in found.items()
+        fragment
+        for name, fragment in found.items()
         if name not in known and part_by_hash(name) == "train"
     ]
     chosen = list(greedy(candidates, often))
     rows: list[dict[str, object]] = [{**row} for row in before]
-    for piece in chosen:
-        columns = {"kind": "piece", "part": "train", "atoms": n_atoms(piece), "round": ROUND}
-        rows.append({"smiles": Chem.MolToSmiles(piece), **columns})
+    for fragment in chosen:
+        columns = {"kind": "piece", "part": "train", "atoms": n_atoms(fragment), "round": ROUND}
+        rows.append({"smiles": Chem.MolToSmiles(fragment), **columns})
     rows += [{**row} for row in every if int(row["round"]) > ROUND]
     write_molecules(rows)
     seen = set().union(*map(names_in, chosen)) & often.keys()
     print(
-        f"{len(chosen)} of {len(candidates)} pieces, with {len(seen)} of the {len(often)} "
-        f"environments that no small molecule has, {sum(often[name] for name in seen)} of "
-        f"{often.total()} counted as often as they come"
+        f"{len(chosen)} of {len(candidates)} fragments, with {len(seen)} of the {len(often)} "
+        f"environments that no small molecule has; {sum(often[name] for name in seen)} of "
+        f"{often.total()} if each is counted as often as it occurs"
     )
 
 
@@ -87,7 +87,7 @@ def environments(molecule: Chem.Mol) -> dict[int, str]:
     for atom in molecule.GetAtoms():
         if atom.GetAtomicNum() > 1:
             index = atom.GetIdx()
-            for radius in range(RADIUS, 0, -1):  # a small molecule may have nothing so far away
+            for radius in range(RADIUS, 0, -1):  # small molecules have smaller environments only
                 bonds = Chem.FindAtomEnvironmentOfRadiusN(molecule, radius, index, useHs=True)
                 if bonds:
                     break
@@ -99,28 +99,28 @@ def environments(molecule: Chem.Mol) -> dict[int, str]:
 
 
 def names_in(molecule: Chem.Mol) -> set[str]:
-    """All its environments."""
+    """All environments in a molecule."""
     return set(environments(molecule).values())
 
 
 def ends_of(bond: Chem.Bond) -> tuple[int, int]:
-    """Both atoms of a bond."""
+    """Indices of the two atoms of a bond."""
     return bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
 
 
-def pieces(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
-    """One fragment around each atom, unless it is too large or unsuitable."""
+def fragments_of(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
+    """Yield a fragment around each atom, unless it is too large or unsuitable."""
     rings = [set(ring) for ring in Chem.GetSymmSSSR(molecule)]
     distances = Chem.GetDistanceMatrix(molecule)
     for near in distances <= RADIUS:
         inside = whole(molecule, set(np.flatnonzero(near).tolist()), rings)
-        piece = capped(molecule, inside)
-        if piece is not None and suitable(piece, 40) and size(piece) <= LARGEST:
-            yield piece
+        fragment = capped(molecule, inside)
+        if fragment is not None and suitable(fragment, 40) and size(fragment) <= LARGEST:
+            yield fragment
 
 
 def whole(molecule: Chem.Mol, inside: set[int], rings: list[set[int]]) -> set[int]:
-    """Complete aromatic rings, rings with a bond inside, and multiple bonds."""
+    """Complete aromatic rings, rings with a bond among the atoms, and multiple bonds."""
     before = 0
     while len(inside) > before:
         before = len(inside)
@@ -136,7 +136,7 @@ def whole(molecule: Chem.Mol, inside: set[int], rings: list[set[int]]) -> set[in
 
 
 def capped(molecule: Chem.Mol, inside: set[int]) -> Chem.Mol | None:
-    """These atoms with hydrogen at cut bonds; None if that is no valid molecule."""
+    """Cut out these atoms, with hydrogen at cut bonds; None if the molecule is invalid."""
     cut = Chem.RWMol(molecule)
     for bond in molecule.GetBonds():
         ends = ends_of(bond)
@@ -155,9 +155,9 @@ def capped(molecule: Chem.Mol, inside: set[int]) -> Chem.Mol | None:
 
 
 def greedy(candidates: list[Chem.Mol], often: Counter[str]) -> Iterator[Chem.Mol]:
-    """Choose by new environments per cost, until none are new or there are enough."""
-    has = [names_in(piece) & often.keys() for piece in candidates]
-    cost = [OVERHEAD + (size(piece) / 100) ** COST_EXPONENT for piece in candidates]
+    """Choose fragments by new environments per cost, until none are new or there are enough."""
+    has = [names_in(fragment) & often.keys() for fragment in candidates]
+    cost = [OVERHEAD + (size(fragment) / 100) ** COST_EXPONENT for fragment in candidates]
     seen: set[str] = set()
 
     def worth(index: int) -> float:

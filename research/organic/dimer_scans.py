@@ -1,13 +1,13 @@
 """Dimer scans: pairs of small molecules relaxed by GFN2-xTB, then moved apart or together.
 
     pip install '.[label]'
-    python -m research.organic.pulled --processes 2 --output runs/geometries
+    python -m research.organic.dimer_scans --processes 2 --output runs/geometries
 
-Shallow minima, as of pairs of hydrocarbons, depend on a few meV; pairs of
-research.organic.structures are random ones or at their minima, and few of them are hydrocarbons.
-Here half of the pairs are. No pair is one of the test dimers or has a molecule that is not trained
-on. The name of a pair is the seed of its random numbers. Writes pulled-train.xyz, whose frames
-carry the SMILES of the first molecule, kind and shift (Angstrom).
+Shallow minima, such as those of pairs of hydrocarbons, depend on a few meV. The pairs of
+research.organic.structures are random or at their minima, and few are hydrocarbons; here half of
+the pairs are. Test dimers and molecules outside the training part are excluded. The name of a pair
+is the seed of its random numbers. Writes pulled-train.xyz; ``info`` of the frames has the SMILES of
+the first molecule, the kind and the shift (Angstrom).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tqdm import tqdm
 
 from research.organic.geometry import apart, as_atoms, embedded, generator
 from research.organic.pairs import kept_apart, pair
-from research.organic.turning import options, to_train_on
+from research.organic.torsions import options, to_train_on
 
-#: Atoms of both together; pairs of hydrocarbons, and as many others.
+#: Largest number of atoms of a pair; number of pairs of hydrocarbons, and of other pairs.
 ATOMS, PAIRS = 16, 40
-#: Relaxations of each pair, from random places: the one that is bound most is taken.
+#: Number of relaxations of each pair from random placements; the most stable pair is used.
 STARTS, FMAX, STEPS = 3, 0.01, 120
-#: Angstrom, along the line between their nearest atoms: a random number in each of these.
+#: Angstrom, along the line between the closest atoms: a random shift from each of these ranges.
 SHIFTS = ((-0.6, -0.2), (-0.2, 0.2), (0.2, 0.6), (0.6, 1.5))
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     arguments = options(__doc__)
     names = chosen_pairs(to_train_on(ATOMS))
     with ProcessPoolExecutor(arguments.processes) as pool:
-        jobs = pool.map(pulled, names)
+        jobs = pool.map(scan, names)
         found = [a for frames in tqdm(jobs, total=len(names), disable=None) for a in frames]
     write(arguments.output / "pulled-train.xyz", found, format="extxyz")
 
@@ -62,8 +62,8 @@ def chosen_pairs(smiles: list[str]) -> list[str]:
     return pairs
 
 
-def pulled(name: str) -> list[Atoms]:
-    """The geometries of a pair."""
+def scan(name: str) -> list[Atoms]:
+    """Geometries of one pair."""
     rdBase.DisableLog("rdApp.*")
     rng = generator(f"{name} pulled")
     first, second = (embedded(smiles, rng, 1) for smiles in name.split("."))

@@ -1,13 +1,13 @@
 """Conformers and torsions of training molecules, relaxed by GFN2-xTB, to label.
 
     pip install '.[label]'
-    python -m research.organic.turning --processes 2 --output runs/geometries
+    python -m research.organic.torsions --processes 2 --output runs/geometries
 
-Relaxed energies are what users compare most: of conformers, and along torsions. The geometries of
-research.organic.structures are displaced, hot or dissociated, and few are of one molecule. Here
-each molecule with a rotatable bond has different conformers, and geometries with one of its bonds
-at random angles that are fixed while the rest relaxes. The name of a molecule is the seed of its
-random numbers. Writes turning-train.xyz, whose frames carry SMILES and kind.
+Users often compare relaxed energies of conformers, or along torsions. The geometries of
+research.organic.structures are displaced, hot or dissociated, with few of each molecule. Here each
+molecule with a rotatable bond has several conformers, and geometries with one bond fixed at random
+angles while the rest relaxes. The name of a molecule is the seed of its random numbers. Writes
+turning-train.xyz; ``info`` of the frames has SMILES and kind.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tqdm import tqdm
 
 from research.organic.geometry import apart, as_atoms, embedded, generator, side
 from research.organic.molecules import read_molecules
-from research.organic.references import LARGEST, TURNING, different
+from research.organic.references import LARGEST, ROTATABLE, different
 
-#: Of molecules.csv: what came later has geometries of its own.
+#: Number of rounds of molecules.csv that are used; later rounds have their own geometries.
 ROUNDS = 4
-#: Of each molecule: embeddings, conformers of them, and angles.
+#: Numbers of embeddings, conformers and angles of each molecule.
 EMBEDDINGS, CONFORMERS, ANGLES = 6, 3, 3
-#: Of a relaxation from MMFF94's minimum: near one of GFN2-xTB, where forces are not yet zero.
+#: Convergence and steps of relaxations, which end near a minimum with forces that are not zero.
 FMAX, STEPS = 0.05, 30
 
 
@@ -44,9 +44,9 @@ def main() -> None:
     """Make the geometries of all molecules in parallel and write them."""
     arguments = options(__doc__)
     small = to_train_on(LARGEST)
-    chosen = [s for s in small if Chem.MolFromSmiles(s).HasSubstructMatch(TURNING)]
+    chosen = [s for s in small if Chem.MolFromSmiles(s).HasSubstructMatch(ROTATABLE)]
     with ProcessPoolExecutor(arguments.processes) as pool:
-        jobs = pool.map(turning, chosen, chunksize=4)
+        jobs = pool.map(sample, chosen, chunksize=4)
         found = [a for frames in tqdm(jobs, total=len(chosen), disable=None) for a in frames]
     write(arguments.output / "turning-train.xyz", found, format="extxyz")
 
@@ -68,7 +68,7 @@ def to_train_on(largest: int) -> list[str]:
     return [row["smiles"] for row in old if int(row["atoms"]) <= largest]
 
 
-def turning(smiles: str) -> list[Atoms]:
+def sample(smiles: str) -> list[Atoms]:
     """Conformers and torsions of one molecule."""
     rdBase.DisableLog("rdApp.*")
     rng = generator(f"{smiles} turning")
@@ -93,7 +93,7 @@ def relaxed(starts: Iterable[tuple[str, Atoms]]) -> Iterator[Atoms]:
     """Relax by GFN2-xTB under the constraints of the atoms; the results have none."""
     for kind, atoms in starts:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-        with suppress(CalculationFailed):  # as where two atoms are on top of each other
+        with suppress(CalculationFailed):  # for example if two atoms overlap
             BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
             frame = Atoms(atoms.numbers, atoms.positions, info={"kind": kind})
             if apart(frame):
@@ -102,7 +102,7 @@ def relaxed(starts: Iterable[tuple[str, Atoms]]) -> Iterator[Atoms]:
 
 def at_angles(molecule: Chem.Mol, start: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
     """Set one rotatable bond to random angles, fixed while the rest relaxes."""
-    matches = molecule.GetSubstructMatches(TURNING)
+    matches = molecule.GetSubstructMatches(ROTATABLE)
     indices = [int(i) for i in matches[rng.integers(len(matches))]]
     one_side = side(molecule, indices[1], indices[2])
     for angle in rng.uniform(0.0, 360.0, ANGLES):

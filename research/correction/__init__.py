@@ -1,0 +1,1 @@
+"""How `organic-xtb`, the correction of GFN2-xTB to wB97X-3c, is trained and measured."""
