@@ -445,9 +445,12 @@ def test_geometries_far_from_the_data_are_reported(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         atoms.rattle(0.01)
         atoms.get_forces()  # the next step of a run
-    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
-    with pytest.warns(UserWarning, match="may be wrong by"):
-        atoms.get_forces()  # another geometry
+        atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+        atoms.get_forces()  # a conformer, of the same formula
+    ethane = molecule("C2H6")
+    ethane.calc = atoms.calc
+    with pytest.warns(UserWarning, match="may be wrong by .* of C2H6;"):
+        ethane.get_forces()
 
 
 def test_a_model_without_a_committee_raises() -> None:
