@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -75,10 +75,11 @@ def main() -> None:
     path = arguments.output / "busy.csv"
     new = {key_of(row) for row in rows}
     kept = [row for row in read_rows(path) if key_of(row) not in new]
-    write_rows(path, sorted([*kept, *rows], key=key_of))
+    table: list[Mapping[str, object]] = [*kept, *rows]
+    write_rows(path, sorted(table, key=key_of))
 
 
-def key_of(row: dict[str, object] | dict[str, str]) -> tuple[int, int, int]:
+def key_of(row: Mapping[str, object]) -> tuple[int, int, int]:
     """What a row measures, in the order of the table."""
     name, mode = str(row["measurement"]), str(row["mode"])
     return MEASUREMENTS.index(name), [*MODES, CONTROL].index(mode), int(str(row["atoms"]))
@@ -96,7 +97,8 @@ def force_call(mode: str, size: int, rounds: int, seconds: float) -> dict[str, o
     """Milliseconds of a call on the idle and on the busy machine, and their ratio."""
     atoms, rng = made(mode, size), np.random.default_rng(1)
     start = atoms.positions.copy()
-    idle, busy = [], []
+    idle: list[float] = []
+    busy: list[float] = []
     for _ in range(rounds):
         for found, others in ((idle, 0), (busy, os.cpu_count() or 1)):
             with endless(others):
