@@ -1,30 +1,18 @@
 # %% [markdown]
 # # Energy and forces of one molecule
 #
-# The whole interface is an ASE calculator. Units are ASE's: eV, Angstrom, eV/Angstrom.
+# The whole interface is an ASE calculator. Units are ASE's: eV, Angstrom, eV/Angstrom. The geometry
+# is the enol form of acetylacetone, as it was in a molecular dynamics run at 300 K.
 
 # %%
-import argparse
 from pathlib import Path
 
 from ase.io import read, write
 
 from se3set_ase import SE3SetCalculator
 
-HERE = Path(__file__).parent
-parser = argparse.ArgumentParser(description="Energy and forces of acetylacetone.")
-parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
-parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
-parser.add_argument("--short", action="store_true", help="no effect, because this is short")
-arguments = parser.parse_args()
-arguments.output.mkdir(parents=True, exist_ok=True)
-
-# %% [markdown]
-# The enol form of acetylacetone, as it was in a molecular dynamics run at 300 K.
-
-# %%
-atoms = read(HERE / "acetylacetone.xyz")
-atoms.calc = SE3SetCalculator(arguments.model)
+atoms = read(Path(__file__).with_name("acetylacetone.xyz"))
+atoms.calc = SE3SetCalculator("acac")
 
 energy = atoms.get_potential_energy()
 forces = atoms.get_forces()  # from the same pass through the network
@@ -50,4 +38,4 @@ print(f"{hypergraph.n_hyperedges} hyperedges, {hypergraph.n_edges} edges, fragme
 for members, weight in hypergraph.fragments:
     print(f"  weight {weight:.3f}: " + " ".join(f"{atoms[i].symbol}{i}" for i in members))
 
-write(arguments.output / "single_point.xyz", atoms)
+write("single_point.xyz", atoms)

@@ -6,30 +6,18 @@
 # another one forms. The fragments at the two ends differ, and the energy in between is smooth.
 
 # %%
-import argparse
 from pathlib import Path
 
 import numpy as np
 from ase.io import read, write
 from ase.mep import NEB
 from ase.optimize import FIRE
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import relax
 
-HERE = Path(__file__).parent
-parser = argparse.ArgumentParser(description="Proton transfer of acetylacetone by NEB.")
-parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
-parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
-parser.add_argument("--steps", type=int, default=500, help="most steps of each optimiser")
-parser.add_argument("--short", action="store_true", help="few images and few steps")
-arguments = parser.parse_args()
-arguments.output.mkdir(parents=True, exist_ok=True)
-steps = min(arguments.steps, 5) if arguments.short else arguments.steps
-n_images = 5 if arguments.short else 11
-
+IMAGES = 11
 OXYGENS, PROTON = (3, 5), 11  # atoms in acetylacetone.xyz
 
 # %% [markdown]
@@ -39,10 +27,10 @@ OXYGENS, PROTON = (3, 5), 11  # atoms in acetylacetone.xyz
 # atom, and the molecule relaxed.
 
 # %%
-calculator = SE3SetCalculator(arguments.model)
-reactant = read(HERE / "acetylacetone.xyz")
+calculator = SE3SetCalculator("acac")
+reactant = read(Path(__file__).with_name("acetylacetone.xyz"))
 reactant.calc = calculator
-relax(reactant, fmax=0.01, steps=steps)
+relax(reactant)
 # From a rough geometry the proton may settle on either side of a barrier this low.
 DONOR, ACCEPTOR = sorted(OXYGENS, key=lambda oxygen: reactant.get_distance(oxygen, PROTON))
 
@@ -50,7 +38,7 @@ product = reactant.copy()
 bond = reactant.positions[PROTON] - reactant.positions[ACCEPTOR]
 product.positions[PROTON] = product.positions[ACCEPTOR] + 1.0 * bond / np.linalg.norm(bond)
 product.calc = calculator
-relax(product, fmax=0.01, steps=steps)
+relax(product)
 
 # %% [markdown]
 # ## The path
@@ -58,14 +46,14 @@ relax(product, fmax=0.01, steps=steps)
 # First without, then with a climbing image, which ends on the saddle point.
 
 # %%
-images = [reactant, *(reactant.copy() for _ in range(n_images - 2)), product]
+images = [reactant, *(reactant.copy() for _ in range(IMAGES - 2)), product]
 for image in images:
     image.calc = calculator
 band = NEB(images, climb=False, allow_shared_calculator=True, method="improvedtangent")
 band.interpolate("idpp")
-FIRE(band, logfile=None).run(fmax=0.1, steps=steps)
+FIRE(band, logfile=None).run(fmax=0.1, steps=500)
 band.climb = True
-converged = FIRE(band, logfile=None).run(fmax=0.03, steps=steps)
+converged = FIRE(band, logfile=None).run(fmax=0.03, steps=500)
 print("NEB", "converged" if converged else "NOT converged")
 
 # %% [markdown]
@@ -74,7 +62,7 @@ print("NEB", "converged" if converged else "NOT converged")
 # A calculator that is evaluated along the path logs which bond forms and which one breaks.
 
 # %%
-walker = SE3SetCalculator(arguments.model)
+walker = SE3SetCalculator("acac")
 energies = []
 for image in images:
     step = image.copy()
@@ -91,13 +79,12 @@ for event in walker.events:
         print(f"{event.kind}: {names}")
 
 # %%
-write(arguments.output / "proton_transfer.xyz", images)
+write("proton_transfer.xyz", images)
 figure = Figure(figsize=(6, 4), layout="constrained")
-FigureCanvasAgg(figure)
 axes = figure.subplots()
 axes.plot(difference, relative, "o-", color="#0072B2")
 axes.set_xlabel("r(donor-H) - r(acceptor-H) / A")
 axes.set_ylabel("energy / meV")
 axes.set_title("Proton transfer in acetylacetone")
 axes.spines[["top", "right"]].set_visible(False)
-figure.savefig(arguments.output / "proton_transfer.png", dpi=150)
+figure.savefig("proton_transfer.png", dpi=150)

@@ -7,7 +7,6 @@
 # It needs the extra `torch-sim` (Python 3.11 or newer).
 
 # %%
-import argparse
 from pathlib import Path
 
 from ase.io import read, write
@@ -15,16 +14,7 @@ from ase.io import read, write
 from se3set_ase import Potential
 from se3set_ase.integrations.torchsim import SE3SetModel
 
-HERE = Path(__file__).parent
-parser = argparse.ArgumentParser(description="Replicas of acetylacetone at several temperatures.")
-parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
-parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
-parser.add_argument("--replicas", type=int, default=8, help="molecules in the batch")
-parser.add_argument("--steps", type=int, default=1000, help="time steps of 0.5 fs")
-parser.add_argument("--short", action="store_true", help="2 replicas and 5 steps only")
-arguments = parser.parse_args()
-arguments.output.mkdir(parents=True, exist_ok=True)
-replicas, steps = (2, 5) if arguments.short else (arguments.replicas, arguments.steps)
+REPLICAS, STEPS = 8, 200
 
 # %% [markdown]
 # The network computes in single precision; positions and energies stay in double precision.
@@ -32,14 +22,14 @@ replicas, steps = (2, 5) if arguments.short else (arguments.replicas, arguments.
 # %%
 import torch_sim as ts
 
-start = read(HERE / "acetylacetone.xyz")
-model = SE3SetModel(Potential(arguments.model, dtype="float32"))
+start = read(Path(__file__).with_name("acetylacetone.xyz"))
+model = SE3SetModel(Potential("acac", dtype="float32"))
 integrators = getattr(ts, "Integrator", ts)  # functions in torch-sim 0.3, members of a class since
 final = ts.integrate(
-    [start] * replicas,
+    [start] * REPLICAS,
     model,
     integrator=integrators.nvt_langevin,
-    n_steps=steps,
+    n_steps=STEPS,
     temperature=300,  # K
     timestep=0.0005,  # ps
 )
@@ -49,4 +39,4 @@ for k, (energy, events) in enumerate(zip(final.energy.tolist(), model.events, st
     bonds = sum(event.kind.startswith("bond") for event in events)
     print(f"replica {k}: {energy:.3f} eV, {len(events)} events, {bonds} of them of bonds")
     print(f"    {model.hypergraphs[k]}")
-write(arguments.output / "torch_sim.xyz", final.to_atoms())
+write("torch_sim.xyz", final.to_atoms())

@@ -8,7 +8,6 @@
 # It needs the extra `ipi`.
 
 # %%
-import argparse
 import os
 import subprocess
 import sys
@@ -21,16 +20,7 @@ from ase.io import read, write
 
 from se3set_ase.integrations import ipi_driver
 
-HERE = Path(__file__).parent
-parser = argparse.ArgumentParser(description="Path-integral dynamics of acetylacetone.")
-parser.add_argument("--model", default="acac", help="bundled name, or path of a model")
-parser.add_argument("--output", type=Path, default=Path("examples-output"), help="folder")
-parser.add_argument("--beads", type=int, default=16, help="beads of the ring polymer")
-parser.add_argument("--steps", type=int, default=2000, help="time steps of 0.25 fs")
-parser.add_argument("--short", action="store_true", help="4 beads and 10 steps only")
-arguments = parser.parse_args()
-arguments.output.mkdir(parents=True, exist_ok=True)
-beads, steps = (4, 10) if arguments.short else (arguments.beads, arguments.steps)
+BEADS, STEPS = 16, 100
 
 # %% [markdown]
 # The input of i-PI. `batch_size` makes it send all beads together. It requires a cell, which the
@@ -38,7 +28,7 @@ beads, steps = (4, 10) if arguments.short else (arguments.beads, arguments.steps
 
 # %%
 address = f"se3set-{os.getpid()}"
-(arguments.output / "input.xml").write_text(f"""\
+Path("input.xml").write_text(f"""\
 <simulation verbosity='low'>
   <output prefix='pimd'>
     <properties stride='1' filename='out'>
@@ -47,15 +37,15 @@ address = f"se3set-{os.getpid()}"
     </properties>
     <trajectory stride='1' filename='beads' format='ase'>positions</trajectory>
   </output>
-  <total_steps>{steps}</total_steps>
+  <total_steps>{STEPS}</total_steps>
   <prng><seed>1</seed></prng>
   <ffsocket name='se3set' mode='unix' pbc='false'>
     <address>{address}</address>
-    <batch_size>{beads}</batch_size>
+    <batch_size>{BEADS}</batch_size>
     <latency>1e-3</latency>
   </ffsocket>
   <system>
-    <initialize nbeads='{beads}'>
+    <initialize nbeads='{BEADS}'>
       <file mode='ase'>start.xyz</file>
       <cell mode='abc' units='angstrom'>[100, 100, 100]</cell>
       <velocities mode='thermal' units='kelvin'>300</velocities>
@@ -71,7 +61,8 @@ address = f"se3set-{os.getpid()}"
   </system>
 </simulation>
 """)
-write(arguments.output / "start.xyz", read(HERE / "acetylacetone.xyz"))
+start = read(Path(__file__).with_name("acetylacetone.xyz"))
+write("start.xyz", start)
 
 # %% [markdown]
 # Start i-PI, and its driver when the socket exists. The commands are `i-pi input.xml`, and
@@ -79,24 +70,21 @@ write(arguments.output / "start.xyz", read(HERE / "acetylacetone.xyz"))
 
 # %%
 programs = Path(sysconfig.get_path("scripts"))
-model = Path(arguments.model).resolve() if Path(arguments.model).exists() else arguments.model
 options = ["-u", "-a", address, "-m", "custom", "-P", ipi_driver.__file__]
-options += ["-o", f"start.xyz,model={model}"]
-with (arguments.output / "i-pi.log").open("w") as log:
+options += ["-o", "start.xyz,model=acac"]
+with Path("i-pi.log").open("w") as log:
     server = subprocess.Popen(
         [sys.executable, programs / "i-pi", "input.xml"],
-        cwd=arguments.output,
         stdout=log,
         stderr=subprocess.STDOUT,
     )
     try:
         while not Path(f"/tmp/ipi_{address}").exists():
             if server.poll() is not None:
-                sys.exit(f"i-PI did not start, see {arguments.output / 'i-pi.log'}")
+                sys.exit("i-PI did not start, see i-pi.log")
             time.sleep(0.1)
         subprocess.run(
             [sys.executable, programs / "i-pi-driver-py", *options],
-            cwd=arguments.output,
             stdout=log,
             check=True,
         )
@@ -109,11 +97,8 @@ with (arguments.output / "i-pi.log").open("w") as log:
 # nuclei have more kinetic energy than classical ones, which have 3/2 kT per atom.
 
 # %%
-start = read(HERE / "acetylacetone.xyz")
-_, times, conserved, temperature, potential, kinetic, *_ = np.loadtxt(
-    arguments.output / "pimd.out", unpack=True
-)
-print(f"{times[-1]:.1f} fs with {beads} beads, {temperature.mean():.0f} K on average")
+_, times, conserved, temperature, potential, kinetic, *_ = np.loadtxt("pimd.out", unpack=True)
+print(f"{times[-1]:.1f} fs with {BEADS} beads, {temperature.mean():.0f} K on average")
 print(f"conserved quantity: {1000 * np.std(conserved):.2f} meV of spread")
 print(f"potential energy:   {1000 * np.std(potential):.2f} meV of spread")
 print(f"kinetic energy: {kinetic.mean():.2f} eV; classical {1.5 * 8.617e-5 * 300 * len(start):.2f}")
@@ -125,7 +110,7 @@ print(f"kinetic energy: {kinetic.mean():.2f} eV; classical {1.5 * 8.617e-5 * 300
 paths = np.array(
     [
         [atoms.positions for atoms in read(file, index=":")]
-        for file in sorted(arguments.output.glob("pimd.beads_*.extxyz"))
+        for file in sorted(Path().glob("pimd.beads_*.extxyz"))
     ]
 )
 radii = np.sqrt(paths.var(axis=0).sum(axis=-1).mean(axis=0))

@@ -84,7 +84,7 @@ class Baseline:
         self._calculators: dict[tuple[int, int], Calculator] = {}
 
     def another(self) -> Baseline:
-        """The same method for another molecule."""
+        """Make a copy for another molecule."""
         return Baseline(self.method, self.make)
 
     def evaluate(
@@ -113,7 +113,7 @@ class Baseline:
         try:
             energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
         except Exception as error:  # of any program
-            del self._calculators[state]  # it may start from what failed
+            del self._calculators[state]  # it may start from the failed state
             raise CalculationFailed(
                 f"{self.method.name}, the baseline of the model, failed for "
                 f"{atoms.get_chemical_formula()} with charge {charge}: {error}"

@@ -299,9 +299,9 @@ class SE3SetCalculator(Calculator):
     def energy_uncertainty(self) -> float | None:
         """Expected error of the energy at the last geometry, eV; None if there is none.
 
-        From the committee of the model, which is evaluated on request, see
-        :class:`se3set_ase.uncertainty.committee.Committee`. It is not in :attr:`results`, because
-        ASE's files and single-point calculators accept only known names.
+        It is an error against labels of the model's own level of theory: what that level gets
+        wrong, all members get wrong alike. The :class:`.Committee` of the model is evaluated on
+        request. It is not in :attr:`results`, because ASE's files accept only known names.
 
         Raises
         ------

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from se3set_ase.potential import Potential
+from se3set_ase.potential import Potential, Prediction
 from se3set_ase.system import declared_labels
+from se3set_ase.uncertainty.committee import Uncertainty
+from se3set_ase.uncertainty.doubt import Doubt, doubt_of
 
 __all__ = ["evaluate"]
 
@@ -46,6 +48,7 @@ def evaluate(
     charge: int = 0,
     spin_multiplicity: int = 1,
     batch_size: int = 16,
+    uncertainty: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Compare energies and forces with the labels of the frames.
@@ -61,6 +64,8 @@ def evaluate(
     charge, spin_multiplicity : Charge and spin of the molecules, unless a frame declares its own;
         for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
+    uncertainty : Evaluate the committee of a ``Potential`` that has one as well, which takes about
+        three times as long.
     progress : Called with the number of frames finished since its last call.
 
     Returns
@@ -69,7 +74,11 @@ def evaluate(
     ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
     components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
     without such labels. ``n_energies`` and ``n_force_components`` count the
-    labels; ``complete`` is false after Ctrl-C.
+    labels; ``complete`` is false after Ctrl-C. ``energy_uncertainty_rms_meV`` and
+    ``forces_uncertainty_rms_meV_A`` are the root mean squares that the committee expects for the
+    errors of all frames (compare them with the RMSE), ``None`` without a committee;
+    ``n_doubtful`` counts the frames with a reason not to trust them, and ``doubts`` has these
+    reasons by the number of the frame.
 
     Raises
     ------
@@ -79,14 +88,23 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
     energy, per_atom, force = _Errors(), _Errors(), _Errors()
+    expected, expected_force = _Errors(), _Errors()
+    reasons: dict[int, list[str]] = {}
     state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     n_frames = 0
     complete = True
     try:
         for batch in _batches(frames, batch_size):
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
+            uncertainties: Sequence[Uncertainty | None] = [None] * len(batch)
+            doubts: Sequence[Doubt] = []
             if isinstance(model, Potential):
-                predictions = _predict_batch(model, batch, state, first=n_frames)
+                found = _predict_batch(model, batch, state, first=n_frames)
+                predictions = [(p.energy, p.forces) for p in found]
+                if uncertainty and model.committee is not None:
+                    uncertainties = model.committee.uncertainties(found)
+                pairs = zip(found, uncertainties, strict=True)
+                doubts = [doubt_of(model, p.hypergraph, u) for p, u in pairs]
             else:
                 forces = any(f is not None for _, f in labels)
                 predictions = _predict_each(model, batch, forces=forces)
@@ -98,6 +116,11 @@ def evaluate(
                     per_atom.add(difference / max(len(atoms), 1))
                 if f is not None:
                     force.add((f_model - f) * _MEV)
+            for e_expected, f_expected in filter(None, uncertainties):
+                expected.add(np.array([e_expected]) * _MEV)
+                # Of each component of the force on an atom.
+                expected_force.add(np.repeat(f_expected / math.sqrt(3), 3) * _MEV)
+            reasons |= {n_frames + i: list(d.reasons) for i, d in enumerate(doubts) if d.doubtful}
             n_frames += len(batch)
             if progress is not None:
                 progress(len(batch))
@@ -113,6 +136,10 @@ def evaluate(
         "n_energies": energy.n,
         "n_force_components": force.n,
         "complete": complete,
+        "energy_uncertainty_rms_meV": expected.rmse(),
+        "forces_uncertainty_rms_meV_A": expected_force.rmse(),
+        "n_doubtful": len(reasons),
+        "doubts": reasons,
     }
 
 
@@ -132,10 +159,10 @@ def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
 
 def _predict_batch(
     model: Potential, batch: list[Atoms], state: dict[str, int], *, first: int
-) -> list[tuple[float, np.ndarray]]:
-    """Energies (eV) and forces (N, 3) (eV/Angstrom) of a batch that starts with frame ``first``."""
+) -> list[Prediction]:
+    """Predictions for a batch that starts with frame ``first``."""
     try:
-        predictions = model.predict(batch, **state, warn=False)
+        return model.predict(batch, **state, warn=False)
     except ValueError as error:
         if len(batch) == 1:
             raise ValueError(f"frame {first}: {error}") from error
@@ -144,7 +171,6 @@ def _predict_batch(
             for index, atoms in enumerate(batch)
             for prediction in _predict_batch(model, [atoms], state, first=first + index)
         ]
-    return [(p.energy, p.forces) for p in predictions]
 
 
 def _predict_each(

@@ -23,7 +23,7 @@ from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
-from se3set_ase.io.text import formula, symbol, warn_each_time
+from se3set_ase.io.text import symbol, warn_each_time
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
@@ -33,6 +33,7 @@ from se3set_ase.pipeline import Replica, follow
 from se3set_ase.prediction import Prediction
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee, committee_of
+from se3set_ase.uncertainty.doubt import untrained
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
@@ -170,15 +171,11 @@ class Potential:
         return state["charge"], state["spin_multiplicity"]
 
     def _warn_of_other_formula(self, atoms: Atoms) -> None:
-        known = self.metadata.formulas
-        if not known or (numbers := atoms.numbers.tobytes()) in self._reported:
+        if (numbers := atoms.numbers.tobytes()) in self._reported:
             return
         self._reported.add(numbers)
-        if (found := formula(atoms.numbers)) not in known:
-            warn_each_time(
-                f"model {self.metadata.name!r} was trained on {', '.join(known)} only, "
-                f"got {found}: energies and forces are not reliable"
-            )
+        for reason in untrained(self.metadata, atoms.numbers):
+            warn_each_time(reason)
 
     @cached_property
     def committee(self) -> Committee | None:

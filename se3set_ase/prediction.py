@@ -49,7 +49,7 @@ class Prediction:
 
     @property
     def correction(self) -> Prediction:
-        """The part of the network alone."""
+        """Contribution of the network, without the baseline."""
         base = self.baseline
         if base is None:
             return self

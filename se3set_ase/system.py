@@ -77,14 +77,12 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
 
 
 def _warn_of_similar_keys(atoms: Atoms) -> None:
-    """A key that is nearly one of ours is likely meant as such, and is not read."""
+    """Warn about a key that resembles a known one and is not read."""
     for key in atoms.info:
         name = str(key).lower()
         meant = NOT_READ.get(name) or next((o for o, names in NAMES.items() if name in names), None)
         if meant and key not in NAMES[meant]:
-            warnings.warn(
-                f"atoms.info[{key!r}] is not read; {meant} is what declares it", stacklevel=2
-            )
+            warnings.warn(f"atoms.info[{key!r}] is not read; use {meant}", stacklevel=2)
 
 
 def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:

@@ -166,7 +166,6 @@ def test_what_an_example_prints_is_what_its_page_says(
     """Run the shortest example: a changed model would change its numbers."""
     name = "01_single_point"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     text = (DOCS / "tutorials" / "printed" / f"{name}.txt").read_text(encoding="utf-8")
     expected_lines, printed = text.splitlines()[1:], capsys.readouterr().out.splitlines()

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
-from untrained import METADATA, tiny_model
+from untrained import METADATA, save_committee, tiny_model
 
 from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.checkpoint.store import load_checkpoint, save_checkpoint
@@ -155,8 +155,31 @@ def test_potential_in_batches_equals_the_calculator(model: Path) -> None:
     single = evaluate(SE3SetCalculator(model), frames)
     for batch_size in (1, 3, 16):
         batched = evaluate(Potential(model), frames, batch_size=batch_size)
-        assert batched == pytest.approx(single, abs=SUM_TOLERANCE)
+        assert (batched.pop("doubts"), single["doubts"]) == ({}, {})
+        numbers = {name: value for name, value in single.items() if name != "doubts"}
+        assert batched == pytest.approx(numbers, abs=SUM_TOLERANCE)
     assert single["forces_rmse_meV_A"] > 1.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_expected_errors_are_those_of_the_committee(tmp_path: Path, batch_size: int) -> None:
+    potential = Potential(save_committee(tmp_path), device="cpu")
+    frames = [frame(name, energy=-100.0, force=0.1) for name in ("CH3CH2OH", "CH3OCH3")]
+    assert potential.committee is not None
+    expected = potential.committee.uncertainties(potential.predict(frames, warn=False))
+    result = evaluate(potential, frames, batch_size=batch_size)
+    energy = 1000 * np.sqrt(np.mean([e**2 for e, _ in expected]))
+    force = 1000 * np.sqrt(sum((f**2).sum() for _, f in expected) / (3 * 18))  # of a component
+    assert result["energy_uncertainty_rms_meV"] == pytest.approx(energy)
+    assert result["forces_uncertainty_rms_meV_A"] == pytest.approx(force)
+    assert energy > 1.0
+    assert result["n_doubtful"] == 1
+    ((number, (reason,)),) = result["doubts"].items()
+    assert number == 1
+    assert "was not trained on atoms bonded as C(H,H,H,O), O(C,C)" in reason
+    without = evaluate(potential, frames, batch_size=batch_size, uncertainty=False)
+    assert without["energy_uncertainty_rms_meV"] is None
+    assert without["doubts"] == result["doubts"]  # bonds cost nothing
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])

@@ -15,16 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PRINTED = ROOT / "docs" / "tutorials" / "printed"
 
-#: Fewer steps than the defaults of examples that take minutes.
-STEPS = {"04_nve": 1000, "09_torch_sim": 200, "10_path_integral": 100, "demo": 1000}
-
 
 def printed(script: Path) -> str:
     """Command and standard output; files go to a temporary folder."""
-    options = ["--steps", str(STEPS[script.stem])] if script.stem in STEPS else []
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, str(script), *options],
+            [sys.executable, str(script)],
             cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -33,8 +29,7 @@ def printed(script: Path) -> str:
         )
     # Timings differ between machines.
     lines = [line for line in done.stdout.splitlines() if not line.startswith("speed ")]
-    command = " ".join(["$ python", f"examples/{script.name}", *options])
-    return "\n".join([command, *lines]) + "\n"
+    return "\n".join([f"$ python examples/{script.name}", *lines]) + "\n"
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def main() -> None:
     rows = []
     for name in arguments.reactions:
         try:
-            with warnings.catch_warnings():  # of doubt: the errors are measured
+            with warnings.catch_warnings():  # about uncertain predictions: here errors are measured
                 warnings.simplefilter("ignore", UserWarning)
                 row = search(name, *starts[name], SE3SetCalculator(arguments.model))
         except CalculationFailed as error:

@@ -62,6 +62,9 @@ def main() -> None:
         energy_floor=energy_floor,
         forces_factor=forces_factor,
         forces_floor=forces_floor,
+        familiar_energy=float(
+            np.hypot(energy_factor * np.quantile([e for e, _ in said], FAMILIAR), energy_floor)
+        ),
         familiar_forces=float(
             np.hypot(
                 forces_factor * np.quantile([f.max() for _, f in said], FAMILIAR), forces_floor

@@ -10,16 +10,21 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from se3set_ase.cli.options import Membership, Precision
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from ase import Atoms
+
+    from se3set_ase.calculator import SE3SetCalculator
 
 __all__ = [
     "check_atoms_formats",
     "check_outputs",
     "check_readable",
     "count_frames",
+    "make_calculator",
     "read_frames",
     "refuse_periodic",
     "task_executor",
@@ -163,3 +168,26 @@ def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
         )
         client = stack.enter_context(Client(address))
         yield client.get_executor(pure=False)
+
+
+def make_calculator(
+    model: str,
+    device: str,
+    dtype: Precision,
+    charge: int,
+    spin_multiplicity: int,
+    compile: bool,
+    refragment: Membership = Membership.smooth,
+) -> SE3SetCalculator:
+    """A calculator with the options of a command."""
+    from se3set_ase.calculator import SE3SetCalculator
+
+    return SE3SetCalculator(
+        model,
+        device=device,
+        dtype=dtype.value,
+        charge=charge,
+        spin_multiplicity=spin_multiplicity,
+        compile=compile,
+        refragment=refragment.value,
+    )

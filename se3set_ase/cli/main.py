@@ -26,6 +26,7 @@ from se3set_ase.cli.console import (
     read_frames,
     refuse_periodic,
 )
+from se3set_ase.cli.dynamics import md
 from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
@@ -40,7 +41,7 @@ from se3set_ase.cli.options import (
     SpinMultiplicity,
     Structure,
 )
-from se3set_ase.cli.simulate import md, relax
+from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
 from se3set_ase.io.progress import progress_bar
@@ -135,6 +136,9 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the errors to this file, as JSON.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Evaluate the committee: takes three times as long.")
+    ] = True,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -163,6 +167,7 @@ def evaluate(
             charge=charge,
             spin_multiplicity=spin_multiplicity,
             batch_size=batch_size,
+            uncertainty=uncertainty,
             progress=progress,
         )
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
@@ -194,8 +199,7 @@ def events(
 ) -> None:
     """Print which bonds and fragments broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
-    from se3set_ase.simulate import report
-    from se3set_ase.visualize import plots
+    from se3set_ase.simulate import plots, report
 
     check_readable(file)
     if plot is not None:

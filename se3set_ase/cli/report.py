@@ -11,6 +11,9 @@ from se3set_ase.checkpoint.registry import ModelInfo
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.io.text import formula, table
 
+#: Doubtful frames that are printed; the JSON file has all.
+MAX_DOUBTS_PRINTED = 10
+
 
 def describe_models(models: Sequence[ModelInfo]) -> str:
     """The bundled models, one per line."""
@@ -37,18 +40,33 @@ def describe_models(models: Sequence[ModelInfo]) -> str:
 def describe_errors(errors: dict[str, Any]) -> str:
     """Table of the errors that :func:`se3set_ase.evaluate.evaluate` returns."""
     quantities = [
-        ("energy", "energy_mae_meV", "energy_rmse_meV", "meV"),
-        ("energy per atom", "energy_mae_meV_per_atom", None, "meV"),
-        ("forces", "forces_mae_meV_A", "forces_rmse_meV_A", "meV/A"),
+        ("energy", "energy_mae_meV", "energy_rmse_meV", "energy_uncertainty_rms_meV", "meV"),
+        ("energy per atom", "energy_mae_meV_per_atom", None, None, "meV"),
+        (
+            "forces",
+            "forces_mae_meV_A",
+            "forces_rmse_meV_A",
+            "forces_uncertainty_rms_meV_A",
+            "meV/A",
+        ),
     ]
     rows = [
-        [name, _number(errors[mae]), _number(errors[rmse]) if rmse else "-", unit]
-        for name, mae, rmse, unit in quantities
+        [name, *(_number(errors[key]) if key else "-" for key in keys), unit]
+        for name, *keys, unit in quantities
     ]
     frames = f"{errors['n_frames']} frames"
     if not errors["complete"]:
         frames += " (interrupted before the end of the file)"
-    return frames + "\n" + table(["", "MAE", "RMSE", "unit"], rows)
+    lines = [frames, table(["", "MAE", "RMSE", "expected RMSE", "unit"], rows)]
+    doubts = errors["doubts"]
+    for frame in list(doubts)[:MAX_DOUBTS_PRINTED]:
+        lines += [f"frame {frame} doubtful: {reason}" for reason in doubts[frame]]
+    left = len(doubts) - MAX_DOUBTS_PRINTED
+    lines += [f"... and {left} more"] if left > 0 else []
+    lines.append(f"{errors['n_doubtful']} of {errors['n_frames']} frames doubtful")
+    if errors["energy_uncertainty_rms_meV"] is None:
+        lines[-1] += "; uncertainty unknown (the committee was not evaluated, or there is none)"
+    return "\n".join(lines)
 
 
 def describe_fragments(numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig) -> str:

@@ -15,15 +15,19 @@ from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.jobs.resumable import fingerprint, reason
 from se3set_ase.potential import Potential
-from se3set_ase.simulate.many import Relaxed, relax_many
+from se3set_ase.simulate import defaults
+from se3set_ase.simulate.many import relax_many
+from se3set_ase.simulate.results import Relaxations, RelaxResult
+from se3set_ase.uncertainty.doubt import Doubt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxation:
     """Relaxes each molecule; arguments as in :func:`se3set_ase.simulate.many.relax_many`.
 
-    Results have energy and forces, and in their ``info`` the model, ``converged``, ``n_steps``, and
-    a fingerprint of the initial molecule.
+    Results have energy and forces, and in their ``info`` the model, ``converged``, ``n_steps``, a
+    fingerprint of the initial molecule, and the doubt
+    (:attr:`se3set_ase.uncertainty.doubt.Doubt.info`).
     """
 
     model: str
@@ -32,9 +36,9 @@ class Relaxation:
     compile: bool = False
     charge: int = 0
     spin_multiplicity: int = 1
-    fmax: float = 0.01
-    steps: int = 500
-    optimizer: str = "LBFGS"
+    fmax: float = defaults.FMAX
+    steps: int = defaults.RELAX_STEPS
+    optimizer: str = defaults.OPTIMIZER
 
     @property
     def index_key(self) -> str:
@@ -67,7 +71,7 @@ class Relaxation:
             for atoms, r in zip(molecules, found, strict=True)
         ]
 
-    def _relaxed(self, molecules: Sequence[Atoms]) -> list[Relaxed]:
+    def _relaxed(self, molecules: Sequence[Atoms]) -> Relaxations:
         return relax_many(
             molecules,
             _potential(self.model, self.device, self.dtype, self.compile),
@@ -78,12 +82,13 @@ class Relaxation:
             spin_multiplicity=self.spin_multiplicity,
         )
 
-    def _result(self, start: Atoms, relaxed: Relaxed) -> Atoms:
+    def _result(self, start: Atoms, relaxed: RelaxResult) -> Atoms:
         relaxed.atoms.info |= {
             "model": self.model,
             "converged": relaxed.converged,
             "n_steps": relaxed.n_steps,
             "begun": fingerprint(start),
+            **(relaxed.doubt.info if relaxed.doubt is not None else {}),
         }
         return relaxed.atoms
 
@@ -101,6 +106,38 @@ class Relaxation:
     def finished(self, result: Atoms) -> bool:
         """See :class:`se3set_ase.jobs.Work`: False if more steps are allowed now."""
         return bool(result.info["converged"]) or int(result.info["n_steps"]) >= self.steps
+
+
+def results_of(
+    molecules: Sequence[Atoms], work: Relaxation, output: Sequence[Atoms], failures: dict[int, str]
+) -> Relaxations:
+    """The results in an output, in the order of the molecules that were relaxed."""
+    level = load_metadata(resolve_model(work.model)).level_of_theory
+    done = {int(atoms.info[work.index_key]): atoms for atoms in output}
+    results = []
+    for index, start in enumerate(molecules):
+        if index in done:
+            atoms = done[index]
+            forces = np.linalg.norm(atoms.get_forces(), axis=1)
+            results.append(
+                RelaxResult(
+                    atoms=atoms,
+                    converged=bool(atoms.info["converged"]),
+                    n_steps=int(atoms.info["n_steps"]),
+                    energy=np.array([atoms.get_potential_energy()]),
+                    fmax=np.array([forces.max()]),
+                    doubt=Doubt.from_info(atoms.info, level),
+                )
+            )
+        else:
+            why = RuntimeError(failures.get(index, "not relaxed"))
+            none = np.zeros(0)
+            results.append(
+                RelaxResult(
+                    atoms=start, converged=False, n_steps=0, energy=none, fmax=none, error=why
+                )
+            )
+    return Relaxations(results)
 
 
 @lru_cache(maxsize=1)

@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from se3set_ase.events.log import Event
 from se3set_ase.pipeline import Replica, numbered, step
 from se3set_ase.potential import Potential, Prediction, check_several
+from se3set_ase.simulate import defaults
 from se3set_ase.simulate.relaxation import checked_optimizer
+from se3set_ase.simulate.results import Relaxations, RelaxResult
+from se3set_ase.uncertainty.doubt import Doubt, doubts_of
 
 if TYPE_CHECKING:
     from ase.optimize.optimize import Optimizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relaxed:
-    """Result of one molecule.
-
-    Attributes
-    ----------
-    atoms : the molecule at the last geometry, with its energy and forces.
-    converged : all forces are smaller than ``fmax``.
-    n_steps : steps of its optimiser.
-    error : the error that stopped it, or None.
-    events : refragmentation events; ``step`` counts the evaluations, from 0.
-    """
-
-    atoms: Atoms
-    converged: bool
-    n_steps: int
-    error: ValueError | RuntimeError | None = None
-    events: list[Event] = field(default_factory=list)
 
 
 def relax_many(
     molecules: Sequence[Atoms],
     potential: Potential,
     *,
-    fmax: float = 0.01,
-    steps: int = 500,
-    optimizer: str | type[Optimizer] = "LBFGS",
+    fmax: float = defaults.FMAX,
+    steps: int = defaults.RELAX_STEPS,
+    optimizer: str | type[Optimizer] = defaults.OPTIMIZER,
     charge: int = 0,
     spin_multiplicity: int = 1,
     progress: Callable[[int], object] | None = None,
-) -> list[Relaxed]:
+) -> Relaxations:
     """Relax many molecules together, each with an ASE optimiser of its own.
 
-    Converged molecules leave the batch. If a molecule fails, the others continue.
+    Converged molecules leave the batch. If a molecule fails, the others continue. At the end the
+    committee of the model, if it has one, is evaluated for each.
 
     Parameters
     ----------
@@ -93,7 +76,8 @@ def relax_many(
         if progress is not None and len(still) < len(active):
             progress(len(active) - len(still))
         active = still
-    return [run.result() for run in runs]
+    found = doubts_of(potential, [run.prediction for run in runs])
+    return Relaxations(run.result(doubt) for run, doubt in zip(runs, found, strict=True))
 
 
 class _Run:
@@ -117,14 +101,19 @@ class _Run:
         self.n_steps = 0
         self.error: ValueError | RuntimeError | None = None
         self.known = self.atoms
+        self.prediction: Prediction
+        self.records: list[tuple[float, float]] = []
 
     def step(self, prediction: Prediction) -> None:
         """Record a prediction for the present positions, and make a step if needed."""
         self.calc.store(self.atoms, prediction)
         self.known = self.atoms.copy()
         self.known.calc = SinglePointCalculator(self.known, **self.calc.results)
+        self.prediction = prediction
         forces = self.atoms.get_forces()  # constraints applied
-        self.converged = bool((forces**2).sum(axis=1).max() < self.fmax**2)
+        longest = float(np.sqrt((forces**2).sum(axis=1).max()))
+        self.records.append((prediction.energy, longest))
+        self.converged = longest < self.fmax
         if self.converged or self.n_steps >= self.steps:
             self.done = True
             return
@@ -136,13 +125,17 @@ class _Run:
         except (ValueError, RuntimeError) as error:
             self.error, self.done = error, True
 
-    def result(self) -> Relaxed:
-        return Relaxed(
+    def result(self, doubt: Doubt) -> RelaxResult:
+        energies, longest_forces = np.array(self.records).T
+        return RelaxResult(
             atoms=self.known,
             converged=self.converged,
             n_steps=self.n_steps,
+            energy=energies,
+            fmax=longest_forces,
             error=self.error,
-            events=self.calc.replica.log.events,
+            events=tuple(self.calc.replica.log.events),
+            doubt=doubt,
         )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from ase import Atoms
 
 from se3set_ase.events.observe import EventObserver
+from se3set_ase.simulate import defaults
+from se3set_ase.simulate.doubt import present_doubt
 from se3set_ase.simulate.results import RelaxResult
 from se3set_ase.simulate.steps import (
     LastStep,
@@ -40,9 +42,9 @@ Noise must not move softer modes (the whole molecule) far."""
 def relax(
     atoms: Atoms,
     *,
-    fmax: float = 0.01,
-    steps: int = 500,
-    optimizer: str | type[Optimizer] = "LBFGS",
+    fmax: float = defaults.FMAX,
+    steps: int = defaults.RELAX_STEPS,
+    optimizer: str | type[Optimizer] = defaults.OPTIMIZER,
     hessian: np.ndarray | None = None,
     trajectory: str | os.PathLike[str] | None = None,
     events: str | os.PathLike[str] | None = None,
@@ -101,16 +103,16 @@ def relax(
         except KeyboardInterrupt:
             interrupted = True
             done.restore()
-            atoms.get_forces()
     energies, longest_forces = np.array(rows).reshape(-1, 2).T
     return RelaxResult(
+        atoms=atoms,
         converged=converged,
         interrupted=interrupted,
         n_steps=done.n_steps,
         energy=energies,
         fmax=longest_forces,
         events=tuple(observer.events),
-        event_steps=tuple(event.step for event in observer.events),
+        doubt=present_doubt(atoms),
     )
 
 

@@ -56,7 +56,7 @@ class CachedBaseline:
         self._baseline = Baseline(method, imported(method))
 
     def differences(self, data: TrainingData) -> TrainingData:
-        """The same data with differences as labels.
+        """Return the same data with differences as labels.
 
         If there are ions, the energy per charge of the baseline is fitted: another method has
         another energy of a free electron. For GFN2-xTB the difference is large (the program xtb
@@ -122,7 +122,7 @@ class CachedBaseline:
         return found
 
     def subtract_atoms(self, energies: Mapping[int, float]) -> dict[int, float]:
-        """The same for isolated neutral atoms: energies (eV) by atomic number.
+        """Subtract the baseline from energies (eV) of isolated neutral atoms, by atomic number.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class CachedBaseline:
     def _results(
         self, frames: Sequence[Frame], pool: ThreadPoolExecutor
     ) -> list[tuple[float, np.ndarray] | None]:
-        """Energy and forces of each frame, from the cache if they are there; None: it failed."""
+        """Energy and forces of each frame, None if the method failed; cached."""
         path = self.folder / f"{self._name_of(frames)}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as saved:

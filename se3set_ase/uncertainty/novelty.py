@@ -70,8 +70,12 @@ class Reports:
 
     def __init__(self) -> None:
         self.environments: set[str] = set()
-        self.forces_uncertainty = 0.0
-        """eV/Angstrom, the largest."""
+        self.energy = self.forces = 0.0
+        """Largest uncertainties, eV and eV/Angstrom."""
+
+
+AllReports = defaultdict[str, Reports]
+"""What was reported, by molecular formula."""
 
 
 class NoveltyTracker:
@@ -79,11 +83,11 @@ class NoveltyTracker:
 
     Attributes
     ----------
-    reports : what was reported so far, by molecular formula.
+    reports : what was reported so far.
     """
 
     def __init__(self) -> None:
-        self.reports: defaultdict[str, Reports] = defaultdict(Reports)
+        self.reports: AllReports = defaultdict(Reports)
         self._alike: dict[bytes, _Alike] = {}  # by atomic numbers
         self._order: OrderedDict[TrackedMolecule, bytes] = OrderedDict()  # the latest is last
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from se3set_ase._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from se3set_ase.simulate.plots import plot_timeline
     from se3set_ase.visualize.live import LivePlot
     from se3set_ase.visualize.molecule import draw, show
-    from se3set_ase.visualize.plots import plot_dynamics, plot_timeline
 
 __all__ = [
     "LivePlot",
     "draw",
-    "plot_dynamics",
     "plot_timeline",
     "show",
 ]
@@ -22,8 +21,7 @@ __all__ = [
 _HOMES = {
     "LivePlot": "se3set_ase.visualize.live",
     "draw": "se3set_ase.visualize.molecule",
-    "plot_dynamics": "se3set_ase.visualize.plots",
-    "plot_timeline": "se3set_ase.visualize.plots",
+    "plot_timeline": "se3set_ase.simulate.plots",
     "show": "se3set_ase.visualize.molecule",
 }
 

@@ -12,8 +12,8 @@ import numpy as np
 from ase import Atoms, units
 
 from se3set_ase.events.observe import EventObserver
+from se3set_ase.simulate.plots import draw_events
 from se3set_ase.simulate.velocities import degrees_of_freedom
-from se3set_ase.visualize.plots import draw_events
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

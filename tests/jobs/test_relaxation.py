@@ -27,7 +27,7 @@ from se3set_ase.cli.console import workers
 from se3set_ase.cli.options import INTERRUPTED, UNFINISHED
 from se3set_ase.jobs.relaxation import Relaxation
 from se3set_ase.jobs.resumable import work_on
-from se3set_ase.simulate.many import Relaxed
+from se3set_ase.simulate.results import Relaxations
 
 SAME_MINIMUM = 1e-3
 """Largest difference between minima, eV."""
@@ -64,6 +64,8 @@ def test_minima_are_those_of_ase(here: Path) -> None:
     result = relax()
     assert result.exit_code == 0, result.output
     assert "6 of 6 molecules relaxed with gfn2, 0 of them by an earlier run" in result.stdout
+    last = "converged: 6 of 6; 0 doubtful; uncertainty of 6 unknown (no committee)"
+    assert result.stdout.splitlines()[-1] == last
     for start, relaxed in zip(read("many.xyz", ":"), read("many-relaxed.xyz", ":"), strict=True):
         assert relaxed.info["converged"]
         assert relaxed.info["model"] == "gfn2"
@@ -254,7 +256,7 @@ def test_ctrl_c_keeps_finished_batches(here: Path, monkeypatch: pytest.MonkeyPat
     write("many.xyz", molecules(9))
     relaxed, calls = Relaxation._relaxed, []
 
-    def interrupted(self: Relaxation, some: Sequence[Atoms]) -> list[Relaxed]:
+    def interrupted(self: Relaxation, some: Sequence[Atoms]) -> Relaxations:
         calls.append(len(some))
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -279,7 +281,7 @@ def test_an_error_of_a_batch_affects_one_molecule_only(
     """For example too little memory for the whole batch."""
     relaxed = Relaxation._relaxed
 
-    def short(self: Relaxation, some: Sequence[Atoms]) -> list[Relaxed]:
+    def short(self: Relaxation, some: Sequence[Atoms]) -> Relaxations:
         if any(len(atoms) == 10 for atoms in some):
             raise MemoryError("no more")
         return relaxed(self, some)

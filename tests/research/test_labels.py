@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from research.labels.choose import spread
 from research.labels.leaks import Leaks
+from research.labels.reorder import interleaved
 from research.labels.shards import is_labelled, is_waiting, read_all, rounded, write_shard
 from research.labels.work import work_on
 from se3set_ase.io.extended_xyz import frames_of_file
@@ -83,3 +84,14 @@ def test_a_run_resumes_and_failures_do_not_affect_others(tmp_path: Path) -> None
     assert found[0].get_potential_energy() != found[2].get_potential_energy()
     assert found[0].get_dipole_moment().shape == (3,)
     assert found[0].get_charges().sum() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_disagreement_comes_first_and_families_take_turns() -> None:
+    frames = [
+        Atoms("He", info={"family": f, "smiles": s})
+        for f, s in (("a", "x"), ("a", "x"), ("a", "y"), ("b", "z"), ("b", "w"))
+    ]
+    scores = np.array([1.0, 0.9, 0.7, 0.1, 0.2])
+    # The second frame of x counts 0.6 times: less than y.
+    assert interleaved(frames, scores, {}).tolist() == [0, 4, 2, 3, 1]
+    assert interleaved(frames, scores, {"a": 3.0}).tolist()[:3] == [0, 2, 4]

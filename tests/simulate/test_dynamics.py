@@ -37,7 +37,9 @@ def acetylacetone(**options) -> Atoms:
 
 def nve(atoms: Atoms, steps: int) -> DynamicsResult:
     # Half of the kinetic energy of a relaxed molecule goes into the potential: 300 K remain.
-    return md(atoms, ensemble="nve", temperature_K=600, timestep=0.5, steps=steps, seed=3)
+    return md(
+        atoms, ensemble="nve", temperature_K=600, timestep=0.5, steps=steps, interval=1, seed=3
+    )
 
 
 def spread(result: DynamicsResult) -> float:

@@ -20,8 +20,7 @@ from se3set_ase.simulate.report import (
     describe_relaxation,
     table,
 )
-from se3set_ase.simulate.results import DynamicsResult, RelaxResult, write_table
-from se3set_ase.visualize.plots import plot_dynamics
+from se3set_ase.simulate.results import DynamicsResult, RelaxResult
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -54,6 +53,10 @@ def run(n: int = 101, **changes: object) -> DynamicsResult:
         "events": (Event(1, "bond broken"), Event(2, "reach gained"), Event(3, "bond formed")),
         "event_times": (0.1, 0.2, 0.3),
         "n_events": 3,
+        "energy_uncertainty": np.full(n, np.nan),
+        "forces_uncertainty": np.full(n, np.nan),
+        "level": "",
+        "doubts": (),
     }
     return DynamicsResult(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -83,11 +86,17 @@ def test_errors() -> None:
         "forces_mae_meV_A": None,
         "forces_rmse_meV_A": None,
         "complete": True,
+        "energy_uncertainty_rms_meV": 1.5,
+        "forces_uncertainty_rms_meV_A": None,
+        "n_doubtful": 12,
+        "doubts": {k: ["a reason", "another"] for k in range(12)},
     }
     text = describe_errors(errors)
     assert text.splitlines()[0] == "7 frames"
-    assert "energy           1.000  2.000  meV" in text
-    assert "forces               -      -  meV/A" in text
+    assert "energy           1.000  2.000          1.500  meV" in text
+    assert "forces               -      -              -  meV/A" in text
+    assert "frame 9 doubtful: a reason\nframe 9 doubtful: another\n... and 2 more" in text
+    assert text.splitlines()[-1] == "12 of 7 frames doubtful"
     assert "interrupted" in describe_errors({**errors, "complete": False})
 
 
@@ -101,13 +110,13 @@ def test_errors() -> None:
 )
 def test_relaxation(converged: bool, interrupted: bool, text: str) -> None:
     result = RelaxResult(
+        atoms=molecule("H2O"),
         converged=converged,
         interrupted=interrupted,
         n_steps=12,
         energy=np.array([-1.0, -1.25]),
         fmax=np.array([2.0, 0.01]),
-        events=(Event(1, "bond broken"),),
-        event_steps=(4,),
+        events=(Event(4, "bond broken"),),  # type: ignore[arg-type]
     )
     text_of_result = describe_relaxation(result)
     assert text_of_result.startswith(f"{text} 12 steps")
@@ -177,27 +186,29 @@ def test_fragments_of_nothing() -> None:
 
 def test_picture(tmp_path: Path) -> None:
     for ensemble in ("langevin", "nve"):
-        plot_dynamics(run(ensemble=ensemble), tmp_path / "md.png", title="a run")
+        run(ensemble=ensemble).plot(tmp_path / "md.png", title="a run")
         assert (tmp_path / "md.png").read_bytes().startswith(PNG)
-    plot_dynamics(
-        run(
-            1,
-            n_hyperedges=np.array([np.nan]),
-            events=(Event(0, "a kind of tomorrow"),),
-            event_times=(0.0,),
-        ),
-        tmp_path / "md.svg",
+    one = run(
+        1,
+        n_hyperedges=np.array([np.nan]),
+        events=(Event(0, "a kind of tomorrow"),),
+        event_times=(0.0,),
     )
+    one.plot(tmp_path / "md.svg")
     assert "this calculator has no hypergraph" in (tmp_path / "md.svg").read_text()
     with pytest.raises(ValueError, match=r"expected a run with at least one record, got none"):
-        plot_dynamics(run(0), tmp_path / "md.png")
+        run(0).plot(tmp_path / "md.png")
 
 
 def test_files_for_programs(tmp_path: Path) -> None:
-    write_table(tmp_path / "md.csv", run(3))
+    run(3, energy_uncertainty=np.array([0.25, np.nan, 0.5])).to_csv(tmp_path / "md.csv")
     lines = (tmp_path / "md.csv").read_text().splitlines()
-    assert lines[0] == "time_ps,temperature_K,potential_eV,kinetic_eV,total_eV,hyperedges"
-    assert lines[1] == "0,300,-6,1,-5,40"
+    assert lines[0] == (
+        "time_ps,temperature_K,potential_eV,kinetic_eV,total_eV,hyperedges,"
+        "energy_uncertainty_eV,forces_uncertainty_eV_A,doubts"
+    )
+    assert lines[1] == "0,300,-6,1,-5,40,0.25,,"
+    assert lines[2].endswith(",42,,,")
     assert len(lines) == 4
-    write_table(tmp_path / "md.csv", run(3, n_hyperedges=np.full(3, np.nan)))
-    assert (tmp_path / "md.csv").read_text().splitlines()[1].endswith(",-5,")
+    run(3, n_hyperedges=np.full(3, np.nan)).to_csv(tmp_path / "md.csv")
+    assert (tmp_path / "md.csv").read_text().splitlines()[1].endswith(",-5,,,,")

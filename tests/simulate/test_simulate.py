@@ -179,7 +179,7 @@ def test_kept_velocities_and_generator_continue_a_run(ensemble: str) -> None:
 @pytest.mark.parametrize("ensemble", ["langevin", "nve"])
 def test_md_is_reproducible_with_a_seed(ensemble: str) -> None:
     first, again, other = (
-        md(ethane(), steps=10, ensemble=ensemble, seed=seed).potential  # type: ignore[arg-type]
+        md(ethane(), steps=10, ensemble=ensemble, seed=seed, interval=1).potential  # type: ignore[arg-type]
         for seed in (1, 1, 2)
     )
     assert np.abs(first - again).max() <= ENERGY_TOLERANCE
@@ -187,7 +187,7 @@ def test_md_is_reproducible_with_a_seed(ensemble: str) -> None:
 
 
 def test_nve_conserves_energy_and_drift_shows_where_it_does_not() -> None:
-    good = md(ethane(), steps=400, ensemble="nve")
+    good = md(ethane(), steps=400, ensemble="nve", seed=0)
     assert abs(good.drift()) < DRIFT_TOLERANCE
     cold = ethane()
     cold.set_momenta(np.zeros((8, 3)))
@@ -208,7 +208,7 @@ def test_langevin_reaches_its_temperature() -> None:
     atoms.set_momenta(np.zeros((8, 3)))
     result = md(atoms, steps=1500, temperature_K=500, friction=0.05, velocities="keep", seed=2)
     assert result.temperature[0] == 0.0
-    assert result.temperature[500:].mean() == pytest.approx(500.0, rel=0.25)
+    assert result.temperature[50:].mean() == pytest.approx(500.0, rel=0.25)
 
 
 def test_single_atom_and_zero_temperature() -> None:
@@ -242,8 +242,8 @@ def test_md_records_the_step_of_an_event(tmp_path: Path) -> None:
 def test_relax_records_events(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     result = relax(ethane(LoggingEMT()), fmax=1e-6, steps=15, events=log)
-    assert len(result.events) == len(result.event_steps) == 1
-    assert json.loads(log.read_text())["step"] == result.event_steps[0]
+    (event,) = result.events
+    assert json.loads(log.read_text())["step"] == event.step
 
 
 def test_the_log_is_written_as_it_happens(tmp_path: Path) -> None:
@@ -262,7 +262,9 @@ def test_the_log_is_written_as_it_happens(tmp_path: Path) -> None:
 
 
 def test_interrupted_md_keeps_finished_steps(tmp_path: Path) -> None:
-    result = md(ethane(LoggingEMT(stop_at=8)), steps=100, trajectory=tmp_path / "md.traj")
+    result = md(
+        ethane(LoggingEMT(stop_at=8)), steps=100, interval=1, trajectory=tmp_path / "md.traj"
+    )
     assert result.interrupted
     assert len(result.time) == len(read(tmp_path / "md.traj", ":")) == 7
 
@@ -359,7 +361,7 @@ def test_md_interrupted_during_a_write_leaves_complete_frames(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(ulm.Writer, "add_array", add_then_stop)
-    result = md(ethane(), steps=100, trajectory=tmp_path / "md.traj")
+    result = md(ethane(), steps=100, interval=1, trajectory=tmp_path / "md.traj")
     assert result.interrupted
     assert frames == 3
     monkeypatch.undo()
@@ -473,4 +475,5 @@ def result_of(*, time: np.ndarray, total: np.ndarray, n_atoms: int) -> DynamicsR
         ensemble="nve", time=time, temperature=zeros, potential=total, kinetic=zeros, total=total,
         n_hyperedges=zeros, n_atoms=n_atoms, n_steps=len(time), interrupted=False,
         events=(), event_times=(), n_events=0,
+        energy_uncertainty=zeros, forces_uncertainty=zeros, level="", doubts=(),
     )  # fmt: skip

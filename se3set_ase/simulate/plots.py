@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from se3set_ase.events.log import Event, spans
 from se3set_ase.io.text import atom_names
-from se3set_ase.simulate.results import DynamicsResult
 
-__all__ = ["draw_events", "plot_dynamics", "plot_timeline"]
+if TYPE_CHECKING:
+    from se3set_ase.simulate.results import DynamicsResult, Relaxations, RelaxResult
+
+__all__ = [
+    "draw_events",
+    "dynamics_figure",
+    "plot_timeline",
+    "relaxation_figure",
+    "relaxations_figure",
+]
 
 # Colours for colour-blind readers (Okabe and Ito, 2008).
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -31,8 +42,6 @@ _EVENT_STYLES = {
 
 def check_format(path: str | os.PathLike[str]) -> None:
     """Raise ValueError for a file name whose format matplotlib cannot write."""
-    from matplotlib.figure import Figure
-
     known = Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.removeprefix(".").lower() not in known:
         raise ValueError(
@@ -40,34 +49,67 @@ def check_format(path: str | os.PathLike[str]) -> None:
         )
 
 
-def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title: str = "") -> None:
-    """Plot temperature, energies, hyperedges and refragmentation events over time.
+class RunPlot(Figure):
+    """A figure that a notebook displays, without a window."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(layout="constrained", **options)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=80)
+        return buffer.getvalue()
+
+
+def relaxation_figure(result: RelaxResult, title: str = "") -> Figure:
+    """Energy relative to the last step, and longest force, over the steps of a relaxation."""
+    figure = RunPlot(figsize=(7.0, 5.0))
+    energy, force = figure.subplots(2, 1, sharex=True)
+    steps = np.arange(len(result.energy))
+    energy.plot(steps, 1000.0 * (result.energy - result.energy[-1]), ".-", color=_BLUE, lw=1.2)
+    energy.set_ylabel("energy - last / meV")
+    force.semilogy(steps, result.fmax, ".-", color=_RED, lw=1.2)
+    force.set_ylabel("longest force / eV/A")
+    force.set_xlabel("step")
+    if result.doubt is not None:
+        _note(energy, f"uncertainty {result.doubt}" + ", doubtful" * result.doubt.doubtful)
+    _finish(figure, (energy, force), title)
+    return figure
+
+
+def relaxations_figure(results: Relaxations, title: str = "") -> Figure:
+    """Longest force over the steps of each molecule; doubtful ones stand out."""
+    figure = RunPlot(figsize=(7.0, 4.0))
+    axis = figure.subplots()
+    doubtful = [r.doubt is not None and r.doubt.doubtful for r in results]
+    for result, doubted in zip(results, doubtful, strict=True):
+        axis.semilogy(result.fmax, color=_RED if doubted else _BLUE, lw=1.0, alpha=0.7)
+    axis.set_xlabel("step")
+    axis.set_ylabel("longest force / eV/A")
+    converged = sum(result.converged for result in results)
+    _note(
+        axis,
+        f"{converged} of {len(results)} converged, {sum(doubtful)} doubtful (red)",
+    )
+    _finish(figure, (axis,), title)
+    return figure
+
+
+def dynamics_figure(result: DynamicsResult, title: str = "") -> Figure:
+    """Temperature, energies, hyperedges and refragmentation events over time.
 
     Without a thermostat another panel shows the total energy with its drift.
-
-    Parameters
-    ----------
-    result : At least one record.
-    path : ``.png``, ``.svg`` or ``.pdf``.
-    title : Title of the plot.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if len(result.time) == 0:
-        raise ValueError("expected a run with at least one record, got none")
     scale, unit = (1000.0, "fs") if result.time[-1] < 1.0 else (1.0, "ps")
     time = result.time * scale
     per_atom = 1000.0 / result.n_atoms  # eV per molecule -> meV per atom
 
     nve = result.ensemble == "nve"
     heights = [1.0, 1.3, 0.8, 1.0, 1.1] if nve else [1.0, 1.3, 1.0, 1.1]
-    figure = Figure(figsize=(9.0, 2.0 * len(heights) + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = RunPlot(figsize=(9.0, 2.0 * len(heights) + 0.8))
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     hot, energies, *conserved, hyperedges, events = axes
-    if title:
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
 
     hot.plot(time, result.temperature, color=_RED, lw=0.7, alpha=0.45)
     mean = _running_mean(result.temperature)
@@ -113,13 +155,21 @@ def plot_dynamics(result: DynamicsResult, path: str | os.PathLike[str], *, title
     draw_events(events, result.events, [at * scale for at in result.event_times])
     events.set_xlabel(f"time / {unit}")
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="x", color="#E6E6E6", lw=0.6)
-        axis.set_axisbelow(True)
         axis.yaxis.set_label_coords(-0.08, 0.5)
     if time[-1] > time[0]:
         events.set_xlim(time[0], time[-1])
-    figure.savefig(path, dpi=150)
+    _finish(figure, axes, title)
+    return figure
+
+
+def _finish(figure: Figure, axes: Iterable[Any], title: str) -> None:
+    """Title, and the same frame and grid for all panels."""
+    if title:
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="#E6E6E6", lw=0.6)
+        axis.set_axisbelow(True)
 
 
 def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> None:
@@ -192,16 +242,12 @@ def plot_timeline(
     path : ``.png``, ``.svg`` or ``.pdf``.
     most : largest number of rows; those with the most events are drawn.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     begin, end = (min(times), max(times)) if times else (0.0, 0.0)
     margin = 0.05 * (end - begin) or 1.0
     found = spans(events, times)
     symbols = {i: s for e in events for i, s in zip(e.atoms, e.symbols, strict=True)}
     drawn = sorted(sorted(found, key=lambda key: -len(found[key]))[:most])
-    figure = Figure(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = RunPlot(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)))
     axis = figure.subplots()
     for row, key in enumerate(drawn):
         colour = _BLUE if key[0] == "bond" else _ORANGE
