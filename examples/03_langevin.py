@@ -30,8 +30,9 @@ result = md(
 )
 
 # %% [markdown]
-# Averages, and the log: bonds that formed or broke, fragments that merged or split, and fragments
-# that came within reach of an atom or left it. The energy does not jump at any of these events.
+# Averages, and the log: bonds that formed or broke. With `kinds="all"` the plot also has fragments
+# that merged or split, and fragments that came within reach of an atom or left it. The energy does
+# not jump at any of these events.
 
 # %%
 print(result)

@@ -66,8 +66,8 @@ class SE3SetCalculator(Calculator):
     skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), implementation of sums over members.
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
-        minute or two, once for each model and dtype on a computer, and serves all molecules. Needs
-        a C++ compiler.
+        minute or two, once for each model and dtype on a computer, and serves all molecules. The
+        logger ``se3set_ase`` says when it starts and when it is done. Needs a C++ compiler.
     baseline : see :class:`se3set_ase.Potential`; not needed for corrections to GFN2-xTB.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 

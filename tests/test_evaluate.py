@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
 from untrained import METADATA, save_committee, tiny_model
 
 from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.checkpoint.store import load_checkpoint, save_checkpoint
-from se3set_ase.evaluate import evaluate
+from se3set_ase.evaluate import OtherLevel, evaluate
 from se3set_ase.potential import Potential
+from se3set_ase.simulate import md
 
 
 class Zero(Calculator):
@@ -149,6 +152,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def numbers(errors: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in errors.items() if isinstance(value, int | float)}
+
+
 def test_potential_in_batches_equals_the_calculator(model: Path) -> None:
     names = ("H2O", "CH4", "CH3CH2OH", "CO2", "H2O")
     frames = [frame(name, energy=-100.0, force=0.1) for name in names]
@@ -156,8 +163,8 @@ def test_potential_in_batches_equals_the_calculator(model: Path) -> None:
     for batch_size in (1, 3, 16):
         batched = evaluate(Potential(model), frames, batch_size=batch_size)
         assert (batched.pop("doubts"), single["doubts"]) == ({}, {})
-        numbers = {name: value for name, value in single.items() if name != "doubts"}
-        assert batched == pytest.approx(numbers, abs=SUM_TOLERANCE)
+        assert batched["notes"] == single["notes"]
+        assert numbers(batched) == pytest.approx(numbers(single), abs=SUM_TOLERANCE)
     assert single["forces_rmse_meV_A"] > 1.0
 
 
@@ -218,3 +225,106 @@ def test_charged_and_open_shell_models_are_measured(model: Path, tmp_path: Path)
     assert errors["n_energies"] == 1
     with pytest.raises(ValueError, match=r"spin_multiplicity 2, .* got 1"):
         evaluate(potential, frames, charge=1)
+
+
+# --- Levels of theory ------------------------------------------------------------------------
+
+
+def of_level(level: str, names: tuple[str, ...] = ("H2O",)) -> list[Atoms]:
+    frames = [frame(name, energy=-1.0, force=0.01) for name in names]
+    for atoms in frames:
+        atoms.info["level_of_theory"] = level
+    return frames
+
+
+def test_labels_of_another_level_are_refused(model: Path) -> None:
+    potential = Potential(model)
+    frames = [*of_level(METADATA.level_of_theory), *of_level("GFN2-xTB")]
+    with pytest.raises(OtherLevel, match=r"frame 1: expected labels of PBE-D3/def2-SVP.* got GFN2"):
+        evaluate(potential, frames)
+    with pytest.raises(OtherLevel):
+        evaluate(SE3SetCalculator(model), frames)
+    found = evaluate(potential, frames, other_level="compare")
+    assert found["levels"] == ["GFN2-xTB", "PBE-D3/def2-SVP"]
+    assert "the labels are of GFN2-xTB, the model is of PBE-D3/def2-SVP" in found["notes"][0]
+    assert evaluate(Zero(), frames)["n_frames"] == 2  # the level of a calculator is unknown
+    with pytest.raises(ValueError, match="expected other_level out of"):
+        evaluate(potential, frames, other_level="ignore")
+
+
+@pytest.mark.parametrize("level", ["PBE-D3/def2-SVP", "pbe-d3 / def2-svp", "PBE-D3/DEF2SVP", ""])
+def test_the_same_level_in_other_words(model: Path, level: str) -> None:
+    found = evaluate(Potential(model), of_level(level))
+    assert found["n_frames"] == 1
+    assert not any("the model is of" in note for note in found["notes"])
+
+
+def test_energies_are_aligned_by_elements(model: Path) -> None:
+    """Labels that differ from the model by energies of elements alone, but for a known rest."""
+    potential = Potential(model)
+    names = ("H2O", "CH4", "CH3OH", "CO2", "H2", "C2H6", "CH3CH2OH")
+    shifts = {"H": 3.0, "C": 981.25, "O": -17.5}
+    rng = np.random.default_rng(3)
+    rest = rng.normal(0.0, 0.05, len(names))
+    frames = []
+    for name, extra in zip(names, rest, strict=True):
+        atoms = molecule(name)
+        prediction = potential.predict([atoms], warn=False)[0]
+        energy = prediction.energy - sum(shifts[s] for s in atoms.symbols) - extra
+        atoms.info["level_of_theory"] = "GFN2-xTB"
+        labels = {"energy": energy, "forces": prediction.forces + 0.01}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        frames.append(atoms)
+    counts = np.array([[list(a.symbols).count(s) for s in shifts] for a in frames], dtype=float)
+    fit, *_ = np.linalg.lstsq(counts, rest, rcond=None)
+    left = 1000 * (rest - counts @ fit)
+    found = evaluate(potential, frames, other_level="align")
+    assert found["energy_mae_meV"] == pytest.approx(np.abs(left).mean(), rel=1e-6)
+    assert found["energy_rmse_meV"] == pytest.approx(np.sqrt((left**2).mean()), rel=1e-6)
+    atoms_in = counts.sum(axis=1)
+    assert found["energy_mae_meV_per_atom"] == pytest.approx(np.abs(left / atoms_in).mean())
+    assert found["forces_mae_meV_A"] == pytest.approx(10.0)
+    for (s, shift), more in zip(shifts.items(), fit, strict=True):
+        assert found["element_energies"][s] == pytest.approx(shift + more, abs=1e-6)
+    assert any("aligned by fitted energies of the elements: H +" in note for note in found["notes"])
+    plain = evaluate(potential, frames, other_level="compare")  # the control
+    assert plain["energy_mae_meV"] > 1e5
+    assert any("different levels of theory or references" in note for note in plain["notes"])
+    few = evaluate(potential, frames[:3], other_level="align")
+    assert few["energy_mae_meV"] is None
+    assert any("too few frames to align" in note for note in few["notes"])
+
+
+def test_a_large_difference_without_a_declared_level_is_noted(model: Path) -> None:
+    found = evaluate(Potential(model), [frame("H2O", energy=-1.0)])
+    assert any("different levels of theory or references" in note for note in found["notes"])
+    right = frame("H2O", energy=Potential(model).predict([molecule("H2O")])[0].energy + 0.01)
+    assert evaluate(Potential(model), [right])["notes"] == []
+
+
+@pytest.mark.parametrize("suffix", ["traj", "xyz"])
+def test_its_own_trajectory_is_noted(model: Path, tmp_path: Path, suffix: str) -> None:
+    """By the calculator of the file, or by errors that are too small."""
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.05, seed=1)
+    atoms.info["level_of_theory"] = METADATA.level_of_theory  # of the file that the run began from
+    atoms.calc = SE3SetCalculator(model)
+    md(atoms, steps=3, trajectory=tmp_path / f"run.{suffix}")
+    frames = read(tmp_path / f"run.{suffix}", ":")
+    (note,) = evaluate(Potential(model), frames)["notes"]
+    expected = "of 4 frames are predictions of this model" if suffix == "traj" else "are rounding"
+    assert expected in note
+    other = tmp_path / "other"
+    save_checkpoint(other, tiny_model(3), replace(METADATA, name="other"))
+    notes = evaluate(Potential(other), frames)["notes"]
+    assert not any("this model" in note for note in notes)
+    if suffix == "traj":
+        assert any(f"predictions of the model {model}" in note for note in notes)
+
+
+def test_isolated_atoms_are_no_sign_of_its_own_predictions(model: Path) -> None:
+    """Their energies are exact, and their forces zero."""
+    atom = Atoms("H")
+    energy = Potential(model).predict([atom], spin_multiplicity=2)[0].energy
+    atom.calc = SinglePointCalculator(atom, energy=energy, forces=np.zeros((1, 3)))
+    assert evaluate(Potential(model), [atom], spin_multiplicity=2)["notes"] == []

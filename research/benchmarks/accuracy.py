@@ -97,10 +97,10 @@ def measure(potential: Potential, test: Test, data: Path) -> dict[str, object]:
     folder, name = test.file.split("/")
     file = PREPARED / name if folder == "prepared" else data / folder / name
     frames = read(file, ":", format="extxyz", do_not_split_by_at_sign=True)
-    row = {
+    row: dict[str, object] = {
         key: round(value, 3) if isinstance(value, float) else value
         for key, value in evaluate(potential, frames).items()
-        if value is not None
+        if isinstance(value, int | float)
     }
     if test.path:
         reference = np.array([frame.get_potential_energy() for frame in frames])

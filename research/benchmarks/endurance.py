@@ -76,11 +76,10 @@ def main() -> None:
 
 def fill(log: EventLog) -> None:
     """Fill the log with copies of its events, each a separate object."""
-    kept, own = log._events, list(log._events)
-    for event in islice(cycle(own), kept.maxlen):
+    for event in islice(cycle(log.events), log.capacity):
         atoms, symbols = (*event.atoms,), (*event.symbols,)
         weight, energy = event.weight * 1.0, event.energy * 1.0
-        kept.append(replace(event, atoms=atoms, symbols=symbols, weight=weight, energy=energy))
+        log.add([replace(event, atoms=atoms, symbols=symbols, weight=weight, energy=energy)])
 
 
 if __name__ == "__main__":

@@ -181,13 +181,15 @@ def make_calculator(
 ) -> SE3SetCalculator:
     """A calculator with the options of a command."""
     from se3set_ase.calculator import SE3SetCalculator
+    from se3set_ase.io.progress import progress_bar
 
-    return SE3SetCalculator(
-        model,
-        device=device,
-        dtype=dtype.value,
-        charge=charge,
-        spin_multiplicity=spin_multiplicity,
-        compile=compile,
-        refragment=refragment.value,
-    )
+    with progress_bar("compiling", None, "", show=compile):
+        return SE3SetCalculator(
+            model,
+            device=device,
+            dtype=dtype.value,
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            compile=compile,
+            refragment=refragment.value,
+        )

@@ -19,6 +19,7 @@ from se3set_ase.cli.options import (
     Dtype,
     Ensemble,
     Isolated,
+    Kinds,
     Membership,
     Model,
     Overwrite,
@@ -29,6 +30,8 @@ from se3set_ase.cli.options import (
     Velocities,
 )
 from se3set_ase.cli.source import find_source, read_molecule
+from se3set_ase.events.kinds import BONDS, checked_kinds
+from se3set_ase.io.levels import LEVEL, level_of_model
 from se3set_ase.io.progress import progress_bar
 from se3set_ase.simulate import defaults
 
@@ -82,6 +85,7 @@ def md(
             help="Refragmentation log (JSON lines).  [default: mol-md.events.jsonl for mol.xyz]"
         ),
     ] = None,
+    kinds: Kinds = BONDS,
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
@@ -97,6 +101,7 @@ def md(
     from se3set_ase.simulate import plots, report
     from se3set_ase.simulate.dynamics import TIME
 
+    checked_kinds(kinds)
     source = find_source(file, conformer_seed)
     atoms = read_molecule(source, record=record, charge=charge, isolated=isolated)
     if velocities is Velocities.keep and TIME not in atoms.info:
@@ -114,6 +119,7 @@ def md(
     atoms.calc = make_calculator(
         model, device, dtype, charge, spin_multiplicity, compile, refragment
     )
+    atoms.info[LEVEL] = level_of_model(atoms.calc.potential.metadata.name)
     with progress_bar(ensemble.value, steps, "step") as progress:
         result = simulate.md(
             atoms,
@@ -131,10 +137,10 @@ def md(
         )
     result.to_csv(table)
     title = f"{atoms.get_chemical_formula()}, {ensemble.value}, {temperature:g} K, model {model}"
-    result.plot(plot, title=title)
+    result.plot(plot, title=title, kinds=kinds)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_dynamics(result))
-    typer.echo(report.describe_events(result))
+    typer.echo(report.describe_events(result, kinds=kinds))
     typer.echo(f"written: {trajectory}, {plot}, {table}, {events}")
     typer.echo(result.summary())
     if result.interrupted:

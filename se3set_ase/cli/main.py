@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -35,6 +37,8 @@ from se3set_ase.cli.options import (
     Device,
     Dtype,
     Isolated,
+    Kinds,
+    OtherLevels,
     Overwrite,
     Precision,
     Record,
@@ -44,6 +48,7 @@ from se3set_ase.cli.options import (
 from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
+from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.io.progress import progress_bar
 
 __all__ = ["app"]
@@ -71,9 +76,21 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(BAD_INPUT) from None
 
 
+class _LogLines(logging.Handler):
+    """Writes records to standard error, between progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        from tqdm import tqdm
+
+        tqdm.write(record.getMessage(), file=sys.stderr)
+
+
 @contextlib.contextmanager
 def _command_line_conventions() -> Iterator[None]:
-    """One-line warnings, and SIGTERM (sent by queueing systems) handled like Ctrl-C."""
+    """One-line warnings and log records, and SIGTERM (of queueing systems) handled like Ctrl-C."""
+    logger, lines = logging.getLogger("se3set_ase"), _LogLines(logging.WARNING)
+    logger.addHandler(lines)
     formatted = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -82,6 +99,7 @@ def _command_line_conventions() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = formatted
+        logger.removeHandler(lines)
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
@@ -136,6 +154,13 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the errors to this file, as JSON.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules per call.")] = 16,
+    other_level: Annotated[
+        OtherLevels,
+        typer.Option(
+            help="Labels of another level of theory: refuse; align: fit energies of the elements "
+            "first; compare: as they are."
+        ),
+    ] = OtherLevels.refuse,
     uncertainty: Annotated[
         bool, typer.Option(help="Evaluate the committee: takes three times as long.")
     ] = True,
@@ -156,20 +181,29 @@ def evaluate(
     check_readable(file)
     if json_file is not None:
         check_outputs(overwrite, json_file)
-    potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
-    with progress_bar("evaluate", count_frames(file), "frame") as progress:
-        errors = evaluation.evaluate(
-            potential,
-            (
-                refuse_periodic(atoms, file)
-                for atoms in read_frames(file, charge=charge, isolated=isolated)
-            ),
-            charge=charge,
-            spin_multiplicity=spin_multiplicity,
-            batch_size=batch_size,
-            uncertainty=uncertainty,
-            progress=progress,
-        )
+    with progress_bar("compiling", None, "", show=compile):
+        potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
+    frames = (
+        refuse_periodic(atoms, file)
+        for atoms in read_frames(file, charge=charge, isolated=isolated)
+    )
+    try:
+        with progress_bar("evaluate", count_frames(file), "frame") as progress:
+            errors = evaluation.evaluate(
+                potential,
+                frames,
+                charge=charge,
+                spin_multiplicity=spin_multiplicity,
+                batch_size=batch_size,
+                other_level=other_level.value,
+                uncertainty=uncertainty,
+                progress=progress,
+            )
+    except evaluation.OtherLevel as error:
+        raise ValueError(
+            f"{file}, {error}; --other-level align fits energies of the elements first, "
+            "--other-level compare takes the labels as they are"
+        ) from error
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
         raise ValueError(f"expected energies or forces in {file}, got {errors['n_frames']} frames")
     errors = {"model": model, "file": str(file), **errors}
@@ -191,16 +225,18 @@ def events(
             min=0, help="Leave out events that are undone within this many fs (or steps)."
         ),
     ] = 0.0,
+    kinds: Kinds = BONDS,
     most: Annotated[int, typer.Option(min=0, help="Print at most this many events.")] = 20,
     plot: Annotated[
-        Path | None, typer.Option(help="Plot bonds and fragments over time to this file.")
+        Path | None, typer.Option(help="Plot the events over time to this file.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Print which bonds and fragments broke and formed, from a refragmentation log."""
+    """Print which bonds broke and formed, from a refragmentation log."""
     from se3set_ase.events import lasting, read_events
     from se3set_ase.simulate import plots, report
 
+    checked_kinds(kinds)
     check_readable(file)
     if plot is not None:
         plots.check_format(plot)
@@ -212,11 +248,12 @@ def events(
         report.describe_log(
             left[0],
             [f"{t:.1f} fs" if log.unit == "fs" else f"step {t:.0f}" for t in left[1]],
+            kinds=kinds,
             most=most,
         )
     )
     if plot is not None:
-        plots.plot_timeline(*left, plot, unit=log.unit)
+        plots.plot_timeline(*left, plot, unit=log.unit, kinds=kinds)
         typer.echo(f"written: {plot}")
 
 

@@ -44,6 +44,14 @@ class Membership(str, enum.Enum):
     hard = "hard"
 
 
+class OtherLevels(str, enum.Enum):
+    """What to do with labels of another level of theory than the model's."""
+
+    refuse = "refuse"
+    align = "align"
+    compare = "compare"
+
+
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Name of a bundled model, or path of a model folder.")
 ]
@@ -62,6 +70,13 @@ Structures = Annotated[
 ConformerSeed = Annotated[
     int,
     typer.Option(min=0, help="Seed of the conformer, for SMILES; others give other conformers."),
+]
+Kinds = Annotated[
+    str,
+    typer.Option(
+        help="Events that are printed and drawn: bonds, fragments, reach (with commas), or all. "
+        "The log has all."
+    ),
 ]
 Record = Annotated[
     int | None,

@@ -25,6 +25,7 @@ from se3set_ase.cli.options import (
     Device,
     Dtype,
     Isolated,
+    Kinds,
     Model,
     Overwrite,
     Precision,
@@ -32,6 +33,8 @@ from se3set_ase.cli.options import (
     Structures,
 )
 from se3set_ase.cli.source import find_source
+from se3set_ase.events.kinds import BONDS, checked_kinds
+from se3set_ase.io.levels import LEVEL, level_of_model
 from se3set_ase.io.progress import progress_bar
 from se3set_ase.simulate import defaults
 
@@ -64,6 +67,7 @@ def relax(
             "[default: mol-relax.events.jsonl for mol.xyz]"
         ),
     ] = None,
+    kinds: Kinds = BONDS,
     table: Annotated[
         Path | None,
         typer.Option(help="Also write a table (CSV) of the steps, or of the molecules."),
@@ -100,6 +104,7 @@ def relax(
     """
     from se3set_ase.uncertainty.doubt import remove_doubt
 
+    checked_kinds(kinds)
     source = find_source(file, conformer_seed)
     frames = list(source.frames(charge=charge, isolated=isolated))
     remove_doubt(frames)
@@ -112,7 +117,8 @@ def relax(
         check_outputs(overwrite, output, trajectory, events, *tables)
         atoms = refuse_periodic(frames[-1], file)
         atoms.calc = make_calculator(model, device, dtype, charge, spin_multiplicity, compile)
-        _relax_one(atoms, output, trajectory, events, tables, fmax, steps, optimizer)
+        atoms.info[LEVEL] = level_of_model(atoms.calc.potential.metadata.name)
+        _relax_one(atoms, output, trajectory, events, tables, kinds, fmax, steps, optimizer)
         return
     if trajectory or events:
         raise ValueError(
@@ -144,6 +150,7 @@ def _relax_one(
     trajectory: Path,
     events: Path,
     tables: list[Path],
+    kinds: str,
     fmax: float,
     steps: int,
     optimizer: str,
@@ -170,7 +177,7 @@ def _relax_one(
         result.to_csv(table)
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(report.describe_relaxation(result))
-    typer.echo(report.describe_events(result))
+    typer.echo(report.describe_events(result, kinds=kinds))
     typer.echo(f"written: {', '.join(map(str, (output, trajectory, events, *tables)))}")
     typer.echo(result.summary())
     if result.interrupted:
@@ -197,7 +204,8 @@ def _relax_each(
     checked_optimizer(work.optimizer, work.fmax, work.steps)
     # Load and compile once before the processes start: an error of the model is raised here, not
     # recorded for each molecule.
-    Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
+    with progress_bar("compiling", None, "", show=work.compile):
+        Potential(work.model, device=work.device, dtype=work.dtype, compile=work.compile)
     # Several tasks for each process: none waits long, and Ctrl-C loses little.
     per_task = min(MAX_BATCH, math.ceil(len(frames) / (4 * processes)))
     try:

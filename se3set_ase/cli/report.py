@@ -57,6 +57,8 @@ def describe_errors(errors: dict[str, Any]) -> str:
     frames = f"{errors['n_frames']} frames"
     if not errors["complete"]:
         frames += " (interrupted before the end of the file)"
+    if errors["levels"]:
+        frames += f", labels of {', '.join(errors['levels'])}"
     lines = [frames, table(["", "MAE", "RMSE", "expected RMSE", "unit"], rows)]
     doubts = errors["doubts"]
     for frame in list(doubts)[:MAX_DOUBTS_PRINTED]:
@@ -66,6 +68,7 @@ def describe_errors(errors: dict[str, Any]) -> str:
     lines.append(f"{errors['n_doubtful']} of {errors['n_frames']} frames doubtful")
     if errors["energy_uncertainty_rms_meV"] is None:
         lines[-1] += "; uncertainty unknown (the committee was not evaluated, or there is none)"
+    lines += [f"note: {note}" for note in errors["notes"]]
     return "\n".join(lines)
 
 

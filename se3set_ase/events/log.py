@@ -5,6 +5,8 @@ It compares each geometry with the previous one and never changes an energy.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -56,11 +58,15 @@ class EventLog:
 
     Parameters
     ----------
-    capacity : number of events kept; the oldest are dropped first.
+    capacity : number of changes of bonds that are kept, and of other events; the oldest are dropped
+        first. Changes of reach, which are frequent, never displace those of bonds.
     """
 
     def __init__(self, capacity: int = 100_000):
-        self._events: deque[Event] = deque(maxlen=capacity)
+        self.capacity = capacity
+        # With the number of each event, by which both are merged again.
+        self._bonds: deque[tuple[int, Event]] = deque(maxlen=capacity)
+        self._others: deque[tuple[int, Event]] = deque(maxlen=capacity)
         self._last: WeightedHypergraph | None = None
         self._step = -1
         self._n_events = 0
@@ -68,7 +74,7 @@ class EventLog:
     @property
     def events(self) -> list[Event]:
         """The kept events, in order."""
-        return list(self._events)
+        return self.after(0)
 
     @property
     def n_events(self) -> int:
@@ -77,8 +83,12 @@ class EventLog:
 
     def after(self, n_events: int) -> list[Event]:
         """Kept events after the first ``n_events``."""
-        n = min(self._n_events - n_events, len(self._events))
-        return [self._events[k] for k in range(-n, 0)]
+        new = [
+            list(itertools.takewhile(lambda numbered: numbered[0] >= n_events, reversed(kept)))
+            for kept in (self._bonds, self._others)
+        ]
+        merged = heapq.merge(*map(reversed, new), key=lambda numbered: numbered[0])
+        return [event for _, event in merged]
 
     def observe(self, now: WeightedHypergraph, energy: float) -> list[Event]:
         """Record what changed since the last call; a different molecule starts a new comparison."""
@@ -104,8 +114,22 @@ class EventLog:
 
     def add(self, events: Sequence[Event]) -> None:
         """Record events."""
-        self._events.extend(events)
-        self._n_events += len(events)
+        for event in events:
+            kept = self._bonds if is_bond(event) else self._others
+            kept.append((self._n_events, event))
+            self._n_events += 1
+
+
+def is_bond(event: Event) -> bool:
+    """Whether a bond formed or broke."""
+    return event.kind.startswith("bond")
+
+
+def latest(events: Sequence[Event], most: int) -> list[int]:
+    """Indices of the last ``most`` changes of bonds and of other events each, ascending."""
+    bonds = [index for index, event in enumerate(events) if is_bond(event)]
+    others = [index for index, event in enumerate(events) if not is_bond(event)]
+    return sorted(bonds[-most:] + others[-most:])
 
 
 def changes(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms, units
 
-from se3set_ase.events.log import Event, EventLog
+from se3set_ase.events.kinds import BONDS, not_shown, nothing_changed, of_kinds
+from se3set_ase.events.log import Event, EventLog, latest
 from se3set_ase.io.text import atom_names, table
 
 __all__ = ["EventObserver", "event_line"]
 
-#: Number of events kept, about 30 MB: a long run has millions.
+#: Number of changes of bonds kept, and of other events, 30 MB each: a long run has millions.
 KEPT = 100_000
 
 
@@ -33,8 +35,9 @@ class EventObserver:
     ----------
     dynamics : an ASE dynamics or optimiser.
     atoms : the atoms that it moves, with an SE3SetCalculator; other calculators have no events.
-    file : JSON lines, one per event, written immediately; an existing file is replaced.
-        The observer itself keeps at least the last 100,000 events.
+    file : JSON lines, one per event of any kind, written immediately; an existing file is
+        replaced. The observer itself keeps at least the last 100,000 changes of bonds and as many
+        other events.
 
     Attributes
     ----------
@@ -68,14 +71,22 @@ class EventObserver:
         self.events += new
         self.times += [time] * len(new)
         self.n_events += len(new)
-        if len(self.events) > 2 * KEPT:
-            del self.events[:-KEPT], self.times[:-KEPT]
+        if len(self.events) > 4 * KEPT:
+            kept = latest(self.events, KEPT)
+            self.events[:] = [self.events[k] for k in kept]
+            self.times[:] = [self.times[k] for k in kept]
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
                 file.writelines(event_line(event, time) for event in new)
 
-    def table(self) -> str:
-        """Table of the events in order, one per line: time in fs, energy in eV."""
+    def table(self, kinds: str | Iterable[str] = BONDS) -> str:
+        """Table of the events in order, one per line: time in fs, energy in eV.
+
+        Parameters
+        ----------
+        kinds : see :func:`se3set_ase.events.of_kinds`; the number of others is in the last line.
+        """
+        shown = of_kinds(self.events, kinds)
         rows = [
             [
                 str(event.step),
@@ -85,9 +96,11 @@ class EventObserver:
                 f"{event.weight:.3f}",
                 f"{event.energy:.4f}",
             ]
-            for event, time in zip(self.events, self.times, strict=True)
+            for event, time in ((self.events[k], self.times[k]) for k in shown)
         ]
-        return table(["step", "time", "event", "atoms", "weight", "energy"], rows)
+        header = ["step", "time", "event", "atoms", "weight", "energy"]
+        lines = [table(header, rows) if rows else nothing_changed(kinds)]
+        return "\n".join(filter(None, [*lines, not_shown(self.events, kinds)]))
 
 
 def event_line(event: Event, time: float | None) -> str:

@@ -13,6 +13,7 @@ from ase import Atoms
 from se3set_ase import __version__
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_metadata
+from se3set_ase.io.levels import LEVEL, level_of_model
 from se3set_ase.jobs.resumable import fingerprint, reason
 from se3set_ase.potential import Potential
 from se3set_ase.simulate import defaults
@@ -83,8 +84,10 @@ class Relaxation:
         )
 
     def _result(self, start: Atoms, relaxed: RelaxResult) -> Atoms:
+        name = _potential(self.model, self.device, self.dtype, self.compile).metadata.name
         relaxed.atoms.info |= {
             "model": self.model,
+            LEVEL: level_of_model(name),
             "converged": relaxed.converged,
             "n_steps": relaxed.n_steps,
             "begun": fingerprint(start),

@@ -13,11 +13,12 @@ import logging
 import os
 import platform
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from torch import Tensor
 from torch.nn.functional import pad
@@ -78,7 +79,8 @@ def compiled(model: SE3Set) -> CompiledModel:
     """:func:`se3set_ase.nn.model.outputs` of this model, compiled for its device and dtype.
 
     It is loaded from the cache folder if any process has compiled it for the same weights, version
-    of torch and type of processor. Otherwise compilation takes minutes. It uses one thread.
+    of torch and type of processor. Otherwise compilation takes minutes; the logger
+    ``se3set_ase.nn.compiled`` says when it starts and when it is done. It uses one thread.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def compiled(model: SE3Set) -> CompiledModel:
     path = folder / f"{_digest(model)}.pt2"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(path.with_suffix(".lock")).acquire()  # other processes wait
+        lock = _acquired(FileLock(path.with_suffix(".lock")))
     except OSError as error:
         raise CompilationError(
             f"expected a folder for compiled models that can be written, got {folder} "
@@ -107,12 +109,26 @@ def compiled(model: SE3Set) -> CompiledModel:
             except (RuntimeError, OSError, ValueError) as error:
                 _LOGGER.warning("%s cannot be loaded (%s): compiling again", path, error)
                 path.unlink(missing_ok=True)
-        _LOGGER.info("compiling the model, once, to %s", path)
+        # Warnings, because nobody sees less by default, and a program that is silent for minutes
+        # looks as if it hung.
+        _LOGGER.warning("compiling the model, which takes a minute or two, once on this computer")
+        started = time.monotonic()
         _compile(model, path)
+        seconds = time.monotonic() - started
+        _LOGGER.warning("compiled the model in %.0f s; it is kept in %s", seconds, folder)
         for old in sorted(folder.glob("[!.]*.pt2"), key=_last_used)[:-KEPT]:
             old.unlink(missing_ok=True)
             old.with_suffix(".lock").unlink(missing_ok=True)
         return CompiledModel(path)
+
+
+def _acquired(lock: FileLock) -> Any:
+    """The lock, as soon as no other process compiles the same model."""
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        _LOGGER.warning("another process is compiling the same model: waiting for it")
+        return lock.acquire()
 
 
 def _last_used(path: Path) -> float:
@@ -197,6 +213,7 @@ def _compile(model: SE3Set, path: Path) -> None:
         get_cpp_compiler()  # otherwise a missing compiler is found after a minute
         with torch.no_grad():
             traced, inputs = _trace(model.with_backend("native"))
+            _LOGGER.info("traced the model; generating and compiling machine code")
             files = aot_compile(
                 traced,
                 inputs,

@@ -12,6 +12,13 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from se3set_ase.events.kinds import (
+    BONDS,
+    checked_kinds,
+    not_shown,
+    nothing_changed,
+    of_kinds,
+)
 from se3set_ase.events.log import Event, spans
 from se3set_ase.io.text import atom_names
 
@@ -30,13 +37,10 @@ __all__ = [
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 _GREY = "#8A8A8A"
 # Bonds matter most; reach changes all the time and stays in the background.
-_EVENT_STYLES = {
-    "bond formed": (_GREEN, "^"),
-    "bond broken": (_RED, "v"),
-    "fragments merged": (_BLUE, "P"),
-    "fragments split": (_PURPLE, "X"),
-    "reach gained": (_GREY, 2),  # a tick upwards
-    "reach lost": (_GREY, 3),  # a tick downwards
+_EVENT_STYLES: dict[str, dict[str, tuple[str, Any]]] = {
+    "bonds": {"bond formed": (_GREEN, "^"), "bond broken": (_RED, "v")},
+    "fragments": {"fragments merged": (_BLUE, "P"), "fragments split": (_PURPLE, "X")},
+    "reach": {"reach gained": (_GREY, 2), "reach lost": (_GREY, 3)},  # ticks upwards, downwards
 }
 
 
@@ -96,18 +100,22 @@ def relaxations_figure(results: Relaxations, title: str = "") -> Figure:
     return figure
 
 
-def dynamics_figure(result: DynamicsResult, title: str = "") -> Figure:
+def dynamics_figure(
+    result: DynamicsResult, title: str = "", kinds: str | Iterable[str] = BONDS
+) -> Figure:
     """Temperature, energies, hyperedges and refragmentation events over time.
 
-    Without a thermostat another panel shows the total energy with its drift.
+    Without a thermostat another panel shows the total energy with its drift. ``kinds`` are those of
+    the events, see :func:`se3set_ase.events.of_kinds`.
     """
     scale, unit = (1000.0, "fs") if result.time[-1] < 1.0 else (1.0, "ps")
     time = result.time * scale
     per_atom = 1000.0 / result.n_atoms  # eV per molecule -> meV per atom
 
     nve = result.ensemble == "nve"
-    heights = [1.0, 1.3, 0.8, 1.0, 1.1] if nve else [1.0, 1.3, 1.0, 1.1]
-    figure = RunPlot(figsize=(9.0, 2.0 * len(heights) + 0.8))
+    rows = 0.2 + 0.3 * len(checked_kinds(kinds))
+    heights = [1.0, 1.3, 0.8, 1.0, rows] if nve else [1.0, 1.3, 1.0, rows]
+    figure = RunPlot(figsize=(9.0, 2.0 * sum(heights)))
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     hot, energies, *conserved, hyperedges, events = axes
 
@@ -142,17 +150,11 @@ def dynamics_figure(result: DynamicsResult, title: str = "") -> Figure:
         hyperedges.plot(time, result.n_hyperedges, color=_GREEN, lw=1.1, drawstyle="steps-post")
         hyperedges.margins(y=0.1)
     else:
-        hyperedges.text(
-            0.5,
-            0.5,
-            "this calculator has no hypergraph",
-            ha="center",
-            transform=hyperedges.transAxes,
-        )
+        _say(hyperedges, "this calculator has no hypergraph")
         hyperedges.set_yticks([])
     hyperedges.set_ylabel("hyperedges")
 
-    draw_events(events, result.events, [at * scale for at in result.event_times])
+    draw_events(events, result.events, [at * scale for at in result.event_times], kinds)
     events.set_xlabel(f"time / {unit}")
     for axis in axes:
         axis.yaxis.set_label_coords(-0.08, 0.5)
@@ -172,41 +174,49 @@ def _finish(figure: Figure, axes: Iterable[Any], title: str) -> None:
         axis.set_axisbelow(True)
 
 
-def draw_events(axis: Any, events: Sequence[Event], times: Sequence[float]) -> None:
-    """Draw one row per kind of event; bonds are labelled if there is room.
+def draw_events(
+    axis: Any,
+    events: Sequence[Event],
+    times: Sequence[float],
+    kinds: str | Iterable[str] = BONDS,
+) -> None:
+    """Draw two rows for each kind of event; bonds are labelled if there is room.
 
     Parameters
     ----------
     axis : matplotlib axis with the final time range, which determines the room for labels.
     times : time of each event, in the unit of the axis.
+    kinds : see :func:`se3set_ase.events.of_kinds`; a note has the number of others.
     """
-    kinds = list(_EVENT_STYLES)
-    kinds += sorted({event.kind for event in events} - set(kinds))
-    when: dict[str, list[float]] = {kind: [] for kind in kinds}
+    styles = {name: s for kind in checked_kinds(kinds) for name, s in _EVENT_STYLES[kind].items()}
+    rows = list(styles)
+    when: dict[str, list[float]] = {kind: [] for kind in rows}
     labelled: dict[str, float] = {}  # kind -> time of its last label
     begin, end = axis.get_xlim()
     room = 0.065 * (end - begin)  # approximate width of a label
-    for event, at in zip(events, times, strict=True):
+    shown = of_kinds(events, kinds)
+    for event, at in ((events[k], times[k]) for k in shown):
         when[event.kind].append(at)
         if event.kind.startswith("bond") and at - labelled.get(event.kind, -np.inf) > room:
             labelled[event.kind] = at
             axis.annotate(
                 "-".join(f"{s}{i}" for s, i in zip(event.symbols, event.atoms, strict=True)),
-                (at, kinds.index(event.kind)),
+                (at, rows.index(event.kind)),
                 xytext=(0, 5),
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
-                color=_EVENT_STYLES[event.kind][0],
+                color=styles[event.kind][0],
             )
-    for row, kind in enumerate(kinds):
-        colour, marker = _EVENT_STYLES.get(kind, ("black", "o"))
+    for row, (kind, (colour, marker)) in enumerate(styles.items()):
         style = {"marker": marker, "color": colour, "ms": 6, "ls": "", "alpha": 0.8}
         axis.plot(when[kind], [row] * len(when[kind]), clip_on=False, **style)
-    axis.set_yticks(
-        range(len(kinds)), [f"{kind} ({len(when[kind])})" for kind in kinds], fontsize=9
-    )
-    axis.set_ylim(len(kinds) - 0.4, -0.9)
+    axis.set_yticks(range(len(rows)), [f"{kind} ({len(when[kind])})" for kind in rows], fontsize=9)
+    axis.set_ylim(len(rows) - 0.4, -0.9)
+    if not shown:
+        _say(axis, nothing_changed(kinds))
+    if note := not_shown(events, kinds):
+        _note(axis, note)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
@@ -217,6 +227,11 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
     means: np.ndarray = (sums[high] - sums[low]) / (high - low)
     return means
+
+
+def _say(axis: Any, text: str) -> None:
+    """Write into the middle of an empty panel."""
+    axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="#444")
 
 
 def _note(axis: Any, text: str) -> None:
@@ -232,35 +247,52 @@ def plot_timeline(
     path: str | os.PathLike[str],
     *,
     unit: str = "fs",
+    kinds: str | Iterable[str] = BONDS,
     most: int = 24,
 ) -> None:
-    """Plot bonds that broke or formed, and fragments that merged or split, as bars over time.
+    """Plot bonds that broke or formed as bars over time, and fragments and reach on request.
+
+    Changes of reach are marks, because a fragment that vanishes ends its reach without an event.
 
     Parameters
     ----------
     events, times : in order; times in ``unit``, which labels the axis.
     path : ``.png``, ``.svg`` or ``.pdf``.
+    kinds : see :func:`se3set_ase.events.of_kinds`; a note has the number of others.
     most : largest number of rows; those with the most events are drawn.
     """
     begin, end = (min(times), max(times)) if times else (0.0, 0.0)
     margin = 0.05 * (end - begin) or 1.0
-    found = spans(events, times)
+    wanted = checked_kinds(kinds)
+    bars = [k for k in of_kinds(events, kinds) if not events[k].kind.startswith("reach")]
+    found = spans([events[k] for k in bars], [times[k] for k in bars])
     symbols = {i: s for e in events for i, s in zip(e.atoms, e.symbols, strict=True)}
     drawn = sorted(sorted(found, key=lambda key: -len(found[key]))[:most])
-    figure = RunPlot(figsize=(9.0, 1.2 + 0.32 * max(len(drawn), 2)))
+    names = [atom_names(what, atoms, [symbols[i] for i in atoms], 6) for what, atoms in drawn]
+    marks = _EVENT_STYLES["reach"] if "reach" in wanted else {}
+    n_rows = len(drawn) + len(marks)
+    figure = RunPlot(figsize=(9.0, 1.4 + 0.32 * max(n_rows, 2)))
     axis = figure.subplots()
     for row, key in enumerate(drawn):
         colour = _BLUE if key[0] == "bond" else _ORANGE
         limits = [(max(a, begin - margin), min(b, end + margin)) for a, b in found[key]]
         axis.broken_barh([(a, b - a) for a, b in limits], (row - 0.35, 0.7), color=colour)
-    names = [atom_names(what, atoms, [symbols[i] for i in atoms], 6) for what, atoms in drawn]
-    axis.set_yticks(range(len(drawn)), names, fontsize=8)
-    axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
+    for row, (kind, (colour, marker)) in enumerate(marks.items(), start=len(drawn)):
+        when = [at for event, at in zip(events, times, strict=True) if event.kind == kind]
+        axis.plot(when, [row] * len(when), marker=marker, color=colour, ms=6, ls="", alpha=0.8)
+        names.append(f"{kind} ({len(when)})")
+    missing = [kind for kind in wanted if not of_kinds(events, [kind])]
+    if len(missing) == len(wanted):
+        _say(axis, nothing_changed(wanted))
+    axis.set_yticks(range(n_rows), names, fontsize=8)
+    axis.set_ylim(max(n_rows, 1) - 0.4, -0.6)
     axis.set_xlim(begin - margin, end + margin)
     axis.set_xlabel(f"time / {unit}" if unit != "step" else "step")
     left = f", {len(found) - len(drawn)} more not drawn" if len(found) > len(drawn) else ""
-    title = f"bonds (blue) and fragments (orange) that changed{left}"
-    axis.set_title(title, fontsize=10, loc="left")
+    colours = {"bonds": "bonds (blue)", "fragments": "fragments (orange)", "reach": "reach (marks)"}
+    title = f"{', '.join(colours[kind] for kind in wanted)} that changed{left}"
+    remarks = [nothing_changed(missing) if missing else "", not_shown(events, kinds)]
+    axis.set_title("\n".join(filter(None, [title, *remarks])), fontsize=10, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="x", color="#E6E6E6", lw=0.6)
     axis.set_axisbelow(True)

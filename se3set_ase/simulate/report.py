@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from se3set_ase.events.kinds import BONDS, not_shown, nothing_changed, of_kinds
 from se3set_ase.io.text import atom_names, formula, table
 
 if TYPE_CHECKING:
@@ -150,37 +152,49 @@ def summarise_dynamics(result: DynamicsResult, *, most: int = 3) -> str:
     return text
 
 
-def describe_events(result: DynamicsResult | RelaxResult, *, most: int = 20) -> str:
-    """The refragmentation log: the number of events of each kind, then the events.
+def describe_events(
+    result: DynamicsResult | RelaxResult, *, kinds: str | Iterable[str] = BONDS, most: int = 20
+) -> str:
+    """The refragmentation log: numbers of events, then the events in order of time.
 
-    If there are more than ``most``, bonds and fragments have priority over reach, which changes
-    with every larger vibration. Events are in order of time.
+    Parameters
+    ----------
+    kinds : ``"bonds"``, ``"fragments"`` or ``"reach"``, several of them, or ``"all"``; the number
+        of others is in the last line.
+    most : Number of events; if there are more, bonds have priority over fragments, and these over
+        reach.
     """
     if hasattr(result, "event_times"):
         stamps = [f"{1000 * time:.1f} fs" for time in result.event_times]
     else:
         stamps = [f"step {event.step}" for event in result.events]
-    text = describe_log(result.events, stamps, most=most)
+    text = describe_log(result.events, stamps, kinds=kinds, most=most)
     kept, all_of_them = len(result.events), getattr(result, "n_events", 0)
-    return text if kept >= all_of_them else f"{text}\nthese are the last {kept} of {all_of_them}"
+    return text if kept >= all_of_them else f"{text}\nearlier events: {all_of_them - kept}"
 
 
-def describe_log(events: Sequence[Any], stamps: Sequence[str], *, most: int = 20) -> str:
+def describe_log(
+    events: Sequence[Any],
+    stamps: Sequence[str],
+    *,
+    kinds: str | Iterable[str] = BONDS,
+    most: int = 20,
+) -> str:
     """:func:`describe_events` for events and their time stamps."""
     if not events:
         return "refragmentation: none"
-    counts: dict[str, int] = {}
-    for event in events:
-        counts[event.kind] = counts.get(event.kind, 0) + 1
+    wanted = of_kinds(events, kinds)
+    counts = Counter(events[k].kind for k in wanted)
     summary = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-    order = sorted(range(len(stamps)), key=lambda k: (events[k].kind.startswith("reach"), k))
-    shown = sorted(order[:most])
+    # Kinds are in alphabetical order of importance.
+    shown = sorted(sorted(wanted, key=lambda k: (events[k].kind.split()[0], k))[:most])
     rows = [
         [stamps[k], events[k].kind, atom_names(events[k].kind, events[k].atoms, events[k].symbols)]
         for k in shown
     ]
-    left = len(stamps) - len(shown)
-    lines = [f"refragmentation: {summary}", table(["time", "event", "atoms"], rows)]
-    if left:
+    lines = [f"refragmentation: {summary or nothing_changed(kinds)}"]
+    if rows:
+        lines.append(table(["time", "event", "atoms"], rows))
+    if left := len(wanted) - len(shown):
         lines.append(f"... and {left} more")
-    return "\n".join(lines)
+    return "\n".join(filter(None, [*lines, not_shown(events, kinds)]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.events.kinds import BONDS
 from se3set_ase.events.log import Event
 from se3set_ase.simulate import report
 from se3set_ase.uncertainty.doubt import SEPARATOR, Doubt
@@ -39,13 +40,21 @@ class _Shown:
             shown += f'<img src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
         return shown
 
-    def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str = "",
+        kinds: str | Iterable[str] = BONDS,
+    ) -> Figure:
         """Draw the result.
 
         Parameters
         ----------
         path : ``.png``, ``.svg`` or ``.pdf`` to write.
         title : title of the plot.
+        kinds : kinds of events, see :func:`se3set_ase.events.of_kinds`; a relaxation has no panel
+            of events.
 
         Returns
         -------
@@ -61,7 +70,7 @@ class _Shown:
             check_format(path)
         if not self._can_be_drawn:
             raise ValueError("expected a run with at least one record, got none")
-        figure = self._figure(title)
+        figure = self._figure(title, kinds)
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
@@ -78,7 +87,7 @@ class _Shown:
     def _can_be_drawn(self) -> bool:
         raise NotImplementedError
 
-    def _figure(self, title: str) -> Figure:
+    def _figure(self, title: str, kinds: str | Iterable[str]) -> Figure:
         raise NotImplementedError
 
     def _rows(self) -> Iterable[Mapping[str, Any]]:
@@ -128,7 +137,7 @@ class RelaxResult(_Shown):
     def _can_be_drawn(self) -> bool:
         return len(self.energy) > 0
 
-    def _figure(self, title: str) -> Figure:
+    def _figure(self, title: str, kinds: str | Iterable[str]) -> Figure:
         from se3set_ase.simulate.plots import relaxation_figure
 
         return relaxation_figure(self, title)
@@ -163,7 +172,7 @@ class Relaxations(_Shown, tuple[RelaxResult, ...]):
     def _can_be_drawn(self) -> bool:
         return any(len(result.energy) for result in self)
 
-    def _figure(self, title: str) -> Figure:
+    def _figure(self, title: str, kinds: str | Iterable[str]) -> Figure:
         from se3set_ase.simulate.plots import relaxations_figure
 
         return relaxations_figure(self, title)
@@ -205,8 +214,8 @@ class DynamicsResult(_Shown):
     n_atoms : Number of atoms.
     n_steps : Number of complete steps.
     interrupted : Ended by Ctrl-C.
-    events : Refragmentation events of the calculator, at least the last 100,000 (a file of events
-        has all).
+    events : Refragmentation events of the calculator, of all kinds; at least the last 100,000
+        changes of bonds and as many others (a file of events has all).
     event_times : Time of each event, ps.
     n_events : Number of all events.
     energy_uncertainty : Largest expected error of the energy (eV, against the model's own level of
@@ -259,10 +268,10 @@ class DynamicsResult(_Shown):
     def _can_be_drawn(self) -> bool:
         return len(self.time) > 0
 
-    def _figure(self, title: str) -> Figure:
+    def _figure(self, title: str, kinds: str | Iterable[str]) -> Figure:
         from se3set_ase.simulate.plots import dynamics_figure
 
-        return dynamics_figure(self, title)
+        return dynamics_figure(self, title, kinds)
 
     def _rows(self) -> Iterable[Mapping[str, Any]]:
         previous = -np.inf

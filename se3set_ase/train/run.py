@@ -135,12 +135,15 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
                 frames,
                 charge=config.data.charges[0],
                 spin_multiplicity=config.data.spin_multiplicity,
+                other_level="compare",
             )
         except (ValueError, OSError) as error:  # the trained model is kept
             _LOGGER.warning("test %r is not measured: %s: %s", name, path, error)
             continue
         if not errors["complete"]:  # errors of a part of a test must not be in the card
             raise KeyboardInterrupt
+        for note in errors["notes"]:
+            _LOGGER.warning("test %r: %s", name, note)
         n_frames = errors.pop("n_frames")
         found.append(
             Measurement(

@@ -6,11 +6,13 @@ import base64
 import io
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
 
+from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.events.observe import EventObserver
 from se3set_ase.simulate.plots import draw_events
 from se3set_ase.simulate.velocities import degrees_of_freedom
@@ -41,6 +43,7 @@ class LivePlot:
     fmax : convergence criterion of a relaxation, eV/Angstrom; a line in the plot.
     file : ``.png``, ``.svg`` or ``.pdf``, written when the run ends.
     every : shortest time between drawings, seconds.
+    kinds : kinds of events that are drawn, see :func:`se3set_ase.events.of_kinds`.
 
     Attributes
     ----------
@@ -56,7 +59,9 @@ class LivePlot:
         fmax: float | None = None,
         file: str | os.PathLike[str] | None = None,
         every: float = 0.5,
+        kinds: str | Iterable[str] = BONDS,
     ) -> None:
+        self._kinds = checked_kinds(kinds)
         self.observer = EventObserver(dynamics, atoms)
         self._dynamics, self._atoms = dynamics, atoms
         self._steps, self._fmax, self._file, self._every = steps, fmax, file, every
@@ -101,9 +106,10 @@ class LivePlot:
         at, label = (at * scale, f"time / {unit}") if moving else (at, "step")
         events = self.observer.events
         times = [t * scale for t in self.observer.times if t is not None]
-        figure = Figure(figsize=(8.0, 6.2 if moving else 5.2), layout="constrained")
+        rows = 0.2 + 0.35 * len(self._kinds)
+        heights = [1.0, 1.2, 0.8, rows] if moving else [1.0, 1.0, rows]
+        figure = Figure(figsize=(8.0, 1.5 * sum(heights) + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
-        heights = [1.0, 1.2, 0.8, 1.2] if moving else [1.0, 1.0, 1.2]
         axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         energies, forces, log = axes[-3], axes[-2], axes[-1]
         for panel in axes[: len(axes) - 3]:
@@ -123,7 +129,8 @@ class LivePlot:
         if self._fmax is not None:
             forces.axhline(self._fmax, color=_GREY, lw=0.8, ls=":")
         forces.set_ylabel("longest force\neV/Å")
-        draw_events(log, events, times if moving else [event.step for event in events])
+        steps = [event.step for event in events]
+        draw_events(log, events, times if moving else steps, self._kinds)
         log.set_xlabel(label)
         for axis in axes:
             axis.spines[["top", "right"]].set_visible(False)

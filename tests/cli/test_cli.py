@@ -264,8 +264,12 @@ def test_events_of_a_run(model: Path, here: Path) -> None:
     n_formed = sum(e.kind == "bond formed" for e in log.events)
     assert n_formed > 0
     assert f"{n_formed} bond formed" in printed.stdout
-    few = run("events", "ethanol-md.events.jsonl", "--residence", 1000, "--plot", "some.png")
+    assert "reach gained" not in printed.stdout
+    options = ("--kinds", "all", "--residence", 1000, "--plot", "some.png")
+    few = run("events", "ethanol-md.events.jsonl", *options)
     assert (here / "some.png").read_bytes().startswith(b"\x89PNG")
+    message = refused("events", "ethanol-md.events.jsonl", "--kinds", "atoms")
+    assert message == "expected kinds out of bonds, fragments, reach or all, got 'atoms'\n"
     assert "some.png exists" in refused("events", "ethanol-md.events.jsonl", "--plot", "some.png")
     left = lasting(log.events, log.times, 1000.0)
     assert 0 < len(left) < len(log.events)
@@ -426,7 +430,16 @@ def test_label_then_evaluate(model: Path, here: Path) -> None:
     assert "1 of 1 geometries labelled, 0 by an earlier run" in result.output
     settings = json.loads((here / "ethanol-labelled.xyz.json").read_text())["settings"]
     assert settings["arguments"]["accuracy"] == 0.1
-    assert run("evaluate", model, "ethanol-labelled.xyz").exit_code == 0
+    message = refused("evaluate", model, "ethanol-labelled.xyz")
+    assert message == (
+        "ethanol-labelled.xyz, frame 0: expected labels of PBE-D3/def2-SVP, the level of theory of "
+        "model 'tiny', got GFN2-xTB; --other-level align fits energies of the elements first, "
+        "--other-level compare takes the labels as they are\n"
+    )
+    compared = run("evaluate", model, "ethanol-labelled.xyz", "--other-level", "compare")
+    assert compared.exit_code == 0, compared.output
+    assert compared.stdout.startswith("1 frames, labels of GFN2-xTB")
+    assert "note: the labels are of GFN2-xTB, the model is of PBE-D3/def2-SVP" in compared.stdout
     again = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
     assert "1 by an earlier run" in again.output
     bad = read("ethanol.xyz")

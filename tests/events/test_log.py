@@ -11,6 +11,7 @@ import torch
 from ase.build import molecule
 from watched import CONFIG, random_walk, seen, weighted
 
+from se3set_ase.events.kinds import KINDS, of_kinds
 from se3set_ase.events.log import OPPOSITE, Event, EventLog, changes, lasting, spans
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.refragment import Refragmenter
@@ -124,17 +125,33 @@ def test_another_molecule_starts_a_new_comparison() -> None:
 
 
 def test_the_log_is_bounded() -> None:
-    log = EventLog(capacity=5)
+    """Two bonds change at each step, and two fragments: five of each are kept, in their order."""
+    log, unbounded = EventLog(capacity=5), EventLog()
     for k in range(20):
         log.observe(seen(*transfer(float(k % 2))), 0.0)
-    assert len(log.events) == 5
-    assert log.events[-1].step == 19
-    assert log.events[0].step == 18  # four at each step
-    unbounded = EventLog()
-    for k in range(20):
         unbounded.observe(seen(*transfer(float(k % 2))), 0.0)
-    assert len(unbounded.events) > 5
-    assert unbounded.events[-5:] == log.events
+    assert log.n_events == unbounded.n_events == len(unbounded.events) == 76
+    bonds, others = (
+        [e for e in unbounded.events if e.kind.startswith("bond") == wanted][-5:]
+        for wanted in (True, False)
+    )
+    assert log.events == [e for e in unbounded.events if e in bonds + others]
+    assert len(log.events) == 10
+    assert log.after(74) == unbounded.events[74:]
+    assert log.after(76) == []
+
+
+def test_reach_does_not_displace_bonds() -> None:
+    """As in a long run with thousands of changes of reach."""
+    log = EventLog(capacity=3)
+    bond, reach = (
+        Event(step=0, kind=kind, atoms=(0, 1), symbols=("O", "H"), weight=0.5, energy=0.0)
+        for kind in ("bond broken", "reach lost")
+    )
+    log.add([bond])
+    log.add([reach] * 50)
+    assert [e.kind for e in log.events] == ["bond broken", *["reach lost"] * 3]
+    assert log.n_events == 51
 
 
 def test_the_list_of_events_is_a_copy() -> None:
@@ -205,6 +222,31 @@ def test_other_atoms_are_not_a_recrossing() -> None:
 def test_every_kind_has_its_opposite() -> None:
     assert all(OPPOSITE[OPPOSITE[kind]] == kind != OPPOSITE[kind] for kind in OPPOSITE)
     assert {e.kind for e in events_along(transfer, 101)} <= set(OPPOSITE)
+
+
+# --- Kinds -----------------------------------------------------------------------------------
+
+
+def test_events_of_some_kinds() -> None:
+    kinds = ["reach lost", "bond formed", "fragments merged", "bond broken", "reach gained"]
+    events = [
+        Event(step=0, kind=kind, atoms=(0, 1), symbols=("O", "H"), weight=0.5, energy=0.0)
+        for kind in kinds
+    ]
+    assert of_kinds(events) == [1, 3]
+    assert of_kinds(events, "fragments") == [2]
+    assert of_kinds(events, "bonds, fragments") == of_kinds(events, ["fragments", "bonds"])
+    assert of_kinds(events, "all") == [0, 1, 2, 3, 4]
+    for wrong in ("bond", "", (), "bonds;reach"):
+        with pytest.raises(ValueError, match="expected kinds out of bonds, fragments, reach or al"):
+            of_kinds(events, wrong)
+
+
+def test_every_kind_has_a_name() -> None:
+    assert {kind.split()[0] for kind in OPPOSITE} == {kind.removesuffix("s") for kind in KINDS} ^ {
+        "fragment",
+        "fragments",
+    }
 
 
 # --- When what was there ---------------------------------------------------------------------

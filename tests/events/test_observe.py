@@ -75,10 +75,15 @@ def test_observer_records_steps_and_times_and_writes_them(kind: str, tmp_path: P
     record = read_events(file)
     assert record.events == tuple(observer.events)
     assert record.times == pytest.approx([1000 * t for t in observer.times])
-    lines = observer.table().splitlines()
+    lines = observer.table(kinds="all").splitlines()
     assert lines[0].split() == ["step", "time", "event", "atoms", "weight", "energy"]
     assert len(lines) == 2 + len(logged)
     assert f"{observer.events[0].energy:.4f}" in lines[2]
+    bonds = [event for event in logged if event.kind.startswith("bond")]
+    *rows, last = observer.table().splitlines()[2:]
+    assert len(rows) == len(bonds) > 0
+    assert all("bond" in row for row in rows)
+    assert last.startswith("not shown: ")
 
 
 @pytest.mark.parametrize("optimizer", [LBFGS, FIRE])
@@ -125,6 +130,7 @@ def test_observer_never_changes_the_run() -> None:
 
 
 def test_a_long_log_is_kept_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last changes of bonds are kept, and as many other events."""
     monkeypatch.setattr(observe, "KEPT", 3)
     atoms = hot_acetylacetone()
     dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
@@ -132,9 +138,13 @@ def test_a_long_log_is_kept_in_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     dynamics.attach(observer)
     dynamics.run(200)
     every = read_events(tmp_path / "events.jsonl").events
-    assert len(every) == observer.n_events > 7
-    assert 3 <= len(observer.events) == len(observer.times) <= 6
-    assert every[-len(observer.events) :] == tuple(observer.events)
+    assert len(every) == observer.n_events > 13
+    assert 6 <= len(observer.events) == len(observer.times) <= 12
+    bonds = [event for event in every if event.kind.startswith("bond")]
+    assert len(bonds) > 3
+    assert [e for e in observer.events if e.kind.startswith("bond")][-3:] == bonds[-3:]
+    assert observer.events[-3:] == list(every[-3:])
+    assert [event.step for event in observer.events] == sorted(e.step for e in observer.events)
 
 
 def test_a_calculator_without_a_hypergraph_has_no_events() -> None:
@@ -144,7 +154,7 @@ def test_a_calculator_without_a_hypergraph_has_no_events() -> None:
     dynamics.attach(observer)
     dynamics.run(3)
     assert observer.events == []
-    assert observer.table().splitlines()[2:] == []
+    assert observer.table() == "no bond changed"
 
 
 # --- Energies of fragments -------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculatorSetupError
 from ase.io import read, write
+from filelock import FileLock
 from paths import CROWDED
 from torch._dynamo.utils import counters
 from typer.testing import CliRunner
@@ -24,6 +29,7 @@ from untrained import Make, tiny_model
 
 from se3set_ase.cli import app
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.io import progress
 from se3set_ase.nn import compiled
 from se3set_ase.nn.compiled import CompilationError
 from se3set_ase.nn.graph import sizes_of
@@ -196,6 +202,66 @@ def test_a_damaged_file_is_compiled_again(
     monkeypatch.setattr(compiled, "_compile", fake_compile(content))
     assert make(compile=True).get_property("energy", atoms) == expected
     assert "compiling again" in caplog.text
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SE3Set:
+    """A model whose compilation takes no time, with an empty cache."""
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(compiled, "_compile", fake_compile(b"machine code"))
+    monkeypatch.setattr(compiled, "CompiledModel", Path)
+    return tiny_model()
+
+
+def test_compilation_says_when_it_starts_and_when_it_is_kept(
+    quick: SE3Set,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a script or notebook without any settings: logging shows warnings on standard error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])  # without those of pytest
+        compiled.compiled(quick)
+        first, last = capsys.readouterr().err.splitlines()
+        assert first.startswith("compiling the model, which takes a minute or two")
+        assert re.fullmatch(rf"compiled the model in \d+ s; it is kept in {tmp_path}", last)
+        compiled.compiled(quick)
+        assert capsys.readouterr().err == ""  # the control: nothing to compile
+
+
+def test_waiting_for_another_process_is_said(
+    quick: SE3Set, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(str(compiled.compiled(quick)))
+    with ThreadPoolExecutor(1) as other:
+        with FileLock(path.with_suffix(".lock"), thread_local=False):
+            waiting = other.submit(compiled.compiled, quick)
+            while "waiting for it" not in caplog.text and not waiting.done():
+                time.sleep(0.01)
+            assert not waiting.done()
+        assert waiting.result() == path
+    assert "another process is compiling the same model" in caplog.text
+
+
+def test_the_commands_show_the_time_of_a_compilation(
+    saved: Path, quick: SE3Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(model: SE3Set, path: Path) -> None:
+        time.sleep(0.3)
+        raise CompilationError("expected a C++ compiler")
+
+    monkeypatch.setattr(compiled, "_compile", slow)
+    monkeypatch.setattr(progress, "LINES_EVERY", 0.05)
+    monkeypatch.chdir(tmp_path)
+    write("water.xyz", molecule("H2O"))
+    for command in ("relax", "md"):
+        arguments = [command, "water.xyz", "-m", str(saved), "--compile"]
+        result = CliRunner().invoke(app, arguments)
+        lines = result.stderr.splitlines()
+        assert any(line.startswith("compiling the model, which takes") for line in lines)
+        assert sum(re.fullmatch(r"compiling: \d+ s", line) is not None for line in lines) >= 2
+        assert lines[-1] == "error: expected a C++ compiler"
 
 
 def test_old_files_make_room(make: Make, cache: Path, tmp_path: Path, monkeypatch) -> None:

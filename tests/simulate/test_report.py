@@ -86,6 +86,8 @@ def test_errors() -> None:
         "forces_mae_meV_A": None,
         "forces_rmse_meV_A": None,
         "complete": True,
+        "levels": [],
+        "notes": [],
         "energy_uncertainty_rms_meV": 1.5,
         "forces_uncertainty_rms_meV_A": None,
         "n_doubtful": 12,
@@ -97,6 +99,9 @@ def test_errors() -> None:
     assert "forces               -      -              -  meV/A" in text
     assert "frame 9 doubtful: a reason\nframe 9 doubtful: another\n... and 2 more" in text
     assert text.splitlines()[-1] == "12 of 7 frames doubtful"
+    text_of_labels = describe_errors({**errors, "levels": ["PBE"], "notes": ["mind the gap"]})
+    assert text_of_labels.splitlines()[0] == "7 frames, labels of PBE"
+    assert text_of_labels.splitlines()[-1] == "note: mind the gap"
     assert "interrupted" in describe_errors({**errors, "complete": False})
 
 
@@ -122,9 +127,7 @@ def test_relaxation(converged: bool, interrupted: bool, text: str) -> None:
     assert text_of_result.startswith(f"{text} 12 steps")
     assert "-1.000000 -> -1.250000 eV (-250.00 meV)" in text_of_result
     assert "step 4" in describe_events(result)
-    assert describe_events(run()) + "\nthese are the last 3 of 9" == describe_events(
-        run(n_events=9)
-    )
+    assert describe_events(run()) + "\nearlier events: 6" == describe_events(run(n_events=9))
     empty = dataclasses.replace(result, energy=np.array([]))
     assert describe_relaxation(empty) == "interrupted before the first step"
 
@@ -142,18 +145,30 @@ def test_dynamics() -> None:
 
 
 def test_events() -> None:
+    """Bonds only, unless others are asked for."""
     text = describe_events(run())
-    assert text.splitlines()[0] == ("refragmentation: 1 bond broken, 1 bond formed, 1 reach gained")
-    assert "100.0 fs  bond broken   O3-H11" in text
+    assert text.splitlines()[0] == "refragmentation: 1 bond broken, 1 bond formed"
+    assert "100.0 fs  bond broken  O3-H11" in text
+    assert text.endswith("not shown: 1 change of reach (kinds: all)")
+    text = describe_events(run(), kinds="all")
+    assert text.splitlines()[0] == "refragmentation: 1 bond broken, 1 bond formed, 1 reach gained"
+    assert "200.0 fs  reach gained  O3 H11" in text
+    assert "not shown" not in text
     assert describe_events(run(events=(), event_times=(), n_events=0)) == "refragmentation: none"
 
 
 def test_bonds_come_first_among_many_events() -> None:
     events = (*(Event(k, "reach lost") for k in range(30)), Event(30, "bond broken"))
     times = tuple(0.001 * k for k in range(31))
-    text = describe_events(run(events=events, event_times=times), most=5)
+    text = describe_events(run(events=events, event_times=times), kinds="all", most=5)
     assert "bond broken" in text.splitlines()[-2]
     assert text.endswith("... and 26 more")
+    text = describe_events(run(events=events, event_times=times), most=5)
+    assert len(text.splitlines()) == 5
+    only_reach = run(events=events[:-1], event_times=times[:-1])
+    assert describe_events(only_reach) == (
+        "refragmentation: no bond changed\nnot shown: 30 changes of reach (kinds: all)"
+    )
 
 
 def test_fragments_of_ethanol() -> None:
@@ -191,7 +206,7 @@ def test_picture(tmp_path: Path) -> None:
     one = run(
         1,
         n_hyperedges=np.array([np.nan]),
-        events=(Event(0, "a kind of tomorrow"),),
+        events=(Event(0, "reach lost"),),
         event_times=(0.0,),
     )
     one.plot(tmp_path / "md.svg")

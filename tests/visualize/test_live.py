@@ -45,7 +45,8 @@ def moving(make: Make) -> tuple[Any, Any]:
 
 def test_dynamics(make: Make, notebook: Notebook, tmp_path: Path) -> None:
     atoms, dynamics = moving(make)
-    with LivePlot(dynamics, atoms, steps=12, every=0.0, file=tmp_path / "run.png") as plot:
+    options = {"steps": 12, "every": 0.0, "kinds": "all"}
+    with LivePlot(dynamics, atoms, **options, file=tmp_path / "run.png") as plot:
         dynamics.run(12)
     assert len(notebook.shown) >= 2
     assert "step 0 of 12" in notebook.shown[0]["text/html"]
@@ -65,6 +66,7 @@ def test_dynamics(make: Make, notebook: Notebook, tmp_path: Path) -> None:
     assert plot.observer.events == atoms.calc.events
     n_drawn = sum(len(line.get_xdata()) for line in events.lines)
     assert n_drawn == len(plot.observer.events) > 0
+    assert len(events.lines) == 6
     assert imread(tmp_path / "run.png").shape[0] > 500
 
 

@@ -1,44 +1,27 @@
-"""Errors of a potential on labelled frames."""
+"""Compare a potential with labelled frames."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from ase import Atoms
 
+from se3set_ase.evaluate.errors import EnergyErrors, Errors
+from se3set_ase.evaluate.levels import Levels, OnOtherLevel, metadata_of
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.system import declared_labels
 from se3set_ase.uncertainty.committee import Uncertainty
 from se3set_ase.uncertainty.doubt import Doubt, doubt_of
 
-__all__ = ["evaluate"]
-
 _MEV = 1000.0  # meV per eV
-
-
-@dataclasses.dataclass
-class _Errors:
-    """Running sums of errors, in the unit of the added values."""
-
-    n: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, errors: np.ndarray) -> None:
-        self.n += errors.size
-        self.total += float(np.abs(errors).sum())
-        self.squares += float((errors**2).sum())
-
-    def mae(self) -> float | None:
-        return self.total / self.n if self.n else None
-
-    def rmse(self) -> float | None:
-        return math.sqrt(self.squares / self.n) if self.n else None
+#: Errors of forces, meV/Angstrom, that only rounding makes; no model is as close to other labels.
+ROUNDING = 0.05
+#: Errors of energies, meV/atom, that are those of references of energy and not of a model.
+ANOTHER_REFERENCE = 1000.0
 
 
 def evaluate(
@@ -48,6 +31,7 @@ def evaluate(
     charge: int = 0,
     spin_multiplicity: int = 1,
     batch_size: int = 16,
+    other_level: OnOtherLevel = "refuse",
     uncertainty: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +39,9 @@ def evaluate(
 
     Frames are processed one by one and not kept, so the file may be larger than the memory. Ctrl-C
     ends the evaluation and returns the errors of the finished frames.
+
+    The level of theory of the labels is ``info["level_of_theory"]``, as ``se3set-ase label`` writes
+    it, or that of the model whose predictions they are.
 
     Parameters
     ----------
@@ -64,6 +51,9 @@ def evaluate(
     charge, spin_multiplicity : Charge and spin of the molecules, unless a frame declares its own;
         for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
+    other_level : What to do with labels of another level of theory than the model's: ``"refuse"``
+        them; ``"compare"`` them as they are; or ``"align"`` the energies first, by the energies of
+        the elements that fit best to all frames (least squares).
     uncertainty : Evaluate the committee of a ``Potential`` that has one as well, which takes about
         three times as long.
     progress : Called with the number of frames finished since its last call.
@@ -78,17 +68,26 @@ def evaluate(
     ``forces_uncertainty_rms_meV_A`` are the root mean squares that the committee expects for the
     errors of all frames (compare them with the RMSE), ``None`` without a committee;
     ``n_doubtful`` counts the frames with a reason not to trust them, and ``doubts`` has these
-    reasons by the number of the frame.
+    reasons by the number of the frame; ``levels`` are the levels of
+    theory that the labels declare; ``element_energies`` (eV) were added to those of the labels to
+    align them, by symbol; ``notes`` say what these errors mean if that is not their usual meaning.
 
     Raises
     ------
+    OtherLevel : see ``other_level``; a ValueError.
     ValueError : a label is not finite or has the wrong shape, or a ``Potential`` does not support a
         molecule; the text has the number of the frame, from 0.
     """
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
-    energy, per_atom, force = _Errors(), _Errors(), _Errors()
-    expected, expected_force = _Errors(), _Errors()
+    if other_level not in get_args(OnOtherLevel):
+        raise ValueError(
+            f"expected other_level out of {get_args(OnOtherLevel)}, got {other_level!r}"
+        )
+    levels = Levels(metadata_of(model), other_level)
+    energies, force = EnergyErrors(align=other_level == "align"), Errors()
+    forced = False
+    expected, expected_force = Errors(), Errors()
     reasons: dict[int, list[str]] = {}
     state = {"charge": charge, "spin_multiplicity": spin_multiplicity}
     n_frames = 0
@@ -98,6 +97,8 @@ def evaluate(
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
             uncertainties: Sequence[Uncertainty | None] = [None] * len(batch)
             doubts: Sequence[Doubt] = []
+            for i, atoms in enumerate(batch):
+                levels.check(atoms, n_frames + i)
             if isinstance(model, Potential):
                 found = _predict_batch(model, batch, state, first=n_frames)
                 predictions = [(p.energy, p.forces) for p in found]
@@ -111,11 +112,10 @@ def evaluate(
             # Nothing below can fail, so a batch is never counted in part.
             for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
                 if e is not None:
-                    difference = np.array([e_model - e]) * _MEV
-                    energy.add(difference)
-                    per_atom.add(difference / max(len(atoms), 1))
+                    energies.add(atoms.numbers, e_model - e)
                 if f is not None:
                     force.add((f_model - f) * _MEV)
+                    forced |= bool(f.any())
             for e_expected, f_expected in filter(None, uncertainties):
                 expected.add(np.array([e_expected]) * _MEV)
                 # Of each component of the force on an atom.
@@ -126,6 +126,22 @@ def evaluate(
                 progress(len(batch))
     except KeyboardInterrupt:
         complete = False
+    energy, per_atom, shifts = energies.errors()
+    notes = levels.notes()
+    if shifts:
+        fitted = ", ".join(f"{name} {value:+.3f}" for name, value in shifts.items())
+        notes.append(f"energies are aligned by fitted energies of the elements: {fitted} eV")
+    elif energies.align and energies.n:
+        notes.append("too few frames to align energies: more are needed than there are elements")
+    elif (per_atom.mae() or 0.0) > ANOTHER_REFERENCE:
+        notes.append(
+            "energies differ as those of different levels of theory or references do; other_level "
+            "'align' fits energies of the elements first"
+        )
+    if forced and (force.mae() or 0.0) < ROUNDING and not notes:
+        notes.append(
+            "errors this small are rounding: these labels are likely predictions of this model"
+        )
     return {
         "n_frames": n_frames,
         "energy_mae_meV": energy.mae(),
@@ -133,9 +149,12 @@ def evaluate(
         "energy_mae_meV_per_atom": per_atom.mae(),
         "forces_mae_meV_A": force.mae(),
         "forces_rmse_meV_A": force.rmse(),
-        "n_energies": energy.n,
+        "n_energies": energies.n,
         "n_force_components": force.n,
         "complete": complete,
+        "levels": sorted(levels.found),
+        "element_energies": shifts,
+        "notes": notes,
         "energy_uncertainty_rms_meV": expected.rmse(),
         "forces_uncertainty_rms_meV_A": expected_force.rmse(),
         "n_doubtful": len(reasons),
