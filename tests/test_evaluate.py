@@ -309,7 +309,7 @@ def test_its_own_trajectory_is_noted(model: Path, tmp_path: Path, suffix: str) -
     atoms.rattle(0.05, seed=1)
     atoms.info["level_of_theory"] = METADATA.level_of_theory  # of the file that the run began from
     atoms.calc = SE3SetCalculator(model)
-    md(atoms, steps=3, trajectory=tmp_path / f"run.{suffix}")
+    md(atoms, steps=3, interval=1, trajectory=tmp_path / f"run.{suffix}")
     frames = read(tmp_path / f"run.{suffix}", ":")
     (note,) = evaluate(Potential(model), frames)["notes"]
     expected = "of 4 frames are predictions of this model" if suffix == "traj" else "are rounding"
