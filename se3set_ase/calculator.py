@@ -19,6 +19,7 @@ from ase.calculators.calculator import (
     register_calculator_class,
 )
 
+from se3set_ase._lock import Lock
 from se3set_ase.baseline import CalculatorFactory
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.events.log import Event, EventLog
@@ -33,13 +34,20 @@ from se3set_ase.uncertainty.committee import NoCommittee
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+SHARED = (
+    "several threads use one calculator: they wait for each other, and its attributes are those of "
+    "the last calculation in any thread. Make a calculator for each thread"
+)
+
 
 class SE3SetCalculator(Calculator):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
     (eV/Angstrom), all from one pass. A model that is a correction to another method, its baseline,
-    has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline.
+    has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline. Threads
+    that share a calculator wait for each other: methods return what belongs to the given atoms,
+    but attributes are those of the last calculation in any thread.
 
     Parameters
     ----------
@@ -58,8 +66,8 @@ class SE3SetCalculator(Calculator):
     skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), implementation of sums over members.
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
-        minute or two, once for each model, dtype and number of threads on a computer, and serves
-        all molecules; the logger ``se3set_ase`` reports it. Needs a C++ compiler.
+        minute or two, once for each model and dtype on a computer, and serves all molecules. The
+        logger ``se3set_ase`` says when it starts and when it is done. Needs a C++ compiler.
     baseline : see :class:`se3set_ase.Potential`; not needed for corrections to GFN2-xTB.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
@@ -134,6 +142,7 @@ class SE3SetCalculator(Calculator):
                 raise  # the error of the checkpoint says more
             raise CalculatorSetupError(str(error)) from error
         self._prediction: Prediction | None = None
+        self._lock = Lock(SHARED)
         super().__init__(
             model=os.fspath(model),
             device=str(device),
@@ -176,9 +185,10 @@ class SE3SetCalculator(Calculator):
         for key in ("charge", "spin_multiplicity"):
             if not isinstance(kwargs.get(key, 0), int | np.integer):
                 raise CalculatorSetupError(f"expected a whole number as {key}, got {kwargs[key]!r}")
-        changed = super().set(**kwargs)
-        if changed:
-            self.reset()
+        with self._lock:
+            changed = super().set(**kwargs)
+            if changed:
+                self.reset()
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -192,6 +202,13 @@ class SE3SetCalculator(Calculator):
             changed.append("info")
         return changed
 
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """As in ASE, with errors as in the class docstring."""
+        with self._lock:  # until the result is read: ASE stores it in an attribute
+            return super().get_property(name, atoms, allow_calculation)
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -199,27 +216,24 @@ class SE3SetCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Fill :attr:`results`; errors as in the class docstring."""
-        # If anything below raises, no result of an earlier geometry may remain.
-        self.results, self._prediction = {}, None
-        super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        if atoms is None:
-            raise InputError("expected atoms to calculate, got none")
-        try:
-            self._check_molecule(atoms)
+        with self._lock:
+            # If anything below raises, no result of an earlier geometry may remain.
+            self.results, self._prediction = {}, None
+            super().calculate(atoms, properties, system_changes)
+            if self.atoms is None:
+                raise InputError("expected atoms to calculate, got none")
             replica = self._replica
             replica.charge = self.parameters["charge"]
             replica.spin_multiplicity = self.parameters["spin_multiplicity"]
-            departed = replica.refragmenter.departed
-            replica.refragment(atoms)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        if departed != replica.refragmenter.departed:
-            self._warn_of_departure(atoms)
-        (self._prediction,), remarks = advance([replica])
-        self.results = self._prediction.results
-        for remark in remarks:
-            warn_each_time(remark)
+            try:
+                self._check_molecule(self.atoms)
+                replica.refragment(self.atoms)
+            except ValueError as error:
+                raise InputError(str(error)) from error
+            (self._prediction,), remarks = advance([replica])
+            self.results = self._prediction.results
+            for remark in remarks:
+                warn_each_time(remark)
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, analytical but for those of a baseline.
@@ -237,28 +251,12 @@ class SE3SetCalculator(Calculator):
         ------
         InputError : see the class docstring.
         """
-        self.get_potential_energy(atoms)
-        assert self.atoms is not None
-        assert self._prediction is not None
-        structure = self._prediction.hypergraph.structure
-        correction = self.potential.hessian(structure, self.atoms.positions)
-        return correction + self._replica.baseline_hessian()
-
-    def _warn_of_departure(self, atoms: Atoms) -> None:
-        changes = [
-            " ".join("-".join(f"{atoms[k].symbol}{k}" for k in bond) for bond in sorted(bonds))
-            for bonds in self._replica.refragmenter.departed
-        ]
-        reported = [
-            f"{bonds} {what}"
-            for bonds, what in zip(changes, ("formed", "broken"), strict=True)
-            if bonds
-        ]
-        if reported:
-            warn_each_time(
-                "refragment='frozen': the fragments are those of the first call, but since then "
-                + ", ".join(reported)
-            )
+        with self._lock:
+            self.get_potential_energy(atoms)
+            assert self._prediction is not None
+            hypergraph = self._prediction.hypergraph
+            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions)
+            return correction + self._replica.baseline_hessian()
 
     def _check_molecule(self, atoms: Atoms) -> None:
         expected = self._molecule_numbers
@@ -280,9 +278,10 @@ class SE3SetCalculator(Calculator):
         ------
         InputError : see the class docstring.
         """
-        other = copy.copy(self)
-        other._replica = self._replica.aside()
-        other.get_potential_energy(atoms)
+        with self._lock:
+            other = copy.copy(self)
+            other._replica = self._replica.aside()
+            other.get_potential_energy(atoms)
         assert other.hypergraph is not None
         return other.hypergraph
 
@@ -324,11 +323,12 @@ class SE3SetCalculator(Calculator):
                 f"expected a model with a committee, got {self.potential.metadata.name!r}, "
                 "which has none"
             )
-        if self._prediction is None:
-            return None
-        if replica.uncertainty is None:
-            (replica.uncertainty,) = committee.uncertainties([self._prediction])
-        return replica.uncertainty
+        with self._lock:
+            if self._prediction is None:
+                return None
+            if replica.uncertainty is None:
+                (replica.uncertainty,) = committee.uncertainties([self._prediction])
+            return replica.uncertainty
 
     @property
     def events(self) -> list[Event]:

@@ -14,7 +14,7 @@ from se3set_ase.baseline import Baseline
 from se3set_ase.events.log import EventLog
 from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.io.text import warn_each_time
+from se3set_ase.io.text import atom_names, warn_each_time
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.prediction import Evaluator, Prediction
 from se3set_ase.uncertainty.committee import Committee
@@ -90,8 +90,25 @@ class Replica:
         UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
         """
         self.state = self.potential.check_declared(atoms, self.charge, self.spin_multiplicity)
+        departed = self.refragmenter.departed
         self.hypergraph = self.refragmenter.update(atoms.numbers, atoms.positions)
         self.positions = atoms.positions
+        if self.refragmenter.departed != departed:
+            self._warn_of_departure(atoms)
+
+    def _warn_of_departure(self, atoms: Atoms) -> None:
+        """Warn that frozen fragments are not those of the present bonds."""
+        changes = [
+            " ".join(atom_names("bond", b, [atoms[k].symbol for k in b]) for b in sorted(bonds))
+            + f" {what}"
+            for bonds, what in zip(self.refragmenter.departed, ("formed", "broken"), strict=True)
+            if bonds
+        ]
+        if changes:
+            warn_each_time(
+                "refragment='frozen': the fragments are those of the first call, but since then "
+                + ", ".join(changes)
+            )
 
     def aside(self) -> Replica:
         """A copy with the same first geometry, whose evaluations do not affect this object."""

@@ -28,6 +28,7 @@ from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
+from se3set_ase.nn.threads import threads_for
 from se3set_ase.pipeline import Replica, follow
 from se3set_ase.prediction import Prediction
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
@@ -60,7 +61,7 @@ class Potential:
         gradients, and cannot be compiled.
     compile : compile the model, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times (1000
         atoms) to 6 times (10 atoms) faster, with equal results to rounding. Takes a minute or two,
-        once for each model, dtype and number of threads on a computer.
+        once for each model and dtype on a computer.
     baseline : for a model that corrects a method other than those in
         :data:`se3set_ase.baseline.KNOWN`: the class of an ASE calculator, or a function that
         returns one for the recorded options.
@@ -247,7 +248,8 @@ class Potential:
         self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
     ) -> list[Prediction]:
         """Evaluate hypergraphs in one pass."""
-        with plain_torch_context(self.model.device):
+        n_edges = sum(len(h.edge_atom) for h in hypergraphs)
+        with plain_torch_context(self.model.device), threads_for(n_edges):
             model, graph = self._collated(hypergraphs)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)

@@ -23,7 +23,7 @@ MAX_LINES = 350
 
 # A package (or a module at the root) may import only those of earlier rows.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"_lazy", "system"}),
+    frozenset({"_lazy", "_lock", "system"}),
     frozenset({"io"}),
     frozenset({"pictures"}),
     frozenset({"hypergraph"}),

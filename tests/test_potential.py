@@ -262,7 +262,8 @@ def test_declared_charge_and_spin_that_are_none(changes: dict[str, Any], text: s
 
 @pytest.mark.parametrize("key", ["net_charge", "uhf", "spin_mult", "nelectrons", "Charge", "MULT"])
 def test_similar_keys_are_warned_of(key: str) -> None:
-    with pytest.warns(UserWarning, match=rf"atoms.info\['{key}'\] is not read; (charge|spin_mult)"):
+    text = rf"atoms.info\['{key}'\] is not read; use (charge|spin_mult)"
+    with pytest.warns(UserWarning, match=text):
         assert declared(**{key: 1}) == {}
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms, units
 from ase.build import molecule
 from ase.md.verlet import VelocityVerlet
 
 from se3set_ase import SE3SetCalculator
+from se3set_ase._lock import Lock
 
 STEPS = 15
 #: Angstrom and sqrt(u eV) after these steps. With several threads in a process torch divides sums
@@ -68,3 +72,46 @@ def test_threads_and_processes_agree() -> None:
     for k, here in enumerate(together):
         for other in together[:k]:
             assert np.abs(here - other).max() > OTHER
+
+
+def test_threads_that_share_a_calculator_get_the_results_of_their_own_atoms() -> None:
+    images = [start() for _ in range(4)]
+    for k, image in enumerate(images):
+        image.rattle(0.04 * (k + 1), seed=k)
+    expected = []
+    for image in images:
+        image.calc = SE3SetCalculator("ethanol", dtype="float32", device="cpu")
+        expected.append((image.get_potential_energy(), image.get_forces()))
+    shared = SE3SetCalculator("ethanol", dtype="float32", device="cpu")
+    barrier = Barrier(len(images))
+
+    def work(image: Atoms) -> list[tuple[float, np.ndarray]]:
+        image.calc = shared
+        found = []
+        for _ in range(5):
+            barrier.wait(timeout=120)
+            found.append((image.get_potential_energy(), image.get_forces()))
+        return found
+
+    with (
+        pytest.warns(UserWarning, match="several threads use one calculator") as issued,
+        ThreadPoolExecutor(len(images)) as threads,
+    ):
+        together = list(threads.map(work, images))
+    assert len(issued) == 1
+    for (energy, forces), found in zip(expected, together, strict=True):
+        for own_energy, own_forces in found:
+            assert abs(own_energy - energy) < SAME["float32"] * abs(energy)
+            np.testing.assert_allclose(own_forces, forces, atol=1e-4)
+    # A control: the images differ by more.
+    assert min(np.abs(expected[0][1] - forces).max() for _, forces in expected[1:]) > 0.1
+
+
+def test_a_copy_of_a_locked_calculator_is_free() -> None:
+    lock = Lock("wait")
+    with lock:
+        copied, loaded = copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(lambda: [copied.__enter__(), loaded.__enter__()]).result(60)
+            with pytest.raises(UserWarning, match="wait"):
+                threads.submit(lock.__enter__).result(60)

@@ -157,6 +157,29 @@ def endurance(rows: list[Row]) -> Content:
     return ["steps", "ms per step", "memory, MB", "events so far"], cells
 
 
+def busy_calls(rows: list[Row]) -> Content:
+    return ["calculator", "atoms", "idle machine, ms", "busy machine, ms", "ratio"], (
+        [row["mode"], row["atoms"], number(row["idle_ms"]), number(row["busy_ms"]), row["ratio"]]
+        for row in rows
+        if row["measurement"] == "force call"
+    )
+
+
+def busy_dynamics(rows: list[Row]) -> Content:
+    headings = ["calculator", "atoms", "steps per second, alone", "one run per core", "ratio"]
+    columns = ["idle_steps_per_s", "busy_steps_per_s"]
+    return headings, (
+        [
+            row["mode"],
+            "" if row["atoms"] == "0" else row["atoms"],
+            *(number(row[column]) for column in columns),
+            row["ratio"],
+        ]
+        for row in rows
+        if row["measurement"] == "dynamics"
+    )
+
+
 def pivot(rows: list[Row], column: str) -> Content:
     """One row for each potential, one column for each size."""
     sizes = sorted({int(row["atoms"]) for row in rows})
@@ -314,6 +337,8 @@ TABLES: Mapping[str, tuple[str, str, Callable[[list[Row]], Content]]] = {
     "growth": ("engine.csv", "benchmarks.engine", growth),
     "exponents": ("engine.csv", "benchmarks.engine", exponents),
     "endurance": ("endurance.csv", "benchmarks.endurance", endurance),
+    "busy: force calls": ("busy.csv", "benchmarks.busy", busy_calls),
+    "busy: dynamics": ("busy.csv", "benchmarks.busy", busy_dynamics),
     "speed": ("speed.csv", "benchmarks.speed --environments FOLDER", speed),
     "memory": ("speed.csv", "benchmarks.speed --environments FOLDER", memory),
     "training": ("training.csv", "benchmarks.training --data FOLDER", training),

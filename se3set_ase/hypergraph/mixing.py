@@ -21,6 +21,7 @@ from itertools import product
 
 import numpy as np
 
+from se3set_ase._lock import Lock
 from se3set_ase.hypergraph.bond_graph import components
 from se3set_ase.hypergraph.outcomes import BondOrders, Chemistry, Molecule, Overloaded
 from se3set_ase.hypergraph.structure import EXACT_BONDS, Term, WeightedFragment
@@ -54,12 +55,13 @@ class FragmentMixer:
         least recently used bond graph is removed first.
     """
 
-    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 200_000):
+    def __init__(self, bond_orders: BondOrders | None = None, capacity: int = 500_000):
         self._bond_orders = dict(bond_orders or {})
         self._capacity = capacity
         self._remembered = 0
         self._memory: OrderedDict[tuple, Mixture] = OrderedDict()
         self._chemistry = Chemistry()
+        self._lock = Lock()  # threads may share a potential, which has one mixer
 
     def __call__(
         self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray, weights: np.ndarray
@@ -88,13 +90,14 @@ class FragmentMixer:
         last = np.cumsum(np.bincount(label[bonds[:, 0]], minlength=len(molecules)))
         for atoms, rows in zip(molecules, np.split(order, last[:-1]), strict=True):
             global_atom = np.array(atoms)
-            mixture = self._molecule(
-                numbers[global_atom],
-                local[bonds[rows]],
-                origin[rows] >= 0,
-                weight[rows],
-                global_atom,
-            )
+            with self._lock:
+                mixture = self._molecule(
+                    numbers[global_atom],
+                    local[bonds[rows]],
+                    origin[rows] >= 0,
+                    weight[rows],
+                    global_atom,
+                )
             fleeting |= mixture.fleeting
             fragments += [
                 WeightedFragment(

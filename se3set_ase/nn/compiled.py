@@ -79,8 +79,8 @@ def compiled(model: SE3Set) -> CompiledModel:
     """:func:`se3set_ase.nn.model.outputs` of this model, compiled for its device and dtype.
 
     It is loaded from the cache folder if any process has compiled it for the same weights, version
-    of torch, type of processor and number of threads. Otherwise compilation takes minutes; the
-    logger ``se3set_ase.nn.compiled`` says when it starts and when it is done.
+    of torch and type of processor. Otherwise compilation takes minutes; the logger
+    ``se3set_ase.nn.compiled`` says when it starts and when it is done. It uses one thread.
 
     Raises
     ------
@@ -140,9 +140,15 @@ def _last_used(path: Path) -> float:
 
 
 def cache_folder() -> Path:
-    """The folder of compiled models. It must contain only code that you compiled."""
+    """The folder of compiled models. It must contain only code that you compiled.
+
+    A relative path starts at the home folder, so that each process finds the same folder, whatever
+    its working folder is.
+    """
     given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else user_cache_path("se3set-ase") / "compiled"
+    if given:
+        return Path.home() / Path(given).expanduser()
+    return user_cache_path("se3set-ase") / "compiled"
 
 
 def padded(sizes: Sizes) -> Sizes | None:
@@ -178,7 +184,6 @@ def _digest(model: SE3Set) -> str:
         "dtype": str(model.dtype),
         "torch": torch.__version__,
         "machine": [platform.system(), platform.machine(), str(pick_vec_isa()), _processor()],
-        "threads": torch.get_num_threads(),
         "device": device.type,
         "source": [sha256_of(path) for path in _sources()],
     }
@@ -218,6 +223,9 @@ def _compile(model: SE3Set, path: Path) -> None:
                     "aot_inductor.compile_wrapper_opt_level": "O0",
                     # Graphs come from this package, so their indices are valid.
                     "assert_indirect_indexing": False,
+                    # Otherwise the number of threads at compilation is part of the code. With
+                    # more than one, sums need atomic additions, which are slower.
+                    "cpp.threads": 1,
                 },
             )
         package_aoti(str(temporary), {"model": files})  # type: ignore[dict-item]

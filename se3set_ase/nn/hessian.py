@@ -8,6 +8,7 @@ from torch import Tensor
 from se3set_ase.nn.graph import Graph
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.threads import threads_for
 
 #: Memory for rows that are computed together; on a CPU more rows are slower.
 BYTES, BYTES_ON_DEVICE = 2**28, 2**32
@@ -30,23 +31,27 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
     symmetric, as the mean of the matrix and its transpose.
     """
     model = model.with_backend("native")
-    positions = positions.detach().requires_grad_(True)
-    energy = model(positions, graph).sum()
-    (gradient,) = torch.autograd.grad(energy, positions, create_graph=True, materialize_grads=True)
-    components = gradient.flatten()  # k
-    seeds = torch.eye(len(components), dtype=components.dtype, device=components.device)
-    rows = []  # k, i, x
-    for some in seeds.split(rows_at_once(model, graph)):
-        together = len(some) > 1  # a single row needs no batching rule for any operation
-        (found,) = torch.autograd.grad(
-            components,
-            positions,
-            some if together else some[0],
-            retain_graph=True,
-            is_grads_batched=together,
-            materialize_grads=True,
+    at_once = min(rows_at_once(model, graph), positions.numel())
+    with threads_for(at_once * len(graph.edge_atom)):
+        positions = positions.detach().requires_grad_(True)
+        energy = model(positions, graph).sum()
+        (gradient,) = torch.autograd.grad(
+            energy, positions, create_graph=True, materialize_grads=True
         )
-        rows.append(found.view(len(some), -1))
+        components = gradient.flatten()  # k
+        seeds = torch.eye(len(components), dtype=components.dtype, device=components.device)
+        rows = []  # k, i, x
+        for some in seeds.split(at_once):
+            together = len(some) > 1  # a single row needs no batching rule for any operation
+            (found,) = torch.autograd.grad(
+                components,
+                positions,
+                some if together else some[0],
+                retain_graph=True,
+                is_grads_batched=together,
+                materialize_grads=True,
+            )
+            rows.append(found.view(len(some), -1))
     matrix = torch.cat(rows)
     return 0.5 * (matrix + matrix.T)
 

@@ -44,7 +44,7 @@ class DoubtWatch:
 
     def __init__(self, atoms: Atoms):
         self._atoms = atoms
-        self._molecule: TrackedMolecule | None = None
+        self._molecule = TrackedMolecule()
 
     def check(self, *, other_bonds: bool, last: bool) -> Doubt | None:
         """The doubt of the present geometry; None if it is not checked."""
@@ -52,9 +52,6 @@ class DoubtWatch:
         if not isinstance(atoms.calc, SE3SetCalculator):
             return None
         energy = float(atoms.get_potential_energy())
-        assert atoms.calc.hypergraph is not None
-        if self._molecule is None:
-            self._molecule = TrackedMolecule(atoms.calc.hypergraph)
         due = self._molecule.needs_check(atoms.get_positions(), energy) or last
         return present_doubt(atoms, evaluate=due) if due or other_bonds else None
 

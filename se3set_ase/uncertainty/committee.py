@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.files import sha256_of, write_atomically
 from se3set_ase.io.text import formula
 from se3set_ase.prediction import Evaluator, Prediction
-from se3set_ase.uncertainty.novelty import NoveltyTracker, TrackedMolecule
+from se3set_ase.uncertainty.novelty import AllReports, NoveltyTracker, Reports
 
 Uncertainty = tuple[float, np.ndarray]
 
@@ -164,15 +165,19 @@ class Committee:
         ----------
         uncertainty : see :meth:`uncertainties`; None if it was not evaluated.
         """
-        molecule, found = TrackedMolecule(hypergraph), []
+        reports: AllReports = defaultdict(Reports)
+        found = self._unseen_bonds(hypergraph, reports)
         if uncertainty is not None:
-            found = self._large_errors(uncertainty, hypergraph)
-        return self._unseen_bonds(molecule, hypergraph) + found
+            found += self._large_errors(uncertainty, hypergraph, reports)
+        return found
 
     def surprises(
         self, trackers: Sequence[NoveltyTracker], predictions: Sequence[Prediction]
     ) -> list[tuple[list[str], Uncertainty | None]]:
-        """Reasons not to trust predictions; each reason once per molecule.
+        """Reasons not to trust predictions.
+
+        A tracker reports each bonding environment once for all molecules of a formula, and a large
+        uncertainty again only if it is twice as large as the one reported before.
 
         The uncertainty is checked if a molecule is new (other atoms, or further away than one
         step), if its energy is higher than before, or from time to time (1st, 4th, 16th, ...
@@ -189,43 +194,50 @@ class Committee:
         reasons, checked = [], []
         for k, (tracker, p) in enumerate(zip(trackers, predictions, strict=True)):
             molecule = tracker.follow(p.hypergraph)
-            reasons.append(self._unseen_bonds(molecule, p.hypergraph))
+            other_bonds = molecule.has_other_bonds(p.hypergraph)
+            reasons.append(self._unseen_bonds(p.hypergraph, tracker.reports) if other_bonds else [])
             if molecule.needs_check(p.hypergraph.positions, p.energy):
                 checked.append(k)
         found = self.uncertainties([predictions[k] for k in checked]) if checked else []
         answers = dict(zip(checked, found, strict=True))
         for k, uncertainty in answers.items():
-            reasons[k] += self._large_errors(uncertainty, predictions[k].hypergraph)
+            reports = trackers[k].reports
+            reasons[k] += self._large_errors(uncertainty, predictions[k].hypergraph, reports)
         return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
 
-    def _unseen_bonds(self, molecule: TrackedMolecule, hypergraph: WeightedHypergraph) -> list[str]:
-        isolated = len(hypergraph.numbers) == 1  # its energy is exact
-        if not molecule.has_other_bonds(hypergraph) or isolated:
+    def _unseen_bonds(self, hypergraph: WeightedHypergraph, reports: AllReports) -> list[str]:
+        unseen = environments(hypergraph) - self._known
+        if not unseen or len(hypergraph.numbers) == 1:  # the energy of an isolated atom is exact
             return []
-        unseen = sorted(environments(hypergraph) - self._known - molecule.reported)
-        molecule.reported.update(unseen)
-        valence = " (* has an open valence)" if any(u.endswith("*") for u in unseen) else ""
-        return unseen and [
+        of = formula(hypergraph.numbers)
+        new = sorted(unseen - reports[of].environments)
+        reports[of].environments.update(new)
+        valence = " (* has an open valence)" if any(u.endswith("*") for u in new) else ""
+        return new and [
             f"model {self.first.metadata.name!r} was not trained on atoms bonded as "
-            f"{', '.join(unseen)}{valence}: energies and forces of this "
-            f"{formula(hypergraph.numbers)} are not reliable"
+            f"{', '.join(new)}{valence}: energies and forces of this {of} are not reliable"
         ]
 
-    def _large_errors(self, uncertainty: Uncertainty, hypergraph: WeightedHypergraph) -> list[str]:
+    def _large_errors(
+        self, uncertainty: Uncertainty, hypergraph: WeightedHypergraph, reports: AllReports
+    ) -> list[str]:
         (energy, forces), calibration = uncertainty, self.calibration
         worst, found = int(forces.argmax()), []
-        name, numbers = self.first.metadata.name, hypergraph.numbers
-        if calibration.familiar_energy is not None and energy > calibration.familiar_energy:
+        name, of = self.first.metadata.name, formula(hypergraph.numbers)
+        before = reports[of]
+        familiar = calibration.familiar_energy
+        if familiar is not None and energy > max(familiar, 2 * before.energy):
+            before.energy = energy
             found.append(
                 f"model {name!r} may be wrong by {energy:.2f} eV in the energy of this geometry of "
-                f"{formula(numbers)}; geometries like its training data stay below "
-                f"{calibration.familiar_energy:.2f}"
+                f"{of}; geometries like its training data stay below {familiar:.2f}"
             )
-        if forces[worst] > calibration.familiar_forces:
+        if forces[worst] > max(calibration.familiar_forces, 2 * before.forces):
+            before.forces = float(forces[worst])
             found.append(
                 f"model {name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
-                f"at {chemical_symbols[numbers[worst]]}{worst} of this geometry of "
-                f"{formula(numbers)}; geometries like its training data stay below "
+                f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
+                f"{of}; geometries like its training data stay below "
                 f"{calibration.familiar_forces:.1f}"
             )
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
+
 import numpy as np
 
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
@@ -18,17 +20,15 @@ HIGHER = 0.1
 INTERVAL_FACTOR = 3
 #: ... and at most this number of steps, so that checks cost little.
 MAX_INTERVAL = 1000
-#: Number of tracked molecules: the images of a path share a calculator.
-REMEMBERED = 32
+#: Number of tracked geometries, because the images of a path or a population may share a
+#: calculator; the least recently used one is removed first. About 100 bytes per atom each.
+REMEMBERED = 2048
 
 
 class TrackedMolecule:
     """A molecule in the course of a run."""
 
-    def __init__(self, hypergraph: WeightedHypergraph):
-        self.numbers, self.last = hypergraph.numbers, hypergraph.positions
-        self.reported: set[str] = set()
-        """Environments reported before."""
+    def __init__(self) -> None:
         self._bonds: tuple[bytes, bytes] | None = None
         self._checked: np.ndarray | None = None
         self._seen = self._next_check = 0
@@ -65,24 +65,73 @@ class TrackedMolecule:
         return True
 
 
-class NoveltyTracker:
-    """Recognises the molecules that a calculator sees from step to step."""
+class Reports:
+    """What was reported of molecules with one formula."""
 
     def __init__(self) -> None:
-        self._tracked: list[TrackedMolecule] = []  # the latest is last
+        self.environments: set[str] = set()
+        self.energy = self.forces = 0.0
+        """Largest uncertainties, eV and eV/Angstrom."""
+
+
+AllReports = defaultdict[str, Reports]
+"""What was reported, by molecular formula."""
+
+
+class NoveltyTracker:
+    """Recognises the molecules that a calculator sees from step to step.
+
+    Attributes
+    ----------
+    reports : what was reported so far.
+    """
+
+    def __init__(self) -> None:
+        self.reports: AllReports = defaultdict(Reports)
+        self._alike: dict[bytes, _Alike] = {}  # by atomic numbers
+        self._order: OrderedDict[TrackedMolecule, bytes] = OrderedDict()  # the latest is last
 
     def follow(self, hypergraph: WeightedHypergraph) -> TrackedMolecule:
         """The tracked molecule closest to this geometry, or a new one."""
-        near = [
-            (away, k)
-            for k, known in enumerate(self._tracked)
-            if np.array_equal(known.numbers, hypergraph.numbers)
-            and (away := moved(known.last, hypergraph.positions)) <= FAR
-        ]
-        found = self._tracked.pop(min(near)[1]) if near else TrackedMolecule(hypergraph)
-        found.last = hypergraph.positions
-        self._tracked = [*self._tracked, found][-REMEMBERED:]
+        key = hypergraph.numbers.tobytes()
+        found = self._alike.setdefault(key, _Alike()).follow(hypergraph.positions)
+        self._order[found] = key
+        self._order.move_to_end(found)
+        if len(self._order) > REMEMBERED:
+            oldest, key = self._order.popitem(last=False)
+            self._alike[key].remove(oldest)
+            if not self._alike[key].molecules:
+                del self._alike[key]
         return found
+
+
+class _Alike:
+    """Tracked molecules with the same atoms in the same order."""
+
+    def __init__(self) -> None:
+        self.molecules: list[TrackedMolecule] = []
+        # Last positions (K, N, 3) relative to their average; some rows at the end are unused.
+        self._centred = np.empty((0, 0, 3))
+
+    def follow(self, positions: np.ndarray) -> TrackedMolecule:
+        """The molecule that moved to these positions, or a new one."""
+        centred, n = positions - positions.mean(axis=0), len(self.molecules)
+        away = np.abs(self._centred[:n] - centred).reshape(n, -1).max(axis=1) if n else np.empty(0)
+        nearest = int(away.argmin()) if n else 0
+        if n == 0 or away[nearest] > FAR:
+            nearest = n
+            self.molecules.append(TrackedMolecule())
+            if n == len(self._centred):  # double the rows
+                more = np.empty((max(n, 1), *centred.shape))
+                self._centred = np.concatenate([self._centred, more]) if n else more
+        self._centred[nearest] = centred
+        return self.molecules[nearest]
+
+    def remove(self, molecule: TrackedMolecule) -> None:
+        """Forget one; the last takes its row."""
+        row, last = self.molecules.index(molecule), len(self.molecules) - 1
+        self.molecules[row], self._centred[row] = self.molecules[last], self._centred[last]
+        del self.molecules[last]
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> float:

@@ -283,12 +283,12 @@ def test_what_the_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> No
     digest = compiled._digest(model)
     assert compiled._digest(tiny_model()) == digest
     assert compiled._digest(tiny_model(dtype=torch.float64)) != digest
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 77)  # is chosen at each call
+        assert compiled._digest(tiny_model()) == digest
     with torch.no_grad():
         next(model.parameters())[0] += 1e-6
     assert compiled._digest(model) != digest
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "get_num_threads", lambda: 77)
-        assert compiled._digest(tiny_model()) != digest
     # Covalent radii stand in no checkpoint, but in the machine code.
     other = tiny_model()
     for buffer in other.buffers():
@@ -356,3 +356,14 @@ def test_a_cache_folder_that_cannot_be_written(
     monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(CompilationError, match=r"can be written, got .*: set SE3SET_ASE_CACHE"):
         compiled.compiled(tiny_model())
+
+
+def test_a_relative_cache_path_is_the_same_in_each_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("kept", "~/kept", str(tmp_path / "kept")):
+        monkeypatch.setenv(compiled.CACHE_VARIABLE, given)
+        for working in (tmp_path, Path(__file__).parent):
+            monkeypatch.chdir(working)
+            assert compiled.cache_folder() == tmp_path / "kept", (given, working)

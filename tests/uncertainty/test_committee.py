@@ -30,6 +30,7 @@ from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model, write_
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.uncertainty import novelty
@@ -40,6 +41,7 @@ from se3set_ase.uncertainty.committee import (
     read_calibration,
     write_calibration,
 )
+from se3set_ase.uncertainty.novelty import NoveltyTracker
 
 ROUNDING = 1e-12
 
@@ -290,23 +292,30 @@ def test_a_rise_in_energy_is_checked(tmp_path: Path, asked: list[int]) -> None:
     assert len(checks) > 3
 
 
-def test_each_molecule_of_a_screening_is_reported(tmp_path: Path) -> None:
-    """With Python's default filter, which shows a text once: conformers have the same formula."""
+def test_each_formula_of_a_screening_is_reported_once_for_each_reason(tmp_path: Path) -> None:
     calc = SE3SetCalculator(make(tmp_path))
     ether = molecule("CH3OCH3")
-    rotated = ether.copy()
+    rotated, shuffled = ether.copy(), ether[::-1]
     rotated.positions = rotated.positions @ np.diag([1.0, -1.0, -1.0])
+    broken = ether.copy()
+    broken.positions[np.argmax(broken.numbers == 1)] += 4.0
+    reported = []
     for name, atoms in (
         ("ether", ether),
         ("ethanol", ethanol()),
-        ("rotated", rotated),
-        ("ethanol", ethanol(1)),
+        ("rotated ether", rotated),
+        ("ether in another order", shuffled),
+        ("methanol", molecule("CH3OH")),
+        ("methane", molecule("CH4")),
+        ("broken ether", broken),
+        ("methane", molecule("CH4")),
     ):
         atoms.calc = calc
         with warnings.catch_warnings(record=True) as issued:
-            warnings.simplefilter("default")
+            warnings.simplefilter("always")
             atoms.get_forces()
-        assert len(issued) == (name != "ethanol"), name
+        reported += [name] * len(issued)
+    assert reported == ["ether", "methanol", "methane", "broken ether"]
 
 
 def test_images_that_share_a_calculator_are_tracked_separately(
@@ -323,7 +332,82 @@ def test_images_that_share_a_calculator_are_tracked_separately(
                 image.rattle(1e-3, seed=1)
                 image.get_forces()
     assert len(asked) == len(images)
-    assert len(issued) == len(images)  # each has bonds that the training data lack
+    assert len(issued) == len({str(w.message) for w in issued}) > 0
+
+
+def spread(count: int, n_atoms: int = 3) -> list[WeightedHypergraph]:
+    """Geometries of one molecule, at least 1 Angstrom apart, in random positions."""
+    rng = np.random.default_rng(3)
+    none = np.zeros(0)
+    structure = build_hypergraph(
+        np.full(n_atoms, 6), 9.0 * np.arange(3 * n_atoms).reshape(-1, 3), HypergraphConfig()
+    )
+    found = []
+    for index in range(count):
+        positions = 0.1 * rng.normal(size=(n_atoms, 3))
+        positions[0, 0] += 3.0 * index
+        found.append(
+            WeightedHypergraph(
+                structure=structure,
+                positions=positions,
+                bond_weights=none,
+                fragment_weights=none,
+                hyperedge_weights=none,
+                hyperedge_reach=none,
+            )
+        )
+    return found
+
+
+def test_two_thousand_geometries_are_tracked_by_the_nearest() -> None:
+    tracker, rng = NoveltyTracker(), np.random.default_rng(2)
+    images = spread(novelty.REMEMBERED)
+    tracked = [tracker.follow(image) for image in images]
+    assert len(set(tracked)) == len(images) >= 1000
+    for _ in range(2):
+        for index in rng.permutation(len(images)):
+            near = images[index].positions + rng.uniform(-0.2, 0.2, size=(3, 3))
+            images[index] = replace(images[index], positions=near + rng.normal(size=3))
+            assert tracker.follow(images[index]) is tracked[index]
+
+
+def test_the_least_recently_used_geometry_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "REMEMBERED", 3)
+    tracker = NoveltyTracker()
+    a, b, c, d = spread(4)
+    other = spread(1, n_atoms=4)[0]
+    first = {name: tracker.follow(image) for name, image in zip("abcd", (a, b, c, d), strict=True)}
+    assert tracker.follow(b) is first["b"]
+    assert tracker.follow(d) is first["d"]
+    tracker.follow(other)  # in place of c
+    assert tracker.follow(d) is first["d"]
+    assert tracker.follow(b) is first["b"]
+    assert tracker.follow(c) is not first["c"]
+
+
+@pytest.mark.filterwarnings("ignore:model 'tiny' was not trained on")
+def test_larger_errors_are_reported_if_they_are_twice_as_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calc = SE3SetCalculator(make(tmp_path))
+    limit = calc.potential.committee.calibration.familiar_forces
+    expected = {1.1: True, 1.2: False, 2.1: False, 2.3: True, 0.9: False, 4.0: False, 5.0: True}
+    for factor, reported in expected.items():
+        errors = np.array([0.5 * limit] * 8 + [factor * limit])
+        monkeypatch.setattr(
+            Committee, "uncertainties", lambda _, p, e=errors: [(0.1, e) for _ in p]
+        )
+        atoms = ethanol()
+        atoms.positions = (
+            atoms.positions
+            @ np.linalg.qr(np.random.default_rng(int(100 * factor)).normal(size=(3, 3)))[0]
+        )
+        atoms.calc = calc
+        with warnings.catch_warnings(record=True) as issued:
+            warnings.simplefilter("always")
+            atoms.get_forces()
+        found = [str(w.message) for w in issued if "may be wrong by" in str(w.message)]
+        assert len(found) == reported, factor
 
 
 def test_a_calculator_keeps_its_committee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,9 +445,12 @@ def test_geometries_far_from_the_data_are_reported(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         atoms.rattle(0.01)
         atoms.get_forces()  # the next step of a run
-    atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
-    with pytest.warns(UserWarning, match="may be wrong by"):
-        atoms.get_forces()  # another geometry
+        atoms.rotate_dihedral(0, 1, 2, 3, 120, mask=[0, 0, 0, 1, 0, 0, 0, 0, 0])
+        atoms.get_forces()  # a conformer, of the same formula
+    ethane = molecule("C2H6")
+    ethane.calc = atoms.calc
+    with pytest.warns(UserWarning, match="may be wrong by .* of C2H6;"):
+        ethane.get_forces()
 
 
 def test_a_model_without_a_committee_raises() -> None:
