@@ -60,6 +60,7 @@ def describe_errors(errors: dict[str, Any]) -> str:
     if errors["levels"]:
         frames += f", labels of {', '.join(errors['levels'])}"
     lines = [frames, table(["", "MAE", "RMSE", "expected RMSE", "unit"], rows)]
+    lines += [f"note: {note}" for note in errors["notes"]]
     doubts = errors["doubts"]
     for frame in list(doubts)[:MAX_DOUBTS_PRINTED]:
         lines += [f"frame {frame} doubtful: {reason}" for reason in doubts[frame]]
@@ -68,7 +69,6 @@ def describe_errors(errors: dict[str, Any]) -> str:
     lines.append(f"{errors['n_doubtful']} of {errors['n_frames']} frames doubtful")
     if errors["energy_uncertainty_rms_meV"] is None:
         lines[-1] += "; uncertainty unknown (the committee was not evaluated, or there is none)"
-    lines += [f"note: {note}" for note in errors["notes"]]
     return "\n".join(lines)
 
 

@@ -181,7 +181,7 @@ def load_config(path: str | Path) -> RunConfig:
 
     Raises
     ------
-    FileNotFoundError : no such file, or no such initial model.
+    FileNotFoundError : no such file, or an initial model by a name that is not bundled.
     ConfigError : not YAML, or fields are missing, unknown or out of range (the text names them).
     """
     path = Path(path)
@@ -209,5 +209,12 @@ def load_config(path: str | Path) -> RunConfig:
     paths["tests"] = {name: here / test for name, test in data.tests.items()}
     update: dict[str, Any] = {"data": data.model_copy(update=paths)}
     if config.initial is not None:
-        update["initial"] = resolve_model(config.initial, relative_to=here)
+        update["initial"] = _located(config.initial, here)
     return config.model_copy(update=update)
+
+
+def _located(initial: str | Path, folder: Path) -> Path:
+    """Path of the initial model. A path need not exist yet: an earlier training may write it."""
+    if Path(initial).name != str(initial):
+        return folder / Path(initial).expanduser()
+    return resolve_model(initial, relative_to=folder)
