@@ -58,25 +58,19 @@ def main() -> None:
     if arguments.dynamics:
         dynamics(arguments.dynamics[0], int(arguments.dynamics[1]))
         return
-    rows: list[dict[str, object]] = []
-    for mode in arguments.modes:
-        for size in arguments.sizes:
-            for name in arguments.measurements:
-                measure = force_call if name == "force call" else runs_at_once
-                row = {"measurement": name, "mode": mode, "atoms": size}
-                row |= measure(mode, size, arguments.rounds, arguments.seconds)
-                print(row, flush=True)
-                rows.append({**row, **about()})
-    if "dynamics" in arguments.measurements:
-        row = {"measurement": "dynamics", "mode": CONTROL, "atoms": 0}
-        row |= runs_at_once(CONTROL, 0, arguments.rounds, arguments.seconds)
-        print(row, flush=True)
-        rows.append({**row, **about()})
     path = arguments.output / "busy.csv"
-    new = {key_of(row) for row in rows}
-    kept = [row for row in read_rows(path) if key_of(row) not in new]
-    table: list[Mapping[str, object]] = [*kept, *rows]
-    write_rows(path, sorted(table, key=key_of))
+    tasks = [(n, m, s) for m in arguments.modes for s in arguments.sizes for n in MEASUREMENTS]
+    for name, mode, size in [*tasks, ("dynamics", CONTROL, 0)]:
+        if name not in arguments.measurements:
+            continue
+        measure = force_call if name == "force call" else runs_at_once
+        row: dict[str, object] = {"measurement": name, "mode": mode, "atoms": size}
+        row |= measure(mode, size, arguments.rounds, arguments.seconds)
+        print(row, flush=True)
+        row |= about()
+        kept = [other for other in read_rows(path) if key_of(other) != key_of(row)]
+        table: list[Mapping[str, object]] = [*kept, row]
+        write_rows(path, sorted(table, key=key_of))
 
 
 def key_of(row: Mapping[str, object]) -> tuple[int, int, int]:
