@@ -7,6 +7,7 @@ import importlib.metadata
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -83,6 +84,10 @@ class Baseline:
         self.make = make
         self._calculators: dict[tuple[int, int], Calculator] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Calculators of compiled programs cannot be copied; they are made again when needed.
+        return {**self.__dict__, "_calculators": {}}
+
     def another(self) -> Baseline:
         """Make a copy for another molecule."""
         return Baseline(self.method, self.make)
@@ -106,14 +111,19 @@ class Baseline:
             spin_multiplicity = 1 + (int(numbers[0]) - charge) % 2
         atoms = Atoms(numbers, positions)
         state = charge, spin_multiplicity
-        if state not in self._calculators:
-            names = dict(zip(self.method.state_arguments, state, strict=False))
-            self._calculators[state] = self.make(**{**self.method.options, **names})
-        atoms.calc = self._calculators[state]
+        if charge and not self.method.state_arguments:
+            raise CalculationFailed(
+                f"expected a neutral molecule, because {self.method.name}, the baseline of the "
+                f"model, takes no charge, got charge {charge}"
+            )
         try:
+            if state not in self._calculators:
+                names = dict(zip(self.method.state_arguments, state, strict=False))
+                self._calculators[state] = self.make(**{**self.method.options, **names})
+            atoms.calc = self._calculators[state]
             energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
         except Exception as error:  # of any program
-            del self._calculators[state]  # it may start from the failed state
+            self._calculators.pop(state, None)  # it may start from the failed state
             raise CalculationFailed(
                 f"{self.method.name}, the baseline of the model, failed for "
                 f"{atoms.get_chemical_formula()} with charge {charge}: {error}"
@@ -159,6 +169,8 @@ def imported(method: BaselineMethod) -> CalculatorFactory:
     module, _, name = method.calculator.partition(":")
     try:
         make: CalculatorFactory = getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        raise ImportError(f"expected the class {name} in {module}: {error}") from error
     except ImportError as error:
         extra = ": pip install 'se3set-ase[xtb]'" if method.name in KNOWN else ""
         raise ImportError(

@@ -258,6 +258,12 @@ class SE3SetCalculator(Calculator):
             correction = self.potential.hessian(hypergraph.structure, hypergraph.positions)
             return correction + self._replica.baseline_hessian()
 
+    def __copy__(self) -> SE3SetCalculator:
+        other = self.__class__.__new__(self.__class__)
+        other.__dict__.update(self.__dict__)
+        other._replica = copy.copy(self._replica)
+        return other
+
     def _check_molecule(self, atoms: Atoms) -> None:
         expected = self._molecule_numbers
         if expected is not None and expected != atoms.numbers.tolist():
@@ -272,12 +278,7 @@ class SE3SetCalculator(Calculator):
         return None if self._prediction is None else self._prediction.hypergraph
 
     def seen_at(self, atoms: Atoms) -> WeightedHypergraph:
-        """The hypergraph of a geometry, without an effect on the log or the results.
-
-        Raises
-        ------
-        InputError : see the class docstring.
-        """
+        """The hypergraph of a geometry, without an effect on the log; errors as of calculations."""
         with self._lock:
             other = copy.copy(self)
             other._replica = self._replica.aside()
@@ -287,9 +288,8 @@ class SE3SetCalculator(Calculator):
 
     @property
     def fragment_energies(self) -> list[tuple[tuple[int, ...], float]] | None:
-        """Atoms and energy (eV) of every fragment at the last geometry; they add up to the total.
-
-        None if there is none. See :meth:`WeightedHypergraph.fragment_energies`.
+        """Atoms and energy (eV) of every fragment at the last geometry; they add up to the total
+        (to the correction, if a baseline has no energies of atoms). None if there is none.
         """
         if self._prediction is None:
             return None
@@ -332,10 +332,9 @@ class SE3SetCalculator(Calculator):
 
     @property
     def events(self) -> list[Event]:
-        """The refragmentation log: changes between consecutive calculations.
+        """The refragmentation log: changes between calculations, also of images that take turns.
 
-        If several images share this calculator, it includes changes between them. ``reset`` keeps
-        it. :class:`se3set_ase.events.observe.EventObserver` records the steps of a run.
+        ``reset`` keeps it. :class:`.EventObserver` records the steps of a run.
         """
         return self._replica.log.events
 

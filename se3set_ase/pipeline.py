@@ -110,11 +110,18 @@ class Replica:
                 + ", ".join(changes)
             )
 
+    def __copy__(self) -> Replica:
+        """A copy whose evaluations do not affect this object."""
+        other = Replica.__new__(Replica)
+        other.__dict__.update(self.__dict__)
+        other.refragmenter, other.log = copy.copy(self.refragmenter), copy.deepcopy(self.log)
+        other.tracker = copy.deepcopy(self.tracker)
+        return other
+
     def aside(self) -> Replica:
-        """A copy with the same first geometry, whose evaluations do not affect this object."""
+        """A copy with the same first geometry, without its log and its warnings."""
         other = copy.copy(self)
-        other.refragmenter, other.log = copy.copy(self.refragmenter), EventLog()
-        other.tracker = None
+        other.log, other.tracker = EventLog(), None
         return other
 
     def on_baseline(self, correction: Prediction) -> Prediction:

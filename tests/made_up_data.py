@@ -20,6 +20,14 @@ HYDROGEN = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]])
 PEROXIDE = Atoms("O2H2", [[0.0, 0.7, -0.1], [0.0, -0.7, -0.1], [0.8, 0.9, 0.4], [-0.8, -0.9, 0.4]])
 
 
+class ChargedMorse(MorsePotential):
+    """Takes a charge, without an effect."""
+
+    def __init__(self, *, charge: int = 0, multiplicity: int = 1, **options: float) -> None:
+        super().__init__(**options)
+        self.state = charge, multiplicity
+
+
 def labelled(atoms: Atoms) -> Atoms:
     """The same geometry with energy (eV) and forces (eV/Angstrom)."""
     atoms = atoms.copy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,6 +203,24 @@ def test_the_committee_compares_corrections(tmp_path: Path) -> None:
     np.testing.assert_allclose(calc.forces_uncertainty, plain.forces_uncertainty, atol=ROUNDING)
 
 
+def test_one_failure_does_not_end_a_relaxation_of_many(folder: Path) -> None:
+    class FailsLater(MorsePotential):
+        calls = 0
+
+        def calculate(self, *args: object, **kwargs: object) -> None:
+            super().calculate(*args, **kwargs)
+            FailsLater.calls += len(self.atoms) == 9
+            if FailsLater.calls > 3 and len(self.atoms) == 9:
+                raise RuntimeError("SCF not converged")
+
+    potential = Potential(folder, baseline=FailsLater)
+    failed, other = relax_many([ethanol(), molecule("H2O")], potential, steps=5, fmax=1e-6)
+    assert isinstance(failed.error, CalculationFailed)
+    assert len(failed.energy) == 3
+    assert other.error is None
+    assert other.n_steps == 5
+
+
 @pytest.fixture
 def xtb(tmp_path: Path) -> Path:
     """A small model on top of GFN2-xTB, for charges -1 to 1."""
@@ -242,6 +262,21 @@ def test_forces_on_gfn2_xtb_are_the_gradient(xtb: Path) -> None:
             forces.flat[k], abs=DIFFERENCES
         )
     assert np.abs(forces).max() > 0.1
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_of_a_used_calculator(
+    xtb: Path, duplicate: Callable[[SE3SetCalculator], SE3SetCalculator]
+) -> None:
+    calc = SE3SetCalculator(xtb)
+    water = molecule("H2O")
+    hessian = calc.get_hessian(water)
+    other = duplicate(calc)
+    other.get_potential_energy(molecule("CH3OH"))
+    np.testing.assert_allclose(calc.get_hessian(water), hessian, atol=SECOND_DIFFERENCES)
+    assert other.get_potential_energy(water) == pytest.approx(
+        calc.get_potential_energy(water), abs=1e-6
+    )
 
 
 def test_an_isolated_ion_is_refused(xtb: Path) -> None:

@@ -165,7 +165,9 @@ def test_a_wrapper_may_change_results(make: Make) -> None:
 # --- Copies ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_copies_are_equal_and_independent(
     make: Make, duplicate: Callable[[SE3SetCalculator], SE3SetCalculator], dtype: str

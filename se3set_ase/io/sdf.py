@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 
 def read_sdf(path: Path) -> Iterator[Atoms]:
@@ -37,10 +38,20 @@ def read_sdf(path: Path) -> Iterator[Atoms]:
 
 
 def isotope_mass(number: int, isotope: int) -> float:
-    """Mass in u of an isotope, by atomic number and number of nucleons."""
+    """Mass in u of an isotope, by atomic number and number of nucleons.
+
+    Raises
+    ------
+    ValueError : there is no such isotope.
+    """
     from rdkit import Chem
 
-    return float(Chem.GetPeriodicTable().GetMassForIsotope(number, isotope))
+    mass = 0.0
+    if number <= isotope < 3 * number + 5:
+        mass = float(Chem.GetPeriodicTable().GetMassForIsotope(number, isotope))
+    if mass == 0.0:  # RDKit does not know it
+        raise ValueError(f"expected an isotope of {chemical_symbols[number]}, got {isotope}")
+    return mass
 
 
 def _records(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from se3set_ase.pipeline import Replica, numbered, step
@@ -52,6 +52,7 @@ def relax_many(
     ------
     TypeError : not a list of molecules, or not a :class:`Potential`.
     UnsupportedSystem, ValueError : before the relaxation, see :meth:`Potential.predict`.
+    CalculationFailed : the baseline of the model has no result for a first geometry.
     """
     molecules = check_several(molecules)
     if not isinstance(potential, Potential):
@@ -69,15 +70,23 @@ def relax_many(
             runs.append(_Run(atoms, replica, optimizer_class, fmax, steps))
     active = runs
     while active:
-        predictions = step([run.calc.replica for run in active])
-        for run, prediction in zip(active, predictions, strict=True):
-            run.step(prediction)
+        for run, prediction in zip(active, _evaluated(active), strict=True):
+            if prediction is not None:
+                run.step(prediction)
         still = [run for run in active if not run.done]
         if progress is not None and len(still) < len(active):
             progress(len(active) - len(still))
         active = still
     found = doubts_of(potential, [run.prediction for run in runs])
     return Relaxations(run.result(doubt) for run, doubt in zip(runs, found, strict=True))
+
+
+def _evaluated(runs: Sequence[_Run]) -> list[Prediction | None]:
+    """Predictions for all molecules; None, and the error of its run, where the baseline fails."""
+    try:
+        return list(step([run.calc.replica for run in runs]))
+    except CalculationFailed:
+        return [run.evaluated() for run in runs]
 
 
 class _Run:
@@ -124,6 +133,16 @@ class _Run:
         # An invalid geometry, or an ASE optimiser that fails.
         except (ValueError, RuntimeError) as error:
             self.error, self.done = error, True
+
+    def evaluated(self) -> Prediction | None:
+        """Evaluate this molecule alone; CalculationFailed if it fails at the first geometry."""
+        try:
+            return step([self.calc.replica])[0]
+        except CalculationFailed as error:
+            if not self.records:
+                raise
+            self.error, self.done = error, True
+            return None
 
     def result(self, doubt: Doubt) -> RelaxResult:
         energies, longest_forces = np.array(self.records).T

@@ -54,6 +54,7 @@ class CachedBaseline:
         self.folder = folder
         self.progress = progress
         self._baseline = Baseline(method, imported(method))
+        self.reason = ""  # of the last failure
 
     def differences(self, data: TrainingData) -> TrainingData:
         """Return the same data with differences as labels.
@@ -88,7 +89,8 @@ class CachedBaseline:
         found: list[Frame] = []
         failed: list[str] = []
         cores = os.cpu_count() or 1
-        at_once = max(1, cores // int(os.environ.get("OMP_NUM_THREADS") or cores))
+        threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        at_once = max(1, cores // (int(threads) if threads.isdecimal() else cores))
         chunks = [frames[k : k + CHUNK] for k in range(0, len(frames), CHUNK)]
         bar = tqdm(
             total=len(frames), desc=self.method.name, unit="frame", disable=not self.progress
@@ -109,15 +111,16 @@ class CachedBaseline:
         if len(failed) > FAILURES * len(frames):
             raise DataError(
                 f"{self.method.name}, the baseline, fails for {len(failed)} of {len(frames)} "
-                f"frames, the first is {failed[0]}"
+                f"frames, the first is {failed[0]}: {self.reason}"
             )
         if failed:
             _LOGGER.warning(
-                "%d of %d frames are left out, the first is %s: %s, the baseline, fails",
+                "%d of %d frames are left out, the first is %s: %s, the baseline, fails (%s)",
                 len(failed),
                 len(frames),
                 failed[0],
                 self.method.name,
+                self.reason,
             )
         return found
 
@@ -151,10 +154,11 @@ class CachedBaseline:
                     for frame, r in zip(frames, results, strict=True)
                 ]
             )
-            content = io.BytesIO()
-            np.savez_compressed(content, energies=energies, forces=forces)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content.getvalue())
+            if np.isfinite(energies).all():  # what failed may succeed in the next run
+                content = io.BytesIO()
+                np.savez_compressed(content, energies=energies, forces=forces)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, content.getvalue())
         parts = np.split(forces, np.cumsum([len(f.numbers) for f in frames])[:-1])
         return [
             None if np.isnan(energy) else (float(energy), part)
@@ -168,7 +172,8 @@ class CachedBaseline:
             return baseline.evaluate(
                 frame.numbers, frame.positions, frame.charge, frame.spin_multiplicity
             )
-        except CalculationFailed:
+        except CalculationFailed as error:
+            self.reason = str(error)
             return None
 
     def _name_of(self, frames: Sequence[Frame]) -> str:

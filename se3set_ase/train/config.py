@@ -117,7 +117,7 @@ class BaselineConfig(_Section):
     """Level of theory, for messages and the card."""
     options: dict[str, Any] = {}
     """Arguments of the calculator."""
-    state_arguments: tuple[str, ...] = ()
+    state_arguments: tuple[()] | tuple[str, str] = ()
     """Names of its arguments for charge and spin multiplicity."""
 
 
@@ -171,6 +171,12 @@ class RunConfig(_Section):
         if len(self.data.charges) > 1 and self.baseline is None:
             charges = ", ".join(map(str, self.data.charges))
             raise ValueError(f"expected one charge without a baseline, got {charges}")
+        method = self.baseline_method
+        if method and any(self.data.charges) and not method.state_arguments:
+            raise ValueError(
+                f"expected state_arguments of {method.name}, the names of its arguments for charge "
+                f"and spin multiplicity, because the data have charges {self.data.charges}"
+            )
         if self.initial is not None and (self.network or self.hypergraph):
             raise ValueError("expected network and hypergraph to be those of the initial model")
         return self

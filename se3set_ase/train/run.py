@@ -137,7 +137,7 @@ def measure(config: RunConfig, folder: Path) -> tuple[Measurement, ...]:
                 spin_multiplicity=config.data.spin_multiplicity,
                 other_level="compare",
             )
-        except (ValueError, OSError) as error:  # the trained model is kept
+        except (ValueError, OSError, RuntimeError) as error:  # the trained model is kept
             _LOGGER.warning("test %r is not measured: %s: %s", name, path, error)
             continue
         if not errors["complete"]:  # errors of a part of a test must not be in the card

@@ -101,7 +101,7 @@ def test_errors() -> None:
     assert text.splitlines()[-1] == "12 of 7 frames doubtful"
     text_of_labels = describe_errors({**errors, "levels": ["PBE"], "notes": ["mind the gap"]})
     assert text_of_labels.splitlines()[0] == "7 frames, labels of PBE"
-    assert text_of_labels.splitlines()[-1] == "note: mind the gap"
+    assert "note: mind the gap" in text_of_labels.splitlines()[:-1]
     assert "interrupted" in describe_errors({**errors, "complete": False})
 
 

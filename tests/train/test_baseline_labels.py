@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.morse import MorsePotential
-from made_up_data import HYDROGEN, WATER, frames, write_run
+from made_up_data import HYDROGEN, WATER, ChargedMorse, frames, write_run
 
 from se3set_ase import Potential
 from se3set_ase.baseline import Baseline
@@ -27,6 +27,12 @@ HALF = {
     "calculator": "ase.calculators.morse:MorsePotential",
     "name": "half",
     "options": {"epsilon": 1.0, "r0": 1.2, "rho0": 3.0},
+}
+
+#: The same, with a charge.
+CHARGED = HALF | {
+    "calculator": "made_up_data:ChargedMorse",
+    "state_arguments": ["charge", "multiplicity"],
 }
 
 
@@ -147,7 +153,7 @@ def test_ions_give_the_energy_per_charge(tmp_path: Path) -> None:
         atoms.info["charge"] = 1
         atoms.calc.results["energy"] += 4.0
     data = {"charge": [0, 1]}
-    config = load_config(write_run(tmp_path, molecules, baseline=HALF, data=data))
+    config = load_config(write_run(tmp_path, molecules, baseline=CHARGED, data=data))
     trainer = Trainer(config, progress=False)
     assert trainer.baseline is not None
     # The fit also has an energy for each element, and 24 distorted geometries.
@@ -158,7 +164,31 @@ def test_ions_give_the_energy_per_charge(tmp_path: Path) -> None:
     assert method is not None
     ion, base = hydronium.copy(), MorsePotential(**HALF["options"])  # type: ignore[arg-type]
     ion.info["charge"] = 1
-    (prediction,) = Potential(folder, baseline=MorsePotential).predict([ion], warn=False)
+    (prediction,) = Potential(folder, baseline=ChargedMorse).predict([ion], warn=False)
     assert prediction.baseline is not None
     expected = base.get_potential_energy(hydronium) + method.energy_per_charge
     assert prediction.baseline.energy == pytest.approx(expected, abs=ROUNDING)
+
+
+def test_charges_need_a_baseline_that_takes_them(tmp_path: Path) -> None:
+    path = write_run(tmp_path, frames(4), baseline=HALF, data={"charge": [0, 1]})
+    with pytest.raises(ConfigError, match="expected state_arguments of half"):
+        load_config(path)
+
+
+def test_failures_are_computed_again_and_have_their_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(run(tmp_path))
+    assert config.baseline_method is not None
+    read = read_frames(config.data.train, HypergraphConfig())
+    cached = CachedBaseline(config.baseline_method, tmp_path / "cache")
+
+    def missing(*_: object) -> None:
+        raise RuntimeError("prog: command not found")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MorsePotential, "calculate", missing)
+        with pytest.raises(DataError, match="prog: command not found"):
+            cached.subtract(read)
+    assert len(cached.subtract(read)) == len(read)
