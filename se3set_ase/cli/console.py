@@ -60,21 +60,24 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
     from se3set_ase.system import declared_charge_and_spin
 
     seen: set[str] = set()
+    n_frames = 0
     for atoms in read_structures(file):
         formula = atoms.get_chemical_formula()
-        new = formula not in seen
-        seen.add(formula)
+        n_frames += 1
         if isolated and atoms.pbc.any():
             atoms = without_cell(atoms)
         declared = charge or "charge" in declared_charge_and_spin(atoms)
-        if new and not declared and (fitting := charge_that_fits(atoms)) is not None:
+        new = not declared and formula not in seen
+        if new:  # once for each formula, because a trajectory may have many frames
+            seen.add(formula)
+        if new and (fitting := charge_that_fits(atoms)) is not None:
             warnings.warn(
                 f"{file} declares no charge for {formula}, and its bonds fit charge {fitting:+d}, "
                 f"not a neutral molecule; --charge={fitting:+d} says so",
                 stacklevel=2,
             )
         yield atoms
-    if not seen:
+    if not n_frames:
         raise ValueError(f"expected frames with atoms in {file}, got none")
 
 

@@ -86,6 +86,8 @@ class _Labelling:
 
     def _labelled(self, atoms: Atoms, label: Label) -> Atoms:
         new = Atoms(atoms.numbers, atoms.positions)
+        if atoms.has("masses"):  # isotopes
+            new.set_masses(atoms.get_masses())
         new.info = {"level_of_theory": self.labeller.level_of_theory, **label.info}
         results = {"dipole": label.dipole, "charges": label.charges}
         results = {name: value for name, value in results.items() if value is not None}

@@ -97,3 +97,21 @@ def test_a_molecule_in_a_box(here: Path, name: str) -> None:
     relaxed = read("out.xyz")
     assert not relaxed.pbc.any()
     assert relaxed.get_all_distances().max() < 5.0  # whole
+
+
+def test_a_declared_ion_does_not_hide_an_undeclared_one(here: Path) -> None:
+    declared, plain = xyz("[O-]C(=O)CC(=O)[O-]"), xyz("[O-]C(=O)CC(=O)[O-]")
+    lines = declared.splitlines()
+    lines[1] = "charge=-2"
+    (here / "two.xyz").write_text("\n".join(lines) + "\n" + plain)
+    with pytest.warns(UserWarning, match="bonds fit charge -2"):
+        run("relax", "two.xyz", "--steps", "0")
+
+
+def test_labels_keep_isotopes(here: Path) -> None:
+    pytest.importorskip("tblite")
+    (here / "d.sdf").write_text(block("[2H]O[2H]"))
+    done = run("label", "d.sdf", "--method", "GFN2-xTB", "--output", "labels.xyz")
+    assert done.exit_code == 0, done.output
+    masses = sorted(read("labels.xyz").get_masses())
+    assert masses == pytest.approx([2.014, 2.014, 15.999], abs=1e-3)
