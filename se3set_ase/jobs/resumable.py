@@ -310,8 +310,7 @@ def fingerprint(atoms: Atoms) -> str:
     """A hash of elements, positions, cell, declared charge and spin, and constraints."""
     declared = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
-    if atoms.pbc.any():
-        arrays += [atoms.pbc, atoms.cell.array]
+    arrays += [atoms.pbc, atoms.cell.array] if atoms.pbc.any() else []
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]
     digest = hashlib.sha256(repr((declared, [c.todict() for c in atoms.constraints])).encode())
     for array in arrays:
