@@ -222,15 +222,8 @@ class SE3SetCalculator(Calculator):
             super().calculate(atoms, properties, system_changes)
             if self.atoms is None:
                 raise InputError("expected atoms to calculate, got none")
-            replica = self._replica
-            replica.charge = self.parameters["charge"]
-            replica.spin_multiplicity = self.parameters["spin_multiplicity"]
-            try:
-                self._check_molecule(self.atoms)
-                replica.refragment(self.atoms)
-            except ValueError as error:
-                raise InputError(str(error)) from error
-            (self._prediction,), remarks = advance([replica])
+            self._refragment(self._replica, self.atoms)
+            (self._prediction,), remarks = advance([self._replica])
             self.results = self._prediction.results
             for remark in remarks:
                 warn_each_time(remark)
@@ -264,6 +257,15 @@ class SE3SetCalculator(Calculator):
         other._replica = copy.copy(self._replica)
         return other
 
+    def _refragment(self, replica: Replica, atoms: Atoms) -> None:
+        replica.charge = self.parameters["charge"]
+        replica.spin_multiplicity = self.parameters["spin_multiplicity"]
+        try:
+            self._check_molecule(atoms)
+            replica.refragment(atoms)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
     def _check_molecule(self, atoms: Atoms) -> None:
         expected = self._molecule_numbers
         if expected is not None and expected != atoms.numbers.tolist():
@@ -280,11 +282,11 @@ class SE3SetCalculator(Calculator):
     def seen_at(self, atoms: Atoms) -> WeightedHypergraph:
         """The hypergraph of a geometry, without an effect on the log; errors as of calculations."""
         with self._lock:
-            other = copy.copy(self)
-            other._replica = self._replica.aside()
-            other.get_potential_energy(atoms)
-        assert other.hypergraph is not None
-        return other.hypergraph
+            aside = self._replica.aside()
+            self._refragment(aside, atoms)
+            # Without a baseline, which has no effect on the hypergraph.
+            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions])
+        return found.hypergraph
 
     @property
     def fragment_energies(self) -> list[tuple[tuple[int, ...], float]] | None:

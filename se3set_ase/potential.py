@@ -171,7 +171,7 @@ class Potential:
         return state["charge"], state["spin_multiplicity"]
 
     def _warn_of_other_formula(self, atoms: Atoms) -> None:
-        if (numbers := atoms.numbers.tobytes()) in self._reported:
+        if (numbers := np.sort(atoms.numbers).tobytes()) in self._reported:
             return
         self._reported.add(numbers)
         for reason in untrained(self.metadata, atoms.numbers):

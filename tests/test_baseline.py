@@ -13,13 +13,18 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed, CalculatorSetupError, InputError
 from ase.calculators.morse import MorsePotential
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.io import read
 from untrained import METADATA, save_committee, tiny_model
 
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.baseline import KNOWN, Baseline
 from se3set_ase.checkpoint.metadata import BaselineMethod, CheckpointError
 from se3set_ase.checkpoint.store import load_metadata, save_checkpoint
-from se3set_ase.simulate import relax_many
+from se3set_ase.evaluate import evaluate
+from se3set_ase.integrations.replicas import Replicas
+from se3set_ase.simulate import md, relax, relax_many
 
 ROUNDING = 1e-9  # eV and eV/Angstrom
 DIFFERENCES = 1e-5  # eV/Angstrom, of differences of energies at STEP
@@ -219,6 +224,104 @@ def test_one_failure_does_not_end_a_relaxation_of_many(folder: Path) -> None:
     assert len(failed.energy) == 3
     assert other.error is None
     assert other.n_steps == 5
+
+
+class FailsFrom:
+    """Makes calculators that all fail from a given call on, as a method that lost its way."""
+
+    def __init__(self, call: int):
+        self.calls_left = call
+
+    def __call__(self, **options: float) -> MorsePotential:
+        outer = self
+
+        class Counted(MorsePotential):
+            def calculate(self, *args: object, **kwargs: object) -> None:
+                outer.calls_left -= 1
+                if outer.calls_left <= 0:
+                    raise RuntimeError("SCF not converged")
+                super().calculate(*args, **kwargs)
+
+        return Counted(**options)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_a_failure_in_dynamics_keeps_the_complete_steps(
+    folder: Path, tmp_path: Path, constrained: bool
+) -> None:
+    def started(call: int) -> Atoms:
+        atoms = ethanol()
+        if constrained:
+            atoms.set_constraint(FixAtoms([0]))
+        atoms.calc = SE3SetCalculator(folder, baseline=FailsFrom(call))
+        return atoms
+
+    options = {"ensemble": "nve", "timestep": 0.2, "temperature_K": 200, "seed": 1, "interval": 1}
+    atoms, whole = started(6), started(1000)
+    with pytest.warns(UserWarning, match="ended after step 4: Morse, the baseline.*SCF not conv"):
+        result = md(atoms, steps=20, trajectory=tmp_path / "md.traj", **options)
+    expected = md(whole, steps=4, **options)
+    assert isinstance(result.error, CalculationFailed)
+    assert not result.interrupted
+    assert result.n_steps == 4
+    np.testing.assert_allclose(result.total, expected.total, atol=ROUNDING)
+    np.testing.assert_allclose(atoms.positions, whole.positions, atol=ROUNDING)
+    np.testing.assert_allclose(atoms.get_momenta(), whole.get_momenta(), atol=ROUNDING)
+    assert len(read(tmp_path / "md.traj", ":")) == 5
+    assert "4 steps (failed): Morse, the baseline" in str(result)
+
+
+def test_a_failure_in_a_relaxation_keeps_the_complete_steps(folder: Path, tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(folder, baseline=FailsFrom(4))
+    with pytest.warns(UserWarning, match="ended after step 2"):
+        result = relax(atoms, fmax=1e-6, steps=20, trajectory=tmp_path / "relax.traj")
+    assert isinstance(result.error, CalculationFailed)
+    assert not result.converged
+    assert len(result.energy) == 3
+    assert "failed: Morse, the baseline" in result.summary()
+    frames = read(tmp_path / "relax.traj", ":")
+    assert len(frames) == 3
+    np.testing.assert_array_equal(frames[-1].positions, atoms.positions)
+
+
+def test_a_failure_at_the_first_geometry_is_raised(folder: Path) -> None:
+    for run in (md, relax):
+        atoms = ethanol()
+        atoms.calc = SE3SetCalculator(folder, baseline=FailsFrom(1))
+        with pytest.raises(CalculationFailed, match="SCF not converged"):
+            run(atoms)
+
+
+def test_a_failure_in_an_evaluation_names_the_frame(folder: Path) -> None:
+    frames = []
+    for stretch in (0.0, 0.1, 6.0):
+        atoms = ethanol()
+        atoms.positions[0] += stretch
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+        frames.append(atoms)
+    with pytest.raises(CalculationFailed, match="frame 2: Morse, the baseline"):
+        evaluate(Potential(folder, baseline=Failing), frames)
+
+
+def test_a_hypergraph_needs_no_baseline(folder: Path) -> None:
+    calc = SE3SetCalculator(folder, baseline=FailsFrom(2))
+    atoms = ethanol()
+    calc.get_potential_energy(atoms)
+    assert calc.seen_at(molecule("H2O")).structure.numbers.tolist() == [8, 1, 1]
+    with pytest.raises(CalculationFailed):
+        calc.get_potential_energy(molecule("H2O"))
+
+
+def test_replicas_include_the_baseline(folder: Path) -> None:
+    """As torch-sim and i-PI evaluate molecules."""
+    atoms = ethanol()
+    atoms.calc = SE3SetCalculator(folder, baseline=MorsePotential)
+    replicas = Replicas(Potential(folder, baseline=MorsePotential))
+    for found in replicas.predict([molecule("H2O"), atoms])[1:]:
+        assert found.energy == pytest.approx(atoms.get_potential_energy(), abs=ROUNDING)
+        np.testing.assert_allclose(found.forces, atoms.get_forces(), atol=ROUNDING)
+        assert abs(found.energy - found.correction.energy) > 1.0
 
 
 @pytest.fixture

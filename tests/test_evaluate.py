@@ -290,6 +290,14 @@ def test_energies_are_aligned_by_elements(model: Path) -> None:
     plain = evaluate(potential, frames, other_level="compare")  # the control
     assert plain["energy_mae_meV"] > 1e5
     assert any("different levels of theory or references" in note for note in plain["notes"])
+    own = of_level(potential.metadata.level_of_theory)  # not aligned: that would hide its error
+    alone, mixed = (evaluate(potential, f, other_level="align") for f in (own, [*frames, *own]))
+    assert alone["energy_mae_meV"] == evaluate(potential, own)["energy_mae_meV"]
+    assert alone["element_energies"] is None
+    assert not any("too few" in note for note in alone["notes"])
+    assert mixed["element_energies"] == pytest.approx(found["element_energies"])
+    both = (len(frames) * found["energy_mae_meV"] + alone["energy_mae_meV"]) / (len(frames) + 1)
+    assert mixed["energy_mae_meV"] == pytest.approx(both)
     few = evaluate(potential, frames[:3], other_level="align")
     assert few["energy_mae_meV"] is None
     assert any("too few frames to align" in note for note in few["notes"])

@@ -12,6 +12,7 @@ from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import check_atoms_formats, check_outputs, make_calculator
 from se3set_ase.cli.options import (
     INTERRUPTED,
+    UNFINISHED,
     Charge,
     Compile,
     ConformerSeed,
@@ -145,3 +146,5 @@ def md(
     typer.echo(result.summary())
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if result.error is not None:
+        raise typer.Exit(UNFINISHED)

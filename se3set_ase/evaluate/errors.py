@@ -37,14 +37,18 @@ class EnergyErrors:
 
     def __init__(self, *, align: bool):
         self.align = align
-        self.n = 0
+        self.n = self.n_to_align = 0
         self._energy, self._per_atom = Errors(), Errors()
         self._kept: list[tuple[np.ndarray, float]] = []
 
-    def add(self, numbers: np.ndarray, difference: float) -> None:
-        """Add the energy of the model minus the label, eV."""
+    def add(self, numbers: np.ndarray, difference: float, *, same_level: bool = False) -> None:
+        """Add the energy of the model minus the label, eV.
+
+        Labels of the same level of theory are never aligned: that would hide errors.
+        """
         self.n += 1
-        if self.align:
+        if self.align and not same_level:
+            self.n_to_align += 1
             self._kept.append((np.bincount(numbers).astype(np.int32), difference))
         else:
             self._add(len(numbers), difference)

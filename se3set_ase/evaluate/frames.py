@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
 
 from se3set_ase.evaluate.errors import EnergyErrors, Errors
 from se3set_ase.evaluate.levels import Levels, OnOtherLevel, metadata_of
@@ -77,6 +78,7 @@ def evaluate(
     OtherLevel : see ``other_level``; a ValueError.
     ValueError : a label is not finite or has the wrong shape, or a ``Potential`` does not support a
         molecule; the text has the number of the frame, from 0.
+    CalculationFailed : the baseline of the model has no result; with the number of the frame.
     """
     if batch_size < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
@@ -97,8 +99,7 @@ def evaluate(
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
             uncertainties: Sequence[Uncertainty | None] = [None] * len(batch)
             doubts: Sequence[Doubt] = []
-            for i, atoms in enumerate(batch):
-                levels.check(atoms, n_frames + i)
+            own = [levels.check(atoms, n_frames + i) for i, atoms in enumerate(batch)]
             if isinstance(model, Potential):
                 found = _predict_batch(model, batch, state, first=n_frames)
                 predictions = [(p.energy, p.forces) for p in found]
@@ -110,9 +111,10 @@ def evaluate(
                 forces = any(f is not None for _, f in labels)
                 predictions = _predict_each(model, batch, forces=forces)
             # Nothing below can fail, so a batch is never counted in part.
-            for atoms, (e, f), (e_model, f_model) in zip(batch, labels, predictions, strict=True):
+            compared = zip(batch, own, labels, predictions, strict=True)
+            for atoms, own_level, (e, f), (e_model, f_model) in compared:
                 if e is not None:
-                    energies.add(atoms.numbers, e_model - e)
+                    energies.add(atoms.numbers, e_model - e, same_level=own_level)
                 if f is not None:
                     force.add((f_model - f) * _MEV)
                     forced |= bool(f.any())
@@ -131,7 +133,7 @@ def evaluate(
     if shifts:
         fitted = ", ".join(f"{name} {value:+.3f}" for name, value in shifts.items())
         notes.append(f"energies are aligned by fitted energies of the elements: {fitted} eV")
-    elif energies.align and energies.n:
+    elif energies.n_to_align:
         notes.append("too few frames to align energies: more are needed than there are elements")
     elif (per_atom.mae() or 0.0) > ANOTHER_REFERENCE:
         notes.append(
@@ -182,9 +184,10 @@ def _predict_batch(
     """Predictions for a batch that starts with frame ``first``."""
     try:
         return model.predict(batch, **state, warn=False)
-    except ValueError as error:
+    except (ValueError, CalculationFailed) as error:
         if len(batch) == 1:
-            raise ValueError(f"frame {first}: {error}") from error
+            kind = CalculationFailed if isinstance(error, CalculationFailed) else ValueError
+            raise kind(f"frame {first}: {error}") from error
         return [  # one by one, to name the unsupported frame
             prediction
             for index, atoms in enumerate(batch)

@@ -30,8 +30,13 @@ class Levels:
         self._own = 0
         self._models: dict[str, ModelMetadata | None] = {}
 
-    def check(self, atoms: Atoms, index: int) -> None:
-        """Raise OtherLevel for labels that must not be compared."""
+    def check(self, atoms: Atoms, index: int) -> bool:
+        """Raise OtherLevel for labels that must not be compared.
+
+        Returns
+        -------
+        Whether the labels declare the level of theory of the model.
+        """
         origin, model = origin_of_labels(atoms), self._model
         level = origin.level
         if origin.model:
@@ -39,19 +44,22 @@ class Levels:
             level = metadata.level_of_theory if metadata else ""
             if model is not None and _same(model, metadata, origin.model):
                 self._own += 1
-                return
+                return True
             self._predicted[origin.model] += 1
         if not level:
-            return
+            return False
         self.found.add(level)
-        if model is None or same_level(level, model.level_of_theory):
-            return
+        if model is None:
+            return False
+        if same_level(level, model.level_of_theory):
+            return True
         self._others.add(level)
         if self._other_level == "refuse":
             raise OtherLevel(
                 f"frame {index}: expected labels of {model.level_of_theory}, the level of theory "
                 f"of model {model.name!r}, got {level}"
             )
+        return False
 
     def notes(self) -> list[str]:
         """What a reader of the errors must know."""

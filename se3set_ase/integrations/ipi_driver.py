@@ -3,7 +3,8 @@
 Pass this file to i-PI's own driver, and set ``batch_size`` of its ``ffsocket`` to the number of
 beads:
 
-    i-pi-driver-py -u -a ADDRESS -m custom -P se3set_ase/ipi_driver.py -o MOLECULE.xyz,model=acac
+    i-pi-driver-py -u -a ADDRESS -m custom -P se3set_ase/integrations/ipi_driver.py \
+        -o MOLECULE.xyz,model=acac
 """
 
 from __future__ import annotations

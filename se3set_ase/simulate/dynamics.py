@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import CalculatorError
 
 from se3set_ase.events.observe import EventObserver
 from se3set_ase.simulate import defaults
@@ -22,6 +24,7 @@ from se3set_ase.simulate.steps import (
     check_atoms,
     check_positive,
     check_steps,
+    failure,
     frame_writer,
     keeping_constraints,
     require,
@@ -50,6 +53,10 @@ def md(
 ) -> DynamicsResult:
     """Run molecular dynamics of an isolated molecule.  Ctrl-C ends the run and keeps all results.
 
+    So does an error of the calculator after the first geometry, e.g. a baseline method that does
+    not converge: the atoms return to the last complete step, the result has the error, and a
+    warning is issued.
+
     Parameters
     ----------
     atoms : Atoms with a calculator; changed in place. Their ``info["time_ps"]`` is the time, as in
@@ -76,6 +83,7 @@ def md(
     ------
     ValueError : an argument is out of range, there are no velocities to keep, or constraints cannot
         be kept; the atoms are then at the last complete step.
+    CalculatorError : the calculator fails for the first geometry.
     """
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
@@ -117,6 +125,7 @@ def md(
             rng=rng,
         )
     clock = _Clock(dynamics, timestep, start)
+    error: CalculatorError | None = None
     interrupted = False
     with frame_writer(trajectory) as write:
         observer = EventObserver(clock, atoms, events)
@@ -138,12 +147,14 @@ def md(
         try:
             with keeping_constraints(atoms, done):
                 dynamics.run(steps)
-        except KeyboardInterrupt:
-            interrupted = True
-            done.restore()
-            if records.last_step != done.n_steps:
-                records.check(done.n_steps, last=True)
-                records.add(done.n_steps)
+        except (KeyboardInterrupt, CalculatorError) as stopped:
+            error = failure(stopped, done)
+            interrupted = error is None
+            # A method that has failed may fail again: then the last step has no record.
+            with contextlib.suppress(CalculatorError):
+                if records.last_step != done.n_steps:
+                    records.check(done.n_steps, last=True)
+                    records.add(done.n_steps)
     columns = np.array(records.rows).reshape(-1, len(records.columns)).T
     return DynamicsResult(
         ensemble=ensemble,
@@ -151,6 +162,7 @@ def md(
         n_atoms=len(atoms),
         n_steps=done.n_steps,
         interrupted=interrupted,
+        error=error,
         events=tuple(observer.events),
         event_times=tuple(clock.time_of(event.step) for event in observer.events),
         n_events=observer.n_events,

@@ -5,11 +5,13 @@ The calculator works with ASE's optimisers directly; this saves the usual twenty
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import CalculatorError
 
 from se3set_ase.events.observe import EventObserver
 from se3set_ase.simulate import defaults
@@ -21,6 +23,7 @@ from se3set_ase.simulate.steps import (
     check_atoms,
     check_positive,
     check_steps,
+    failure,
     frame_writer,
     keeping_constraints,
     require,
@@ -52,6 +55,9 @@ def relax(
 ) -> RelaxResult:
     """Relax ``atoms`` to a minimum of its calculator.  Ctrl-C keeps the last complete step.
 
+    So does an error of the calculator after the first geometry, e.g. a baseline method that does
+    not converge: the result has the error, and a warning is issued.
+
     Parameters
     ----------
     atoms : Atoms with a calculator; changed in place.
@@ -71,6 +77,7 @@ def relax(
     ------
     ValueError : an argument is out of range, or constraints cannot be kept; the atoms are then at
         the last complete step.
+    CalculatorError : the calculator fails for the first geometry.
     """
     check_atoms(atoms)
     optimizer_class = checked_optimizer(optimizer, fmax, steps)
@@ -79,6 +86,7 @@ def relax(
         atoms.get_forces()  # raises for unsupported atoms before any file is written
     rows: list[tuple[float, float]] = []
     converged = interrupted = False
+    error: CalculatorError | None = None
     with frame_writer(trajectory) as write:
         dynamics = optimizer_class(atoms, logfile=None)
         if start is not None:
@@ -100,9 +108,12 @@ def relax(
         try:
             with keeping_constraints(atoms, done):
                 converged = bool(dynamics.run(fmax=fmax, steps=steps))
-        except KeyboardInterrupt:
-            interrupted = True
-            done.restore()
+        except (KeyboardInterrupt, CalculatorError) as stopped:
+            error = failure(stopped, done)
+            interrupted = error is None
+    doubt = None
+    with contextlib.suppress(CalculatorError):  # it may fail again
+        doubt = present_doubt(atoms)
     energies, longest_forces = np.array(rows).reshape(-1, 2).T
     return RelaxResult(
         atoms=atoms,
@@ -112,7 +123,8 @@ def relax(
         energy=energies,
         fmax=longest_forces,
         events=tuple(observer.events),
-        doubt=present_doubt(atoms),
+        error=error,
+        doubt=doubt,
     )
 
 

@@ -46,7 +46,8 @@ def describe_relaxation(result: RelaxResult) -> str:
 def summarise_relaxation(result: RelaxResult) -> str:
     """Outcome of a relaxation, and reasons not to trust it."""
     reasons = () if result.doubt is None else result.doubt.reasons
-    return "; doubtful: ".join([_outcome(result), *([", and ".join(reasons)] if reasons else [])])
+    outcome = _outcome(result) if result.error is None else f"failed: {result.error}"
+    return "; doubtful: ".join([outcome, *([", and ".join(reasons)] if reasons else [])])
 
 
 def describe_relaxations(results: Relaxations, *, most: int = 20) -> str:
@@ -89,7 +90,7 @@ def _row(index: int, result: RelaxResult) -> list[str]:
     return [
         str(index),
         formula(result.atoms.numbers),
-        "failed" if result.error is not None else _outcome(result),
+        _outcome(result),
         str(result.n_steps),
         f"{result.energy[-1]:.4f}" if done else "-",
         f"{result.fmax[-1]:.4f}" if done else "-",
@@ -101,6 +102,8 @@ def _row(index: int, result: RelaxResult) -> list[str]:
 def _outcome(result: RelaxResult) -> str:
     if result.interrupted:
         return "interrupted"
+    if result.error is not None:
+        return "failed"
     return "converged" if result.converged else "NOT converged"
 
 
@@ -117,7 +120,7 @@ def describe_dynamics(result: DynamicsResult) -> str:
     lines = [
         f"{result.n_steps} steps,{start and start + ' to'} {result.time[-1]:.4g} ps"
         + (f", seed {result.seed}" if result.seed is not None else "")
-        + (" (interrupted)" if result.interrupted else ""),
+        + _ended(result),
         f"temperature     {result.temperature.mean():8.1f} K mean, "
         f"{result.temperature.std():.1f} K standard deviation",
         f"potential       {result.potential.mean():8.4f} eV mean, "
@@ -144,12 +147,20 @@ def describe_dynamics(result: DynamicsResult) -> str:
 
 def summarise_dynamics(result: DynamicsResult, *, most: int = 3) -> str:
     """Number of steps, and reasons not to trust the run."""
-    text = f"{result.n_steps} steps" + (" (interrupted)" if result.interrupted else "")
+    text = f"{result.n_steps} steps" + _ended(result)
+    if result.error is not None:
+        text += f": {result.error}"
     if result.doubts:
         reasons = [f"from {time:.4g} ps on {reason}" for time, reason in result.doubts[:most]]
         left = len(result.doubts) - most
         text += "; doubtful: " + ", and ".join(reasons) + (f", and {left} more" * (left > 0))
     return text
+
+
+def _ended(result: DynamicsResult) -> str:
+    if result.error is not None:
+        return " (failed)"
+    return " (interrupted)" if result.interrupted else ""
 
 
 def describe_events(

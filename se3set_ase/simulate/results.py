@@ -94,7 +94,7 @@ class _Shown:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)  # arrays have no single truth
 class RelaxResult(_Shown):
     """Result of the relaxation of one molecule.
 
@@ -192,7 +192,7 @@ class Relaxations(_Shown, tuple[RelaxResult, ...]):
             }
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)  # arrays have no single truth
 class DynamicsResult(_Shown):
     """Result of molecular dynamics; the atoms passed to it have the last state.
 
@@ -214,6 +214,7 @@ class DynamicsResult(_Shown):
     n_atoms : Number of atoms.
     n_steps : Number of complete steps.
     interrupted : Ended by Ctrl-C.
+    error : The error that ended the run, or None.
     events : Refragmentation events of the calculator, of all kinds; at least the last 100,000
         changes of bonds and as many others (a file of events has all).
     event_times : Time of each event, ps.
@@ -237,6 +238,7 @@ class DynamicsResult(_Shown):
     n_atoms: int
     n_steps: int
     interrupted: bool
+    error: Exception | None = None
     events: tuple[Event, ...]
     event_times: tuple[float, ...]
     n_events: int

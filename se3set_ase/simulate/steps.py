@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import CalculatorError
 from ase.io import Trajectory
 from ase.io import write as write_atoms
+
+from se3set_ase.io.text import warn_each_time
 
 Progress = Callable[[int], object]
 
@@ -36,13 +39,28 @@ class LastStep:
             self._rng.bit_generator.state = self._state
 
 
+def failure(stopped: BaseException, done: LastStep) -> CalculatorError | None:
+    """Return to the last complete step, and warn about an error of the calculator.
+
+    Returns
+    -------
+    The error; None if the run was interrupted.
+    """
+    done.restore()
+    if not isinstance(stopped, CalculatorError):
+        return None
+    warn_each_time(f"the run ended after step {done.n_steps}: {stopped}")
+    return stopped
+
+
 @contextlib.contextmanager
 def keeping_constraints(atoms: Atoms, done: LastStep | None = None) -> Iterator[None]:
     """Restore the last step and raise ValueError in words if constraints of ASE do not converge."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if "not converge" not in str(error) or not atoms.constraints:
+        of_method = isinstance(error, CalculatorError)  # e.g. a self-consistent field
+        if of_method or "not converge" not in str(error) or not atoms.constraints:
             raise
         if done is not None:
             done.restore()

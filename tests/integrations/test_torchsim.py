@@ -6,6 +6,7 @@ import runpy
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import molecule
+from ase.calculators.morse import MorsePotential
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
-from untrained import Make, save_committee
+from untrained import METADATA, Make, save_committee, tiny_model
 
 from se3set_ase import Potential, SE3SetCalculator
+from se3set_ase.checkpoint.metadata import BaselineMethod
+from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.integrations import torchsim
 from se3set_ase.integrations.torchsim import SE3SetModel
 from se3set_ase.potential import UnsupportedSystem
@@ -52,6 +56,19 @@ def several() -> list[Atoms]:
     for seed, atoms in enumerate(molecules):
         atoms.rattle(0.05, seed=seed)
     return molecules
+
+
+def test_the_baseline_is_included(tmp_path: Path) -> None:
+    method = BaselineMethod(
+        name="Morse", calculator="ase.calculators.morse:MorsePotential", package="ase"
+    )
+    save_checkpoint(tmp_path, tiny_model(), replace(METADATA, baseline=method))
+    potential = Potential(tmp_path, device="cpu", baseline=MorsePotential)
+    found = SE3SetModel(potential)(state_of([molecule("H2O")]))
+    (expected,) = potential.predict([molecule("H2O")])
+    assert float(found["energy"]) == pytest.approx(expected.energy, abs=SAME)
+    np.testing.assert_allclose(found["forces"], expected.forces, rtol=0, atol=SAME)
+    assert abs(expected.energy - expected.correction.energy) > 0.1
 
 
 def state_of(molecules: list[Atoms]) -> Any:
