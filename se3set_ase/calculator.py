@@ -131,7 +131,7 @@ class SE3SetCalculator(Calculator):
                 compile=compile,
                 baseline=baseline,
             )
-            if self.potential.baseline is not None:
+            if self.potential.baseline is not None or self.potential.model.has_charges:
                 self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
             self._replica = Replica(
                 self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
@@ -248,7 +248,8 @@ class SE3SetCalculator(Calculator):
             self.get_potential_energy(atoms)
             assert self._prediction is not None
             hypergraph = self._prediction.hypergraph
-            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions)
+            charge = self._prediction.charge
+            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions, charge)
             return correction + self._replica.baseline_hessian()
 
     def __copy__(self) -> SE3SetCalculator:
@@ -285,7 +286,8 @@ class SE3SetCalculator(Calculator):
             aside = self._replica.aside()
             self._refragment(aside, atoms)
             # Without a baseline, which has no effect on the hypergraph.
-            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions])
+            charges = [aside.state[0]]
+            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions], charges)
         return found.hypergraph
 
     @property

@@ -176,7 +176,9 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
         return [], []
     potential = replicas[0].potential
     corrections = potential.evaluate(
-        [replica.hypergraph for replica in replicas], [replica.positions for replica in replicas]
+        [replica.hypergraph for replica in replicas],
+        [replica.positions for replica in replicas],
+        [replica.state[0] for replica in replicas],
     )
     predictions = [r.on_baseline(c) for r, c in zip(replicas, corrections, strict=True)]
     for replica, prediction in zip(replicas, predictions, strict=True):
