@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
-    Calculator,
     CalculatorSetupError,
     InputError,
     all_changes,
@@ -22,6 +21,7 @@ from ase.calculators.calculator import (
 from se3set_ase._lock import Lock
 from se3set_ase.baseline import CalculatorFactory
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
+from se3set_ase.derivatives import Derivatives
 from se3set_ase.events.log import Event, EventLog
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import warn_each_time
@@ -40,7 +40,7 @@ SHARED = (
 )
 
 
-class SE3SetCalculator(Calculator):
+class SE3SetCalculator(Derivatives):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
@@ -227,30 +227,6 @@ class SE3SetCalculator(Calculator):
             self.results = self._prediction.results
             for remark in remarks:
                 warn_each_time(remark)
-
-    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy, analytical but for those of a baseline.
-
-        Parameters
-        ----------
-        atoms : by default those of the last calculation.
-
-        Returns
-        -------
-        (3N, 3N) eV/Angstrom^2, x y z of the first atom, then of the second, ..., for
-        :meth:`ase.vibrations.VibrationsData.from_2d`.
-
-        Raises
-        ------
-        InputError : see the class docstring.
-        """
-        with self._lock:
-            self.get_potential_energy(atoms)
-            assert self._prediction is not None
-            hypergraph = self._prediction.hypergraph
-            charge = self._prediction.charge
-            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions, charge)
-            return correction + self._replica.baseline_hessian()
 
     def __copy__(self) -> SE3SetCalculator:
         other = self.__class__.__new__(self.__class__)

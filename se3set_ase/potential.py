@@ -25,6 +25,7 @@ from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
 from se3set_ase.nn.compiled import compiled, padded
+from se3set_ase.nn.dipole import dipole_derivatives
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
@@ -284,14 +285,22 @@ class Potential:
             for m, hypergraph in enumerate(hypergraphs)
         ]
 
-    def hessian(
-        self, hypergraph: Hypergraph, positions: np.ndarray, charge: int = 0
-    ) -> np.ndarray:
+    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray, charge: int = 0) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], [charge], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
+        return found
+
+    def dipole_derivatives(
+        self, hypergraph: Hypergraph, positions: np.ndarray, charge: int
+    ) -> np.ndarray:
+        """Derivatives (3N, 3) e of the dipole, see :mod:`se3set_ase.nn.dipole`."""
+        with plain_torch_context(self.model.device):
+            graph = self._collate([hypergraph], [charge], None)
+            where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            found: np.ndarray = dipole_derivatives(self.model, where, graph).cpu().numpy()
         return found
 
     def _collated(

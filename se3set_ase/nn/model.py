@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -154,10 +154,11 @@ class SE3Set(nn.Module):
         self.float()  # for any default dtype of the process
 
     def _long_range(self, config: LongRangeConfig, backend: Backend) -> LongRange:
-        network = self.network_config
-        if config.charges and not isinstance(network, LightConfig):
+        network, shape = self.network_config, (0, 0)
+        if isinstance(network, LightConfig):
+            shape = network.channels, network.radial_functions
+        elif config.charges:
             raise ValueError(f"expected the light network for charges, got {self.architecture!r}")
-        shape = (network.channels, network.radial_functions) if config.charges else (0, 0)
         return LongRange(config, self.elements, *shape, backend=backend)
 
     @property
@@ -213,8 +214,16 @@ class SE3Set(nn.Module):
             new.requires_grad_(own.requires_grad)
         return model
 
-    def forward(self, positions: Tensor, graph: Graph) -> Tensor:
-        """Energy of every atom, eV.
+    @overload
+    def forward(self, positions: Tensor, graph: Graph) -> Tensor: ...
+    @overload
+    def forward(
+        self, positions: Tensor, graph: Graph, *, with_charges: Literal[True]
+    ) -> OfAtoms: ...
+    def forward(
+        self, positions: Tensor, graph: Graph, *, with_charges: bool = False
+    ) -> Tensor | OfAtoms:
+        """Energy of every atom, eV, on request with its charge.
 
         Parameters
         ----------
@@ -225,7 +234,8 @@ class SE3Set(nn.Module):
         -------
         (N,) float64, because sums of total energies need double precision.
         """
-        return self.energies(positions, graph, self.weigh(positions, graph)).energy
+        found = self.energies(positions, graph, self.weigh(positions, graph))
+        return found if with_charges else found.energy
 
     def weigh(self, positions: Tensor, graph: Graph) -> Weights:
         """:func:`se3set_ase.nn.graph.weigh` with the settings of this model."""
@@ -234,12 +244,13 @@ class SE3Set(nn.Module):
     def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms:
         """Energies and charges of the atoms for given weights."""
         n_atoms = graph.species.shape[0]
-        if self.long_range is not None and not len(graph.pair) and n_atoms > len(graph.n_atoms):
+        n_molecules, n_pairs = graph.n_atoms.shape[0], graph.pair.shape[0]
+        if self.long_range is not None and n_pairs == 0 and n_atoms > n_molecules:
             raise ValueError("expected a graph with pairs for a model with energies of pairs")
         inputs = with_isolated_atoms(graph, weights, len(self.elements))
-        scalar = basis = None
+        features: Sequence[Tensor] = ()
         if self.has_charges:
-            output, scalar, basis = self.network.described(*inputs)
+            output, *features = self.network.described(*inputs)
         else:
             output = self.network(*inputs)
         zero = output[n_atoms:][graph.species]  # the network for an isolated atom of each element
@@ -261,6 +272,7 @@ class SE3Set(nn.Module):
         charge = None
         if self.long_range is not None:
             if self.long_range.charges is not None:
+                scalar, basis = features
                 charge, charging = self.long_range.charges(
                     scalar[:n_atoms], basis, bonded, graph, weights
                 )

@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from se3set_ase.simulate.many import relax_many
     from se3set_ase.simulate.relaxation import OPTIMIZERS, relax
     from se3set_ase.simulate.results import DynamicsResult, Relaxations, RelaxResult
+    from se3set_ase.simulate.vibrations import VibrationsResult, vibrations
 
 __all__ = [
     "OPTIMIZERS",
     "DynamicsResult",
     "RelaxResult",
     "Relaxations",
+    "VibrationsResult",
     "md",
     "relax",
     "relax_many",
+    "vibrations",
 ]
 
 _HOMES = {
@@ -30,6 +33,8 @@ _HOMES = {
     "md": "se3set_ase.simulate.dynamics",
     "relax": "se3set_ase.simulate.relaxation",
     "relax_many": "se3set_ase.simulate.many",
+    "VibrationsResult": "se3set_ase.simulate.vibrations",
+    "vibrations": "se3set_ase.simulate.vibrations",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -186,7 +186,7 @@ def test_distant_molecules_do_not_interact(made: SE3Set) -> None:
 def test_padding_contributes_exactly_nothing(made: SE3Set) -> None:
     numbers, positions = geometry()
     size = sizes_of([build_hypergraph(numbers, positions, CONFIG)])
-    pad = Sizes(*(n + extra for n, extra in zip(size, (3, 2, 5, 1, 4, 3, 6, 11), strict=True)))
+    pad = Sizes(*(n + extra for n, extra in zip(size, (3, 2, 5, 1, 4, 3, 6, 11, 2), strict=True)))
     plain = energy_and_forces(made, *tensors(numbers, positions, made))
     padded = energy_and_forces(made, *tensors(numbers, positions, made, pad))
     torch.testing.assert_close(padded[0], plain[0], rtol=0, atol=INVARIANCE)

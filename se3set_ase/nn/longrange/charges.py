@@ -67,7 +67,7 @@ class ChargeHead(nn.Module):
         scalar : (N, c) features. basis : (E, b) radial functions of the edges.
         bonded : (N,) 0 for an isolated atom, see :meth:`se3set_ase.nn.model.SE3Set.bonded`.
         """
-        n_atoms, n_molecules = len(graph.species), len(graph.n_atoms)
+        n_atoms, n_molecules = graph.species.shape[0], graph.n_atoms.shape[0]
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
         given = silu(self.giver(scalar))[owner] * silu(self.taker(scalar))[graph.edge_atom]
         flow = (given * self.radial(basis)).sum(1) * weights.edge

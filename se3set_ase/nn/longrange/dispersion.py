@@ -89,7 +89,7 @@ class Dispersion(ExactConstants):
         weight : (P,) of each pair; 0 for padding.
         """
         i, j = pair.unbind(1)
-        n, dtype = len(species), distance.dtype
+        n, dtype = species.shape[0], distance.dtype
         radius, size = self.radius.to(dtype)[species], self.r4r2.to(dtype)[species]
         vector = self.coefficients(species, self.counted(radius, pair, distance, weight, n))
         c6 = (vector[i] * vector[j]).sum(1)  # p, rank -> p

@@ -23,4 +23,4 @@ def coulomb(charge: Tensor, pair: Tensor, distance: Tensor, weight: Tensor, widt
     i, j = pair.unbind(1)
     damped = torch.erf(distance / (2.0 * width)) / distance
     half = 0.5 * COULOMB * weight * charge[i] * charge[j] * damped
-    return scatter_sum(torch.cat([half, half]), torch.cat([i, j]), len(charge))  # p -> i, j
+    return scatter_sum(torch.cat([half, half]), torch.cat([i, j]), charge.shape[0])  # p -> i, j

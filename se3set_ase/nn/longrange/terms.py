@@ -55,7 +55,7 @@ class LongRange(nn.Module):
     def energies(self, positions: Tensor, graph: Graph, charge: Tensor | None) -> Tensor:
         """Energy of each atom (N,) eV, float64, for its charge (N,) e."""
         pairs = Pairs.of(positions, graph)
-        energy = pairs.distance.new_zeros(len(graph.species))
+        energy = pairs.distance.new_zeros(graph.species.shape[0])
         if self.dispersion is not None:
             energy = energy + self.dispersion(graph.species, *pairs)
         if charge is not None:
