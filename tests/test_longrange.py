@@ -59,7 +59,7 @@ def glycine() -> Atoms:
     return atoms
 
 
-def beside(first: Atoms, second: Atoms, apart: float) -> Atoms:
+def side_by_side(first: Atoms, second: Atoms, apart: float) -> Atoms:
     """Two molecules, the centre of the second at this distance from that of the first."""
     other = second.copy()
     direction = np.array([0.48, 0.6, 0.64])
@@ -71,7 +71,7 @@ def beside(first: Atoms, second: Atoms, apart: float) -> Atoms:
 def test_charges_add_up(folder: Path, dtype: str) -> None:
     potential = Potential(folder, device="cpu", dtype=dtype)
     for charge in (-1, 0, 1):
-        ion = beside(molecule("NH3"), molecule("HCl"), 4.0)
+        ion = side_by_side(molecule("NH3"), molecule("HCl"), 4.0)
         ion += Atoms("H", [ion.positions[0] + (0.0, 0.0, 2.0)])
         atoms = ion if charge else ion[:-1]
         (found,) = potential.predict([atoms], charge=charge)
@@ -130,7 +130,7 @@ def test_neutral_molecules_interact_as_their_dipoles(tmp_path: Path, potential: 
     """
     first, second = glycine(), molecule("H2O")
     control, _ = potential.predict([first, second])
-    (both,) = potential.predict([beside(first, second, 60.0)])
+    (both,) = potential.predict([side_by_side(first, second, 60.0)])
     assert np.abs(both.charges[:9] - control.charges).max() > 1e-3  # ionic groups everywhere
     model = made()
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_neutral_molecules_interact_as_their_dipoles(tmp_path: Path, potential: 
     alone = potential.predict([first, second])
 
     def interaction(apart: float) -> float:
-        (both,) = potential.predict([beside(first, second, apart)])
+        (both,) = potential.predict([side_by_side(first, second, apart)])
         # Charges of neutral molecules do not depend on each other.
         expected = np.concatenate([p.charges for p in alone])
         np.testing.assert_allclose(both.charges, expected, atol=CONSERVED)
@@ -158,7 +158,7 @@ def test_dispersion_alone_falls_with_the_sixth_power(tmp_path: Path) -> None:
     alone = sum(p.energy for p in potential.predict([first, second]))
 
     def interaction(apart: float) -> float:
-        return potential.predict([beside(first, second, apart)])[0].energy - alone
+        return potential.predict([side_by_side(first, second, apart)])[0].energy - alone
 
     near, far = interaction(10.0), interaction(20.0)
     assert near < -1e-6
@@ -185,7 +185,7 @@ def test_isolated_atoms_are_exact(potential: Potential) -> None:
 
 
 def test_batches_and_precision(folder: Path, potential: Potential) -> None:
-    molecules = [glycine(), molecule("H2O"), Atoms("O"), beside(molecule("CH4"), glycine(), 6.0)]
+    molecules = [glycine(), molecule("H2O"), Atoms("O"), side_by_side(molecule("CH4"), glycine(), 6.0)]
     single = Potential(folder, device="cpu", dtype="float32")
     together, rounded = potential.predict(molecules), single.predict(molecules)
     for atoms, found, less in zip(molecules, together, rounded, strict=True):

@@ -27,7 +27,7 @@ STRENGTH = 1e-3  # km/mol
 
 @pytest.fixture(scope="module")
 def relaxed(tmp_path_factory: pytest.TempPathFactory) -> Atoms:
-    """Water and its neighbour, at a minimum of a model with charges."""
+    """Methanol at a minimum of a model with charges."""
     path = tmp_path_factory.mktemp("models") / "charged"
     model = tiny_model(long_range=LongRangeConfig(charges=True))
     save_checkpoint(path, model, METADATA)
