@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from operator import is_
 from typing import Any, Literal, get_args
@@ -25,6 +24,7 @@ from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
 from se3set_ase.nn.compiled import compiled, padded
+from se3set_ase.nn.context import plain_torch_context
 from se3set_ase.nn.dipole import dipole_derivatives
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
@@ -345,14 +345,3 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
     return several
-
-
-@contextlib.contextmanager
-def plain_torch_context(device: torch.device | None = None) -> Iterator[None]:
-    """Leave contexts of the caller: ``torch.no_grad``, ``inference_mode``, ``autocast``."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        if device is not None and torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from se3set_ase.nn.graph import Graph, Weights, envelope, switch
+from se3set_ase.nn.graph import Graph, Weights
+from se3set_ase.nn.smooth import envelope, switch
 
 CUTOFF = 5.0  # Angstrom
 

@@ -185,7 +185,12 @@ def test_isolated_atoms_are_exact(potential: Potential) -> None:
 
 
 def test_batches_and_precision(folder: Path, potential: Potential) -> None:
-    molecules = [glycine(), molecule("H2O"), Atoms("O"), side_by_side(molecule("CH4"), glycine(), 6.0)]
+    molecules = [
+        glycine(),
+        molecule("H2O"),
+        Atoms("O"),
+        side_by_side(molecule("CH4"), glycine(), 6.0),
+    ]
     single = Potential(folder, device="cpu", dtype="float32")
     together, rounded = potential.predict(molecules), single.predict(molecules)
     for atoms, found, less in zip(molecules, together, rounded, strict=True):

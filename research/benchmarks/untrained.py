@@ -9,7 +9,8 @@ import torch
 
 from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
+from se3set_ase.nn.model import SE3Set
 
 
 def save_untrained(folder: Path, elements: Sequence[int], preset: str = "light") -> Path:

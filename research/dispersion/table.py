@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from ase.data import chemical_symbols
 from ase.units import Bohr
 
 #: Elements up to xenon.
@@ -51,7 +50,7 @@ def main() -> None:
     r4r2 = data.R4R2(dtype=torch.float64).numpy()
     covalent = radii.COV_D3(dtype=torch.float64).numpy() * Bohr
     elements = {
-        chemical_symbols[element]: {
+        str(element): {
             "r4r2": round(float(r4r2[element]), DIGITS),
             "radius": round(float(covalent[element]), DIGITS),
             "coordination": [round(float(x), DIGITS) for x in numbers[element, a[z == element]]],

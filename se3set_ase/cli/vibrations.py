@@ -65,7 +65,7 @@ def vibrations(
     """
     from se3set_ase import simulate
     from se3set_ase.simulate import plots
-    from se3set_ase.simulate.vibrations import STATIONARY
+    from se3set_ase.simulate.harmonic import STATIONARY
 
     source = find_source(file, conformer_seed)
     atoms = read_molecule(source, record=record, charge=charge, isolated=isolated)

@@ -6,20 +6,17 @@ Everything that makes the energy smooth across refragmentation is in :func:`weig
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
+from se3set_ase.hypergraph.structure import EXACT_BONDS, Hypergraph
+from se3set_ase.nn.likelihood import likelihood
 from se3set_ase.nn.scatter import Backend, scatter_sum
-
-#: Limit to the pairs of bonds that are compared at once, which take some tens of MB.
-LARGEST_COMPARISON = 2_000_000
+from se3set_ase.nn.smooth import any_of, envelope, switch
 
 
 class Graph(NamedTuple):
@@ -97,35 +94,6 @@ class Weights(NamedTuple):
     """(E,) its length."""
 
 
-def switch(distance: Tensor, on: Tensor | float, off: Tensor | float) -> Tensor:
-    """1 up to ``on``, 0 from ``off``, and a quintic between with two continuous derivatives.
-
-    1 - p(t) = p(1 - t), p(t) = t^3 (10 - 15 t + 6 t^2): from the nearer end, so that rounding makes
-    no weight negative.
-    """
-    t = ((distance - on) / (off - on)).clamp(0.0, 1.0)
-    upper = t > 0.5
-    u = torch.where(upper, 1.0 - t, t)
-    p = u * u * u * (10.0 + u * (6.0 * u - 15.0))
-    return torch.where(upper, p, 1.0 - p)
-
-
-def envelope(distance: Tensor, cutoff: float) -> Tensor:
-    """1 at zero, 0 from the cutoff on, C2 there.
-
-    The polynomial of order p = 6 of DimeNet (Gasteiger et al., arXiv:2003.03123, eq. 8).
-    """
-    x = (distance / cutoff).clamp(max=1.0)
-    x6 = x**6
-    return 1.0 - 28.0 * x6 + 48.0 * x6 * x - 21.0 * x6 * x * x
-
-
-def any_of(count: Tensor) -> Tensor:
-    """Smooth "at least one" of a weighted count: 0 at 0, 1 from 1 on, C2 there."""
-    missing = 1.0 - count.clamp(max=1.0)
-    return 1.0 - missing * missing * missing
-
-
 def weigh(
     positions: Tensor, graph: Graph, config: HypergraphConfig, *, backend: Backend = "native"
 ) -> Weights:
@@ -170,30 +138,6 @@ def weigh(
         vector=vector,
         distance=distance,
     )
-
-
-def likelihood(factors: Tensor) -> Tensor:
-    """Damping factor of each outcome, 0 to 1, see :mod:`se3set_ase.hypergraph.outcomes`.
-
-    Parameters
-    ----------
-    factors : (T, K) probability of the state of each bond; 1 for an outcome with fewer bonds.
-
-    Returns
-    -------
-    (T,), exactly 1 for outcomes of at most EXACT_BONDS bonds.
-    """
-    n_terms, n_bonds = factors.shape
-    rows = max(1, LARGEST_COMPARISON // n_bonds**2)
-    if n_terms > rows:
-        again = partial(checkpoint, likelihood, use_reentrant=False, preserve_rng_state=False)
-        return torch.cat([again(part) for part in factors.split(rows)])
-    y = 4.0 * factors * (1.0 - factors)
-    other, own = y[:, None, :], y[:, :, None]  # t, a, c
-    outranks = other / (other + SHARPNESS * own + torch.finfo(y.dtype).tiny)
-    itself = y / (y + SHARPNESS * y + torch.finfo(y.dtype).tiny)
-    excess = 1.0 - switch(outranks.sum(2) - itself, EXACT_BONDS - 1, RANK)  # t, a
-    return (1.0 - excess * switch(factors, 0.5, 1.0)).prod(1)
 
 
 class Sizes(NamedTuple):

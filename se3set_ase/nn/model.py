@@ -12,7 +12,7 @@ an isolated atom has exactly its atomic energy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import torch
@@ -20,71 +20,18 @@ from torch import Tensor, nn
 
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
-from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
+from se3set_ase.nn.architecture import architecture_of, network_class, network_config
+from se3set_ase.nn.exact import AtomicTable
+from se3set_ase.nn.graph import Graph, Weights, weigh
 from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.longrange.terms import LongRange
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
+from se3set_ase.nn.smooth import any_of, switch
 
 if TYPE_CHECKING:
-    from se3set_ase.nn.published.config import PublishedConfig
-
-    NetworkConfig = LightConfig | PublishedConfig
-
-#: Networks by name; a preset is a network with default settings.
-ARCHITECTURES = ("light", "published")
-
-
-def _classes(architecture: str) -> tuple[type, type]:
-    """Classes of the configuration and of the network."""
-    if architecture == "published":  # imports e3nn, which takes seconds
-        from se3set_ase.nn.published.network import PublishedConfig, PublishedNetwork
-
-        return PublishedConfig, PublishedNetwork
-    return LightConfig, LightNetwork
-
-
-def network_config(values: Mapping[str, Any]) -> NetworkConfig:
-    """A network's configuration from plain values, ``architecture`` among them.
-
-    Raises
-    ------
-    ValueError : unknown architecture or keys.
-    """
-    options = dict(values)
-    architecture = options.pop("architecture", "light")
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"expected architecture to be one of {sorted(ARCHITECTURES)}, got {architecture!r}"
-        )
-    config_class = _classes(architecture)[0]
-    unknown = set(options) - {f.name for f in fields(config_class)}
-    if unknown:
-        raise ValueError(
-            f"expected settings of the {architecture} network, got unknown keys {sorted(unknown)}"
-        )
-    return config_class(**options)
-
-
-def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolve ``preset`` (default: ``light``) into the values that :func:`network_config` takes.
-
-    Raises
-    ------
-    ValueError : unknown preset.
-    """
-    changes = dict(values)
-    name = changes.pop("preset", "light")
-    if name not in ARCHITECTURES:
-        raise ValueError(f"expected preset to be one of {sorted(ARCHITECTURES)}, got {name!r}")
-    return {"architecture": name, **asdict(_classes(name)[0]()), **changes}
-
-
-def architecture_of(config: NetworkConfig) -> str:
-    """Name of the architecture that a configuration belongs to."""
-    return "light" if isinstance(config, LightConfig) else "published"
+    from se3set_ase.nn.architecture import NetworkConfig
 
 
 class SE3Set(nn.Module):
@@ -138,8 +85,7 @@ class SE3Set(nn.Module):
                 )
         self.species_of = {z: index for index, z in enumerate(self.elements)}
         self.architecture = architecture_of(network)
-        network_class = _classes(self.architecture)[1]
-        self.network = network_class(
+        self.network = network_class(self.architecture)(
             network, len(self.elements), hypergraph.cutoff, backend=backend
         )
         # Every pair within reach is an edge; further pairs only if the fragment is in reach.
@@ -314,22 +260,6 @@ def with_isolated_atoms(
     graph = graph._replace(hyper_atom=torch.cat([graph.hyper_atom, n_atoms + each]))
     weights = weights._replace(hyperedge=torch.cat([weights.hyperedge, one]))
     return torch.cat([graph.species, each]), graph, weights
-
-
-class AtomicTable(nn.Module):
-    """Constants per element that stay float64 for any dtype of the model."""
-
-    values: Tensor
-
-    def __init__(self, values: Tensor):
-        super().__init__()
-        self.register_buffer("values", values.double(), persistent=False)
-
-    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        exact = self.values
-        super()._apply(fn, recurse)
-        self.values = exact.to(self.values.device)
-        return self
 
 
 def energy_and_forces(

@@ -23,8 +23,8 @@ from se3set_ase.events.log import Event, spans
 from se3set_ase.io.text import atom_names
 
 if TYPE_CHECKING:
+    from se3set_ase.simulate.harmonic import VibrationsResult
     from se3set_ase.simulate.results import DynamicsResult, Relaxations, RelaxResult
-    from se3set_ase.simulate.vibrations import VibrationsResult
 
 __all__ = [
     "draw_events",

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.architecture import network_config, preset_values
 from se3set_ase.nn.longrange.config import LongRangeConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.data import DataError, symbols
 from se3set_ase.train.normalisation import Normalisation

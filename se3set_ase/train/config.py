@@ -14,8 +14,8 @@ from se3set_ase.baseline import KNOWN, version_of
 from se3set_ase.checkpoint.metadata import BaselineMethod
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.architecture import network_config, preset_values
 from se3set_ase.nn.longrange.config import LongRangeConfig
-from se3set_ase.nn.model import network_config, preset_values
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -14,15 +14,10 @@ from torch import Tensor
 
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.architecture import ARCHITECTURES, network_config, preset_values
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, weigh
 from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.model import (
-    ARCHITECTURES,
-    SE3Set,
-    energy_and_forces,
-    network_config,
-    preset_values,
-)
+from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.published.network import PublishedConfig
 
 CONFIG = HypergraphConfig()

@@ -19,7 +19,7 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.simulate import relax, vibrations
-from se3set_ase.simulate.vibrations import KM_PER_MOL
+from se3set_ase.simulate.harmonic import KM_PER_MOL
 
 CM = 0.05  # cm^-1, differences of forces with steps of 1e-3 Angstrom
 STRENGTH = 1e-3  # km/mol

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
-from se3set_ase.nn.graph import Graph, Weights, switch
+from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.scatter import Backend, scatter_sum
+from se3set_ase.nn.smooth import switch
 
 #: e: ionic charges below the first are zero, above the second they are as predicted.
 NONE, FULL = 0.1, 0.3

@@ -17,7 +17,6 @@ from importlib.resources import files
 from typing import Any
 
 import torch
-from ase.data import chemical_symbols
 from torch import Tensor
 
 from se3set_ase.nn.exact import ExactConstants
@@ -58,10 +57,11 @@ class Dispersion(ExactConstants):
 
     def __init__(self, elements: Sequence[int]):
         super().__init__()
-        names = [chemical_symbols[z] for z in elements]
-        if unknown := [name for name in names if name not in _table()]:
-            raise ValueError(f"expected elements up to Xe for dispersion, got {', '.join(unknown)}")
-        rows = [_table()[name] for name in names]
+        if unknown := [str(z) for z in elements if str(z) not in _table()]:
+            raise ValueError(
+                f"expected atomic numbers up to 54 for dispersion, got {', '.join(unknown)}"
+            )
+        rows = [_table()[str(z)] for z in elements]
         most = max(len(row["coordination"]) for row in rows)
         rank = len(rows[0]["vectors"][0])
         coordination = torch.zeros(len(rows), most, dtype=torch.float64)

@@ -72,5 +72,5 @@ def test_forces_are_the_gradient() -> None:
 
 
 def test_elements_without_coefficients_are_refused() -> None:
-    with pytest.raises(ValueError, match="up to Xe for dispersion, got Ba"):
+    with pytest.raises(ValueError, match="up to 54 for dispersion, got 56"):
         Dispersion([1, 56])
