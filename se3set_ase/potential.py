@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from operator import is_
 from typing import Any, Literal, get_args
@@ -25,6 +24,8 @@ from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
 from se3set_ase.nn.compiled import compiled, padded
+from se3set_ase.nn.context import plain_torch_context
+from se3set_ase.nn.dipole import dipole_derivatives
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
@@ -114,7 +115,7 @@ class Potential:
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
-        self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
+        self._last: tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]] | None = None
 
     def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
         if self.metadata.baseline is not None:
@@ -227,9 +228,14 @@ class Potential:
         return follow([Replica(self, **options) for _ in molecules], molecules)
 
     def evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        charges: Sequence[int],
     ) -> list[Prediction]:
         """Results of the network for existing hypergraphs, at positions (N, 3) each.
+
+        ``charges`` are the total charges of the molecules.
 
         A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
@@ -241,16 +247,19 @@ class Potential:
         found = []
         for batch in np.unique(before):
             at = slice(*np.searchsorted(before, (batch, batch + 1)))
-            found += self._evaluate(hypergraphs[at], positions[at])
+            found += self._evaluate(hypergraphs[at], positions[at], charges[at])
         return found
 
     def _evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        charges: Sequence[int],
     ) -> list[Prediction]:
         """Evaluate hypergraphs in one pass."""
         n_edges = sum(len(h.edge_atom) for h in hypergraphs)
         with plain_torch_context(self.model.device), threads_for(n_edges):
-            model, graph = self._collated(hypergraphs)
+            model, graph = self._collated(hypergraphs, charges)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
             found = model(where, graph)._asdict()
@@ -262,6 +271,8 @@ class Potential:
                 energy=float(parts["energy"][m][0]),
                 energies=parts["energies"][m],
                 forces=parts["forces"][m],
+                charge=charges[m],
+                charges=parts["charges"][m] if self.model.has_charges else None,
                 hypergraph=WeightedHypergraph(
                     structure=hypergraph,
                     positions=parts["positions"][m],
@@ -274,30 +285,46 @@ class Potential:
             for m, hypergraph in enumerate(hypergraphs)
         ]
 
-    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
+    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray, charge: int = 0) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
-            graph = self._collate([hypergraph], None)
+            graph = self._collate([hypergraph], [charge], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 
-    def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
+    def dipole_derivatives(
+        self, hypergraph: Hypergraph, positions: np.ndarray, charge: int
+    ) -> np.ndarray:
+        """Derivatives (3N, 3) e of the dipole, see :mod:`se3set_ase.nn.dipole`."""
+        with plain_torch_context(self.model.device):
+            graph = self._collate([hypergraph], [charge], None)
+            where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            found: np.ndarray = dipole_derivatives(self.model, where, graph).cpu().numpy()
+        return found
+
+    def _collated(
+        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int]
+    ) -> tuple[Evaluate, Graph]:
         """The function to evaluate, and its graph."""
         last = self._last  # read once: another thread may change it
         if (
             last is not None
             and len(hypergraphs) == len(last[0])
             and all(map(is_, hypergraphs, last[0]))
+            and list(charges) == last[1]
         ):
-            return last[1]
-        sizes = padded(sizes_of(hypergraphs)) if self._compiled else None
-        graph = self._collate(hypergraphs, sizes)
+            return last[2]
+        pairs = self.model.long_range is not None
+        sizes = padded(sizes_of(hypergraphs, pairs=pairs)) if self._compiled else None
+        graph = self._collate(hypergraphs, charges, sizes)
         function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
-        self._last = tuple(hypergraphs), (function, graph)
+        self._last = tuple(hypergraphs), list(charges), (function, graph)
         return function, graph
 
-    def _collate(self, hypergraphs: Sequence[Hypergraph], sizes: Sizes | None) -> Graph:
+    def _collate(
+        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int], sizes: Sizes | None
+    ) -> Graph:
         return collate(
             hypergraphs,
             self.model.species_of,
@@ -305,6 +332,8 @@ class Potential:
             dtype=self.model.dtype,
             device=self.model.device,
             pad_to=sizes,
+            charges=charges,
+            pairs=self.model.long_range is not None,
         )
 
 
@@ -316,14 +345,3 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
     return several
-
-
-@contextlib.contextmanager
-def plain_torch_context(device: torch.device | None = None) -> Iterator[None]:
-    """Leave contexts of the caller: ``torch.no_grad``, ``inference_mode``, ``autocast``."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        if device is not None and torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield

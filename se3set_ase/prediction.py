@@ -26,6 +26,9 @@ class Prediction:
         alone if the model has a baseline without energies of atoms.
     forces : (N, 3) eV/Angstrom, its negative gradient.
     hypergraph : the weighted hypergraph.
+    charge : e, total charge of the molecule.
+    charges : (N,) e, predicted charges of the atoms, which add up to it; None if the model has
+        none. Those of a baseline are in ``baseline``.
     baseline : results of the baseline method, which are included; None if the model has none.
     """
 
@@ -33,7 +36,17 @@ class Prediction:
     energies: np.ndarray
     forces: np.ndarray
     hypergraph: WeightedHypergraph
+    charge: int = 0
+    charges: np.ndarray | None = None
     baseline: BaselineResult | None = None
+
+    @property
+    def dipole(self) -> np.ndarray | None:
+        """(3,) e Angstrom, of the predicted charges; relative to the origin, for ions."""
+        if self.charges is None:
+            return None
+        found: np.ndarray = self.charges @ self.hypergraph.positions  # i, ix -> x
+        return found
 
     @property
     def results(self) -> dict[str, Any]:
@@ -42,10 +55,10 @@ class Prediction:
         base = self.baseline
         if base is None or base.energies is not None:
             found["energies"] = self.energies.copy()
-        if base is not None:
-            values = {"charges": base.charges, "dipole": base.dipole}
-            found |= {name: value.copy() for name, value in values.items() if value is not None}
-        return found
+        # A method that was made for them has better charges than a correction to it.
+        source = self if base is None else base
+        values = {"charges": source.charges, "dipole": source.dipole}
+        return found | {name: value.copy() for name, value in values.items() if value is not None}
 
     @property
     def correction(self) -> Prediction:
@@ -80,7 +93,10 @@ class Evaluator(Protocol):
     metadata: ModelMetadata
 
     def evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        charges: Sequence[int],
     ) -> list[Prediction]: ...
 
     def like(self, model: str | os.PathLike[str]) -> Evaluator: ...

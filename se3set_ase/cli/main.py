@@ -49,6 +49,7 @@ from se3set_ase.cli.options import (
 from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
+from se3set_ase.cli.vibrations import vibrations
 from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.io.progress import progress_bar
 from se3set_ase.io.text import counted
@@ -266,6 +267,7 @@ def events(
 
 app.command()(relax)
 app.command()(md)
+app.command()(vibrations)
 app.command()(label)
 app.command()(train)
 
