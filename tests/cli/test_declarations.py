@@ -128,7 +128,7 @@ def test_labels_keep_isotopes(here: Path) -> None:
     assert masses == pytest.approx([2.014, 2.014, 15.999], abs=1e-3)
 
 
-@pytest.mark.parametrize("command", ["relax", "md", "evaluate", "label"])
+@pytest.mark.parametrize("command", ["relax", "md", "vibrations", "evaluate", "label"])
 def test_options_that_contradict_the_file_are_refused(here: Path, command: str) -> None:
     (here / "malonate.sdf").write_text(block("[O-]C(=O)CC(=O)[O-]"))
     oxygen = molecule("O2")
