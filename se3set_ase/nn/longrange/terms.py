@@ -13,6 +13,10 @@ from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.longrange.dispersion import Dispersion
 from se3set_ase.nn.longrange.electrostatics import coulomb
 from se3set_ase.nn.scatter import Backend
+from se3set_ase.nn.smooth import switch
+
+#: Angstrom: dispersion is switched off between these distances, as it has to be in a cell.
+ON, OFF = 12.0, 15.0
 
 
 class Pairs(NamedTuple):
@@ -57,7 +61,8 @@ class LongRange(nn.Module):
         pairs = Pairs.of(positions, graph)
         energy = pairs.distance.new_zeros(graph.species.shape[0])
         if self.dispersion is not None:
-            energy = energy + self.dispersion(graph.species, *pairs)
+            near = pairs.weight * switch(pairs.distance, ON, OFF)
+            energy = energy + self.dispersion(graph.species, pairs.atoms, pairs.distance, near)
         if charge is not None:
             energy = energy + coulomb(charge, *pairs, self.config.width)
         return energy
