@@ -51,8 +51,8 @@ def vibrations(
         typer.Option(help="Folder for a trajectory of each mode, created if it is missing."),
     ] = None,
     device: Device = "auto",
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
+    charge: Charge = None,
+    spin_multiplicity: SpinMultiplicity = None,
     record: Record = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
@@ -68,7 +68,13 @@ def vibrations(
     from se3set_ase.simulate.harmonic import STATIONARY
 
     source = find_source(file, conformer_seed)
-    atoms = read_molecule(source, record=record, charge=charge, isolated=isolated)
+    atoms = read_molecule(
+        source,
+        record=record,
+        charge=charge,
+        spin_multiplicity=spin_multiplicity,
+        isolated=isolated,
+    )
     table = table or Path(f"{source.stem}-vibrations.csv")
     plot = plot or Path(f"{source.stem}-vibrations.png")
     plots.check_format(plot)
