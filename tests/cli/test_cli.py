@@ -243,10 +243,12 @@ def test_md_with_hard_membership_warns(model: Path, here: Path) -> None:
 def test_md_continues_with_the_velocities_of_a_file(model: Path, here: Path) -> None:
     """Two runs give the same as one run with all steps."""
     nve = ["--ensemble", "nve", "--seed", 1]
-    run("md", "ethanol.xyz", "-m", model, "--steps", 9, *nve, "--interval", 4)
+    whole = run("md", "ethanol.xyz", "-m", model, "--steps", 9, *nve, "--interval", 4)
+    assert whole.exit_code == 0, whole.output
     frames = read("ethanol-md.traj", ":")
     assert len(frames) == 4  # 0, 4, 8 and the last
-    run("md", "ethanol.xyz", "-m", model, "--steps", 6, *nve, "--overwrite")
+    part = run("md", "ethanol.xyz", "-m", model, "--steps", 6, *nve, "--overwrite")
+    assert part.exit_code == 0, part.output
     options = ["--ensemble", "nve", "--velocities", "keep", "--trajectory", "continued.traj"]
     result = run("md", "ethanol-md.traj", "-m", model, "--steps", 3, *options)
     assert result.exit_code == 0, result.output
