@@ -44,7 +44,7 @@ class SE3SetCalculator(Calculator):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
-    (eV/Angstrom), all from one pass. A model that is a correction to another method, its baseline,
+    (eV/Angstrom), and for periodic cells ``stress`` (eV/Angstrom^3), all from one pass. A model that is a correction to another method, its baseline,
     has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline. Threads
     that share a calculator wait for each other: methods return what belongs to the given atoms,
     but attributes are those of the last calculation in any thread.
@@ -76,13 +76,20 @@ class SE3SetCalculator(Calculator):
     FileNotFoundError, CheckpointError : the model does not exist or is damaged.
     CalculatorSetupError : an unknown option, or compile=True is not possible.
     ImportError : torch-scatter, or the program of the baseline, is not installed.
-    InputError : on calculation, for unsupported systems: other elements, charges or spins,
-        periodic cells, no atoms, NaN, coincident atoms.
+    InputError : on calculation, for unsupported systems: other elements, charges or spins, cells
+        with a baseline or compiled code, no atoms, NaN, coincident atoms.
+    PropertyNotImplementedError : for the stress of a system without a cell of three vectors.
     CalculationFailed : on calculation, the baseline method failed.
     """
 
     name = "se3set"
-    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+    implemented_properties: Sequence[str] = (
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    )
     default_parameters: Mapping[str, Any] = {
         "device": "auto",
         "dtype": "float64",
@@ -93,7 +100,7 @@ class SE3SetCalculator(Calculator):
         "scatter": "native",
         "compile": False,
     }
-    #: An isolated molecule has no cell.
+    #: An isolated molecule has no cell; :meth:`check_state` compares that of a periodic system.
     ignored_changes = frozenset({"cell"})
 
     def __init__(
@@ -192,8 +199,11 @@ class SE3SetCalculator(Calculator):
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """ASE's comparison, extended by charge and spin in ``atoms.info``."""
+        """ASE's comparison, extended by charge and spin in ``atoms.info``, and by cells."""
         changed = list(super().check_state(atoms, tol=tol))
+        if not changed and atoms.pbc.any():
+            differs = np.abs(atoms.cell.array - self.atoms.cell.array).max() > tol
+            changed += ["cell"] * bool(differs)
         try:
             declared = declared_charge_and_spin(atoms)
             if not changed and declared != declared_charge_and_spin(self.atoms):
@@ -248,7 +258,9 @@ class SE3SetCalculator(Calculator):
             self.get_potential_energy(atoms)
             assert self._prediction is not None
             hypergraph = self._prediction.hypergraph
-            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions)
+            correction = self.potential.hessian(
+                hypergraph.structure, hypergraph.positions, hypergraph.cell
+            )
             return correction + self._replica.baseline_hessian()
 
     def __copy__(self) -> SE3SetCalculator:
@@ -285,7 +297,7 @@ class SE3SetCalculator(Calculator):
             aside = self._replica.aside()
             self._refragment(aside, atoms)
             # Without a baseline, which has no effect on the hypergraph.
-            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions])
+            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions], [aside.cell])
         return found.hypergraph
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from se3set_ase.baseline import Baseline, CalculatorFactory
 from se3set_ase.checkpoint.metadata import ModelMetadata
@@ -24,6 +25,7 @@ from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
+from se3set_ase.nn.cells import Shifts, in_cells, outputs_in_cells, shifts_of
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
@@ -114,6 +116,7 @@ class Potential:
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
+        self._last_shifts: tuple[Graph, Shifts] | None = None
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
 
     def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
@@ -129,10 +132,10 @@ class Potential:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
         if len(atoms) == 0:
             raise UnsupportedSystem("expected at least one atom, got none")
-        if atoms.pbc.any():
+        if atoms.pbc.any() and (reason := self._no_cells()):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
-                "this model has no periodic images; set atoms.pbc = False"
+                f"{reason}; set atoms.pbc = False"
             )
         covered = set(self.metadata.elements)
         if foreign := sorted(set(atoms.numbers.tolist()) - covered):
@@ -158,6 +161,12 @@ class Potential:
                 f"expected a neutral atom, whose energy is exact, got charge {charge}"
             )
         check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
+
+    def _no_cells(self) -> str:
+        """Why periodic cells are not possible; empty if they are."""
+        if self.baseline is not None:
+            return f"{self.baseline.method.name}, the baseline of this model, is not periodic here"
+        return "compile=True does not know cells" if self._compiled is not None else ""
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> tuple[int, int]:
         """Like :meth:`check`, but declared charges and spins take precedence; they are returned.
@@ -205,7 +214,7 @@ class Potential:
         spin_multiplicity: int = 1,
         warn: bool = True,
     ) -> list[Prediction]:
-        """Energies and forces of several independent molecules in one pass.
+        """Energies and forces of several independent molecules in one pass, and stress of cells.
 
         Declared charges and spins (see :func:`declared_charge_and_spin`) take precedence over the
         arguments.
@@ -227,33 +236,45 @@ class Potential:
         return follow([Replica(self, **options) for _ in molecules], molecules)
 
     def evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray | None] | None = None,
     ) -> list[Prediction]:
         """Results of the network for existing hypergraphs, at positions (N, 3) each.
 
-        A pass includes as many as fit into memory. The tensors of the last pass are reused if the
+        ``cells`` are (3, 3) Angstrom, None for an isolated molecule. A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
         """
         if not hypergraphs:
             return []
+        cells = [None] * len(hypergraphs) if cells is None else cells
         most = EDGES if self.model.device.type == "cpu" else EDGES_ON_DEVICE
         before = np.cumsum([0] + [len(h.edge_atom) for h in hypergraphs[:-1]]) // most
         found = []
         for batch in np.unique(before):
             at = slice(*np.searchsorted(before, (batch, batch + 1)))
-            found += self._evaluate(hypergraphs[at], positions[at])
+            found += self._evaluate(hypergraphs[at], positions[at], cells[at])
         return found
 
     def _evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray | None],
     ) -> list[Prediction]:
         """Evaluate hypergraphs in one pass."""
+        stresses: list[np.ndarray | None] = [None] * len(hypergraphs)
         n_edges = sum(len(h.edge_atom) for h in hypergraphs)
         with plain_torch_context(self.model.device), threads_for(n_edges):
             model, graph = self._collated(hypergraphs)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
-            found = model(where, graph)._asdict()
+            if all(cell is None for cell in cells):
+                found = model(where, graph)._asdict()
+            else:
+                results, virials = self._in_cells(hypergraphs, where, graph, cells)
+                found, stresses = results._asdict(), [*map(_stress, virials, cells)]
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
         parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
         parts["positions"] = split(joined, "atoms", hypergraphs)
@@ -269,15 +290,43 @@ class Potential:
                     fragment_weights=parts["fragment"][m],
                     hyperedge_weights=parts["hyperedge"][m],
                     hyperedge_reach=parts["reach"][m],
+                    cell=cells[m],
                 ),
+                stress=stresses[m],
             )
             for m, hypergraph in enumerate(hypergraphs)
         ]
 
-    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray) -> np.ndarray:
+    def _in_cells(
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: torch.Tensor,
+        graph: Graph,
+        cells: Sequence[np.ndarray | None],
+    ) -> tuple[Outputs, np.ndarray]:
+        """Outputs, and the derivatives (M, 3, 3) with respect to strain, eV."""
+        last = self._last_shifts  # read once: another thread may change it
+        if last is None or last[0] is not graph:
+            last = graph, shifts_of(hypergraphs, self.model.device)
+            self._last_shifts = last
+        found, virials = outputs_in_cells(
+            self.model, positions, graph, last[1], self._cell_tensor(cells)
+        )
+        return found, virials.cpu().numpy()
+
+    def _cell_tensor(self, cells: Sequence[np.ndarray | None]) -> torch.Tensor:
+        known = np.array([np.zeros((3, 3)) if cell is None else cell for cell in cells])
+        return torch.as_tensor(known, dtype=torch.float64, device=self.model.device)
+
+    def hessian(
+        self, hypergraph: Hypergraph, positions: np.ndarray, cell: np.ndarray | None = None
+    ) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], None)
+            if cell is not None:
+                shifts = shifts_of([hypergraph], self.model.device)
+                graph = in_cells(graph, shifts, self._cell_tensor([cell]))
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
@@ -316,6 +365,14 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
     return several
+
+
+def _stress(virial: np.ndarray, cell: np.ndarray | None) -> np.ndarray | None:
+    """Stress (6,), eV/Angstrom^3, unless the volume is unknown."""
+    if cell is None or np.linalg.matrix_rank(cell) < 3:
+        return None
+    found: np.ndarray = full_3x3_to_voigt_6_stress(virial / abs(np.linalg.det(cell)))
+    return found
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ class Prediction:
     energies : (N,) eV, contributions of the atoms, which add up to it; those of the correction
         alone if the model has a baseline without energies of atoms.
     forces : (N, 3) eV/Angstrom, its negative gradient.
+    stress : (6,) eV/Angstrom^3, xx, yy, zz, yz, xz, xy, positive if the cell would contract, as in
+        ASE; None without a periodic cell of three vectors.
     hypergraph : the weighted hypergraph.
     baseline : results of the baseline method, which are included; None if the model has none.
     """
@@ -34,11 +36,14 @@ class Prediction:
     forces: np.ndarray
     hypergraph: WeightedHypergraph
     baseline: BaselineResult | None = None
+    stress: np.ndarray | None = None
 
     @property
     def results(self) -> dict[str, Any]:
         """Copies of the results by their names in ASE."""
         found = {"energy": self.energy, "free_energy": self.energy, "forces": self.forces.copy()}
+        if self.stress is not None:
+            found["stress"] = self.stress.copy()
         base = self.baseline
         if base is None or base.energies is not None:
             found["energies"] = self.energies.copy()
@@ -80,7 +85,10 @@ class Evaluator(Protocol):
     metadata: ModelMetadata
 
     def evaluate(
-        self, hypergraphs: Sequence[Hypergraph], positions: Sequence[np.ndarray]
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray | None] | None = None,
     ) -> list[Prediction]: ...
 
     def like(self, model: str | os.PathLike[str]) -> Evaluator: ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -330,7 +330,15 @@ ROWS = {
 }
 
 
-def outputs(model: SE3Set, positions: Tensor, graph: Graph) -> Outputs:
+class Weighted(Protocol):
+    """What :func:`outputs` needs of a :class:`SE3Set`."""
+
+    energies: Callable[[Graph, Weights], Tensor]
+
+    def weigh(self, positions: Tensor, graph: Graph) -> Weights: ...
+
+
+def outputs(model: Weighted | SE3Set, positions: Tensor, graph: Graph) -> Outputs:
     """Energies, forces and smooth weights, in one pass."""
     seen: list[Tensor] = []
 

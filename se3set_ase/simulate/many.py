@@ -161,7 +161,13 @@ class _Run:
 class _StoredResults(Calculator):
     """Returns stored results, and evaluates other positions that an optimiser requests."""
 
-    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+    implemented_properties: Sequence[str] = (
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    )
 
     def __init__(self, replica: Replica):
         super().__init__()

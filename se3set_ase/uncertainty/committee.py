@@ -144,8 +144,9 @@ class Committee:
         """
         structures = [p.hypergraph.structure for p in predictions]
         positions = [p.hypergraph.positions for p in predictions]
+        cells = [p.hypergraph.cell for p in predictions]
         first = [p.correction for p in predictions]
-        found = [first, *(other.evaluate(structures, positions) for other in self.others)]
+        found = [first, *(other.evaluate(structures, positions, cells) for other in self.others)]
         return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
     def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:
@@ -323,7 +324,7 @@ def environments(hypergraph: WeightedHypergraph) -> set[str]:
     Bonds with a weight above 1/2 count.
     """
     symbols = [chemical_symbols[z] for z in hypergraph.structure.numbers]
-    return environments_of(symbols, hypergraph.decided_bonds)
+    return environments_of(symbols, (bond for bond, w in hypergraph.bonds if w > 0.5))
 
 
 def environments_of(symbols: Sequence[str], bonds: Iterable[tuple[int, int]]) -> set[str]:
