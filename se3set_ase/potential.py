@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from operator import is_
 from typing import Any, Literal, get_args
@@ -15,7 +14,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from se3set_ase.baseline import Baseline, CalculatorFactory
 from se3set_ase.checkpoint.metadata import ModelMetadata
@@ -25,8 +23,9 @@ from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
-from se3set_ase.nn.cells import Shifts, in_cells, outputs_in_cells, shifts_of
+from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells, stress_of
 from se3set_ase.nn.compiled import compiled, padded
+from se3set_ase.nn.context import plain_torch_context
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
 from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
@@ -116,7 +115,6 @@ class Potential:
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
-        self._last_shifts: tuple[Graph, Shifts] | None = None
         self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
 
     def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
@@ -132,10 +130,11 @@ class Potential:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
         if len(atoms) == 0:
             raise UnsupportedSystem("expected at least one atom, got none")
-        if atoms.pbc.any() and (reason := self._no_cells()):
+        if atoms.pbc.any() and (self.baseline is not None or self._compiled is not None):
+            what = "compile=True" if self.baseline is None else "a model with a baseline method"
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
-                f"{reason}; set atoms.pbc = False"
+                f"not possible with {what}; set atoms.pbc = False"
             )
         covered = set(self.metadata.elements)
         if foreign := sorted(set(atoms.numbers.tolist()) - covered):
@@ -161,12 +160,6 @@ class Potential:
                 f"expected a neutral atom, whose energy is exact, got charge {charge}"
             )
         check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
-
-    def _no_cells(self) -> str:
-        """Why periodic cells are not possible; empty if they are."""
-        if self.baseline is not None:
-            return f"{self.baseline.method.name}, the baseline of this model, is not periodic here"
-        return "compile=True does not know cells" if self._compiled is not None else ""
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> tuple[int, int]:
         """Like :meth:`check`, but declared charges and spins take precedence; they are returned.
@@ -243,7 +236,9 @@ class Potential:
     ) -> list[Prediction]:
         """Results of the network for existing hypergraphs, at positions (N, 3) each.
 
-        ``cells`` are (3, 3) Angstrom, None for an isolated molecule. A pass includes as many as fit into memory. The tensors of the last pass are reused if the
+        Cells are (3, 3) Angstrom, None for an isolated molecule.
+
+        A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
         """
         if not hypergraphs:
@@ -273,8 +268,9 @@ class Potential:
             if all(cell is None for cell in cells):
                 found = model(where, graph)._asdict()
             else:
-                results, virials = self._in_cells(hypergraphs, where, graph, cells)
-                found, stresses = results._asdict(), [*map(_stress, virials, cells)]
+                inside = shifts_and_cells(hypergraphs, cells, where)
+                results, virials = outputs_in_cells(self.model, where, graph, *inside)
+                found, stresses = results._asdict(), stress_of(virials, cells)
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
         parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
         parts["positions"] = split(joined, "atoms", hypergraphs)
@@ -297,37 +293,15 @@ class Potential:
             for m, hypergraph in enumerate(hypergraphs)
         ]
 
-    def _in_cells(
-        self,
-        hypergraphs: Sequence[Hypergraph],
-        positions: torch.Tensor,
-        graph: Graph,
-        cells: Sequence[np.ndarray | None],
-    ) -> tuple[Outputs, np.ndarray]:
-        """Outputs, and the derivatives (M, 3, 3) with respect to strain, eV."""
-        last = self._last_shifts  # read once: another thread may change it
-        if last is None or last[0] is not graph:
-            last = graph, shifts_of(hypergraphs, self.model.device)
-            self._last_shifts = last
-        found, virials = outputs_in_cells(
-            self.model, positions, graph, last[1], self._cell_tensor(cells)
-        )
-        return found, virials.cpu().numpy()
-
-    def _cell_tensor(self, cells: Sequence[np.ndarray | None]) -> torch.Tensor:
-        known = np.array([np.zeros((3, 3)) if cell is None else cell for cell in cells])
-        return torch.as_tensor(known, dtype=torch.float64, device=self.model.device)
-
     def hessian(
         self, hypergraph: Hypergraph, positions: np.ndarray, cell: np.ndarray | None = None
     ) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], None)
-            if cell is not None:
-                shifts = shifts_of([hypergraph], self.model.device)
-                graph = in_cells(graph, shifts, self._cell_tensor([cell]))
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            if cell is not None:
+                graph = in_cells(graph, *shifts_and_cells([hypergraph], [cell], where))
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 
@@ -365,22 +339,3 @@ def check_several(molecules: Iterable[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"expected a list of Atoms, got {atoms!r} at {index}")
     return several
-
-
-def _stress(virial: np.ndarray, cell: np.ndarray | None) -> np.ndarray | None:
-    """Stress (6,), eV/Angstrom^3, unless the volume is unknown."""
-    if cell is None or np.linalg.matrix_rank(cell) < 3:
-        return None
-    found: np.ndarray = full_3x3_to_voigt_6_stress(virial / abs(np.linalg.det(cell)))
-    return found
-
-
-@contextlib.contextmanager
-def plain_torch_context(device: torch.device | None = None) -> Iterator[None]:
-    """Leave contexts of the caller: ``torch.no_grad``, ``inference_mode``, ``autocast``."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        if device is not None and torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield

@@ -14,6 +14,9 @@ from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 
+#: Names in ASE of what every model predicts; the stress only in periodic cells.
+PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:

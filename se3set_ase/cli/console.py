@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_atoms_formats",
+    "check_cells",
     "check_outputs",
     "check_readable",
     "count_frames",
@@ -67,7 +68,7 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
         if isolated and atoms.pbc.any():
             atoms = without_cell(atoms)
         declared = charge or "charge" in declared_charge_and_spin(atoms)
-        new = not declared and formula not in seen
+        new = not declared and formula not in seen and not atoms.pbc.any()
         if new:  # once for each formula, because a trajectory may have many frames
             seen.add(formula)
         if new and (fitting := charge_that_fits(atoms)) is not None:
@@ -81,14 +82,24 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
         raise ValueError(f"expected frames with atoms in {file}, got none")
 
 
-def refuse_periodic(atoms: Atoms, file: object) -> Atoms:
-    """The same atoms; ValueError for a periodic cell."""
-    if atoms.pbc.any():
+def refuse_periodic(atoms: Atoms, file: object, *, periodic: bool | None = None) -> Atoms:
+    """The same atoms; ValueError for a periodic cell.
+
+    ``periodic`` : whether the user wants cells; None if the command has none.
+    """
+    if atoms.pbc.any() and not periodic:
+        cells = "" if periodic is None else "--periodic computes the cell, "
         raise ValueError(
-            f"expected molecules, got a periodic cell in {file}; --isolated takes its atoms as "
-            "molecules without one"
+            f"expected molecules, got a periodic cell in {file}; {cells}--isolated takes its atoms "
+            "as molecules without one"
         )
     return atoms
+
+
+def check_cells(isolated: bool, periodic: bool) -> None:
+    """Raise ValueError if both options are given."""
+    if isolated and periodic:
+        raise ValueError("expected --isolated or --periodic, got both")
 
 
 def count_frames(file: Path) -> int | None:

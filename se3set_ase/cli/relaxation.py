@@ -11,6 +11,7 @@ import typer
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import (
     check_atoms_formats,
+    check_cells,
     check_outputs,
     make_calculator,
     refuse_periodic,
@@ -28,6 +29,7 @@ from se3set_ase.cli.options import (
     Kinds,
     Model,
     Overwrite,
+    Periodic,
     Precision,
     SpinMultiplicity,
     Structures,
@@ -94,6 +96,7 @@ def relax(
     spin_multiplicity: SpinMultiplicity = 1,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
+    periodic: Periodic = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax one molecule, or all molecules of a file.
@@ -106,7 +109,10 @@ def relax(
 
     checked_kinds(kinds)
     source = find_source(file, conformer_seed)
+    check_cells(isolated, periodic)
     frames = list(source.frames(charge=charge, isolated=isolated))
+    for atoms in frames[-1:] if last else frames:
+        refuse_periodic(atoms, file, periodic=periodic)
     remove_doubt(frames)
     tables = [] if table is None else [table]
     output = output or Path(f"{source.stem}-relaxed.xyz")
@@ -115,7 +121,7 @@ def relax(
         events = events or Path(f"{source.stem}-relax.events.jsonl")
         check_atoms_formats(output, trajectory)
         check_outputs(overwrite, output, trajectory, events, *tables)
-        atoms = refuse_periodic(frames[-1], file)
+        atoms = frames[-1]
         atoms.calc = make_calculator(model, device, dtype, charge, spin_multiplicity, compile)
         atoms.info[LEVEL] = level_of_model(atoms.calc.potential.metadata.name)
         _relax_one(atoms, output, trajectory, events, tables, kinds, fmax, steps, optimizer)

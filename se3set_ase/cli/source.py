@@ -76,7 +76,12 @@ def find_source(text: str, seed: int) -> Source:
 
 
 def read_molecule(
-    source: Source, *, record: int | None = None, charge: int = 0, isolated: bool = False
+    source: Source,
+    *,
+    record: int | None = None,
+    charge: int = 0,
+    isolated: bool = False,
+    periodic: bool | None = None,
 ) -> Atoms:
     """One structure, without results of other programs.
 
@@ -84,6 +89,7 @@ def read_molecule(
     ----------
     record : number of the structure, from 0; the last one by default.
     charge, isolated : see :func:`read_frames`.
+    periodic : see :func:`refuse_periodic`.
 
     Raises
     ------
@@ -105,6 +111,6 @@ def read_molecule(
             f"expected one molecule in {source}, got {n_records} records of {len(formulas)} "
             f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
         )
-    refuse_periodic(chosen, source)
+    refuse_periodic(chosen, source, periodic=periodic)
     chosen.calc = None
     return chosen

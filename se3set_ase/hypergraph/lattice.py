@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase.geometry import complete_cell
 
+from se3set_ase.system import UnsupportedSystem
+
 #: Number of cells along each cell vector.
 Vector = tuple[int, int, int]
 
@@ -35,7 +37,7 @@ class Lattice:
 
         Raises
         ------
-        ValueError : the vectors of periodic directions are missing, linearly dependent, too short
+        UnsupportedSystem : the vectors of periodic directions are missing, linearly dependent, too short
             or not finite.
         """
         periodic = np.asarray(pbc, dtype=bool)
@@ -44,16 +46,16 @@ class Lattice:
         cell = np.array(cell, dtype=np.float64)
         given = cell[periodic]
         if not np.isfinite(given).all():
-            raise ValueError("expected a finite cell, got NaN or infinite cell vectors")
+            raise UnsupportedSystem("expected a finite cell, got NaN or infinite cell vectors")
         if np.linalg.matrix_rank(given) < len(given):
-            raise ValueError(
+            raise UnsupportedSystem(
                 "expected linearly independent cell vectors in the periodic directions "
                 f"{periodic.tolist()}, got {given.tolist()}"
             )
         vectors = np.asarray(complete_cell(np.where(periodic[:, None], cell, 0.0)))
         height = 1.0 / np.linalg.norm(np.linalg.inv(vectors), axis=0)
         if height[periodic].min() < SMALLEST_CELL:
-            raise ValueError(
+            raise UnsupportedSystem(
                 f"expected a cell with at least {SMALLEST_CELL} Angstrom between opposite faces, "
                 f"got {height[periodic].min():.2g}"
             )

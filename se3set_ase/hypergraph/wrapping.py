@@ -17,8 +17,8 @@ import numpy as np
 
 from se3set_ase.hypergraph.bond_graph import LARGEST_RING
 from se3set_ase.hypergraph.lattice import Vector, basis_of, modulo
-from se3set_ase.hypergraph.mixing import Mixture, outcomes_in, reduced
 from se3set_ase.hypergraph.outcomes import BondOrders, Chemistry, Molecule
+from se3set_ase.hypergraph.polynomials import Mixture, outcomes_in, reduced
 from se3set_ase.hypergraph.structure import Term, WeightedFragment
 
 #: An atom and its cell.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from se3set_ase.hypergraph.structure import Hypergraph
@@ -25,6 +26,14 @@ class Shifts(NamedTuple):
     """(A, 3) of each ambiguous bond."""
     edge: Tensor
     """(E, 3) of each edge."""
+
+
+def shifts_and_cells(
+    hypergraphs: Sequence[Hypergraph], cells: Sequence[np.ndarray | None], like: Tensor
+) -> tuple[Shifts, Tensor]:
+    """Shifts and cells (M, 3, 3) of molecules, on the device of a tensor; zero without a cell."""
+    known = np.array([np.zeros((3, 3)) if cell is None else cell for cell in cells])
+    return shifts_of(hypergraphs, like.device), torch.as_tensor(known, device=like.device)
 
 
 def shifts_of(hypergraphs: Sequence[Hypergraph], device: torch.device | str) -> Shifts:
@@ -78,12 +87,24 @@ def outputs_in_cells(
     return found._replace(forces=found.forces[:n_atoms]), virial
 
 
+def stress_of(virials: Tensor, cells: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    """Stress (6,), eV/Angstrom^3, in ASE's order and sign; None where the volume is unknown."""
+    return [
+        None
+        if cell is None or np.linalg.matrix_rank(cell) < 3
+        else full_3x3_to_voigt_6_stress(virial / abs(np.linalg.det(cell)))
+        for virial, cell in zip(virials.cpu().numpy(), cells, strict=True)
+    ]
+
+
 class _InCells:
     """A model for positions that are followed by the strain of each cell."""
 
     def __init__(self, model: SE3Set, shifts: Shifts, cells: Tensor):
         self._model, self._shifts, self._cells = model, shifts, cells
-        self.energies = model.energies
+
+    def energies(self, graph: Graph, weights: Weights) -> Tensor:
+        return self._model.energies(graph, weights)
 
     def weigh(self, positions: Tensor, graph: Graph) -> Weights:
         n_cells = len(self._cells)

@@ -333,12 +333,12 @@ ROWS = {
 class Weighted(Protocol):
     """What :func:`outputs` needs of a :class:`SE3Set`."""
 
-    energies: Callable[[Graph, Weights], Tensor]
-
     def weigh(self, positions: Tensor, graph: Graph) -> Weights: ...
 
+    def energies(self, graph: Graph, weights: Weights) -> Tensor: ...
 
-def outputs(model: Weighted | SE3Set, positions: Tensor, graph: Graph) -> Outputs:
+
+def outputs(model: Weighted, positions: Tensor, graph: Graph) -> Outputs:
     """Energies, forces and smooth weights, in one pass."""
     seen: list[Tensor] = []
 

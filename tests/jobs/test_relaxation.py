@@ -189,8 +189,7 @@ def test_invalid_molecules_are_reported_and_do_not_affect_others(here: Path) -> 
     made[1] = molecule("SO2")
     made[3].info["charge"] = 1
     made[4].positions[1] = made[4].positions[0]
-    made[5].set_cell(np.eye(3) * 9)
-    made[5].pbc = True
+    made[5].positions[2] = 1e9
     write("many.xyz", made)
     result = relax()
     assert result.exit_code == UNFINISHED, result.output
@@ -198,9 +197,25 @@ def test_invalid_molecules_are_reported_and_do_not_affect_others(here: Path) -> 
     assert "molecule 1 failed: UnsupportedSystem: expected the elements H, C, N, O" in result.stdout
     assert "molecule 3 failed: UnsupportedSystem: expected charge 0" in result.stdout
     assert "molecule 4 failed: ValueError: expected atoms apart" in result.stdout
-    assert "molecule 5 failed: UnsupportedSystem: expected an isolated molecule" in result.stdout
+    assert "molecule 5 failed: ValueError: expected positions within" in result.stdout
     failures = json.loads(Path("many-relaxed.xyz.json").read_text())["failures"]
     assert list(failures) == ["1", "3", "4", "5"]
+
+
+def test_cells_are_relaxed_on_request(here: Path) -> None:
+    made = molecules(3)
+    made[1].set_cell(np.eye(3) * 6)
+    made[1].pbc = True
+    write("many.xyz", made)
+    result = relax()
+    assert result.exit_code == BAD_INPUT, result.output
+    assert "--periodic computes the cell, --isolated takes its atoms" in result.stderr
+    result = relax("--periodic", "--fmax", "0.2")
+    assert "3 of 3 molecules relaxed" in result.stdout
+    _, boxed, _ = read("many-relaxed.xyz", ":")
+    np.testing.assert_allclose(boxed.cell.array, np.eye(3) * 6)
+    assert boxed.pbc.all()
+    assert np.abs(boxed.get_stress()).max() > 1e-6
 
 
 def test_constraints_hold(here: Path) -> None:
