@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-#: Keys of ``atoms.info``, ours first.
+#: Keys of ``atoms.info``, ours first; case does not matter.
 NAMES = {
     "charge": ("charge", "total_charge"),
     "spin_multiplicity": ("spin_multiplicity", "multiplicity", "mult", "spin", "total_spin"),
@@ -45,9 +45,10 @@ class UnsupportedSystem(ValueError):
 def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     """``charge`` and ``spin_multiplicity`` that the atoms declare; absent where they do not.
 
-    Read are the keys of ``atoms.info`` in ``NAMES`` (``spin`` and ``total_spin`` are
-    multiplicities, 0 if unknown), else the sums of the initial charges and magnetic moments where
-    those were set. Keys that only resemble them (``NOT_READ``) get a warning.
+    Read are the keys of ``atoms.info`` in ``NAMES``, in upper or lower case (``spin`` and
+    ``total_spin`` are multiplicities, 0 if unknown), else the sums of the initial charges and
+    magnetic moments where those were set. Keys that only resemble them (``NOT_READ``) get a
+    warning.
 
     Raises
     ------
@@ -55,9 +56,14 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     """
     declared: dict[str, int] = {}
     _warn_of_similar_keys(atoms)
-    for ours, names in NAMES.items():
-        said = {n: _whole(atoms.info[n], f"atoms.info[{n!r}]") for n in names if n in atoms.info}
-        said = {n: value for n, value in said.items() if value or n not in MAY_BE_UNKNOWN}
+    for ours in NAMES:
+        given = {key: atoms.info[key] for key in atoms.info if _meaning(key) == ours}
+        said = {key: _whole(value, f"atoms.info[{key!r}]") for key, value in given.items()}
+        said = {
+            key: value
+            for key, value in said.items()
+            if value or str(key).lower() not in MAY_BE_UNKNOWN
+        }
         values = set(said.values())
         if len(values) > 1:
             raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {said}")
@@ -76,12 +82,23 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     return declared
 
 
+def entries_of_declarations(info: Mapping[Any, Any]) -> list[Any]:
+    """Values that declare charge and spin, for a fingerprint; None for absent names."""
+    names = [name for of_one in NAMES.values() for name in of_one]
+    others = sorted(str(key) for key in info if _meaning(key) and key not in names)
+    return [info.get(name) for name in [*names, *others]]
+
+
+def _meaning(key: Any) -> str | None:
+    """Which of ``charge`` and ``spin_multiplicity`` an entry of ``atoms.info`` declares, if any."""
+    name = str(key).lower()
+    return next((ours for ours, names in NAMES.items() if name in names), None)
+
+
 def _warn_of_similar_keys(atoms: Atoms) -> None:
     """Warn about a key that resembles a known one and is not read."""
     for key in atoms.info:
-        name = str(key).lower()
-        meant = NOT_READ.get(name) or next((o for o, names in NAMES.items() if name in names), None)
-        if meant and key not in NAMES[meant]:
+        if meant := NOT_READ.get(str(key).lower()):
             warnings.warn(f"atoms.info[{key!r}] is not read; use {meant}", stacklevel=2)
 
 

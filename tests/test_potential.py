@@ -227,6 +227,8 @@ def declared(**changes: Any) -> dict[str, int]:
         ({"spin": "0"}, {}),
         ({"total_spin": 3}, {"spin_multiplicity": 3}),
         ({"total_spin": 0, "charge": -1}, {"charge": -1}),
+        ({"Charge": -2, "MULT": 3}, {"charge": -2, "spin_multiplicity": 3}),
+        ({"Spin": 0, "Charge": 1, "charge": 1}, {"charge": 1}),
     ],
 )
 def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, int]) -> None:
@@ -250,6 +252,8 @@ def test_declared_charge_and_spin(changes: dict[str, Any], expected: dict[str, i
             {"charge": 0, "total_charge": 1},
             r"expected one charge .* {'charge': 0, 'total_charge': 1}",
         ),
+        ({"charge": 0, "Charge": 1}, r"expected one charge .* {'charge': 0, 'Charge': 1}"),
+        ({"Charge": 0.5}, r"expected a whole number as atoms\.info\['Charge'\], got 0\.5"),
         ({"mult": 3, "spin": 1}, r"expected one spin_multiplicity in atoms.info, got {'mult': 3, "),
         ({"charges": [np.nan, 0.0]}, r"expected a number as the sum of the initial charges, got"),
         ({"magmoms": [np.inf, 0.0]}, r"expected a number as the sum of the initial magnetic"),
@@ -260,7 +264,7 @@ def test_declared_charge_and_spin_that_are_none(changes: dict[str, Any], text: s
         declared(**changes)
 
 
-@pytest.mark.parametrize("key", ["net_charge", "uhf", "spin_mult", "nelectrons", "Charge", "MULT"])
+@pytest.mark.parametrize("key", ["net_charge", "uhf", "spin_mult", "NElectrons"])
 def test_similar_keys_are_warned_of(key: str) -> None:
     text = rf"atoms.info\['{key}'\] is not read; use (charge|spin_mult)"
     with pytest.warns(UserWarning, match=text):

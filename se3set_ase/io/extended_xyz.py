@@ -48,6 +48,8 @@ DECLARATION = re.compile(
     r"(?P<value>[-+]?\d+)\b",
     re.IGNORECASE,
 )
+#: A comment that consists of charge and multiplicity, as many programs write it.
+BARE_DECLARATION = re.compile(r"\s*([-+]?\d+)\s+\+?0*([1-9]\d*)\s*", re.ASCII)
 
 
 class _Lines(TextIOWrapper):
@@ -113,8 +115,11 @@ def _frames(path: Path, format: str | None) -> Iterator[Atoms]:
 def _info(comment: str) -> dict[str, Any]:
     """``info`` of a frame, with charge and multiplicity from comments of other programs.
 
-    ValueError for too many columns, for which ASE allocates memory.
+    These may be named (``charge: -1``), or the whole comment, such as ``0 3``. ValueError for too
+    many columns, for which ASE allocates memory.
     """
+    if bare := BARE_DECLARATION.fullmatch(comment):
+        return {"charge": int(bare[1]), "spin_multiplicity": int(bare[2])}
     info: dict[str, Any] = key_val_str_to_dict(comment)
     for found in DECLARATION.finditer(comment):
         kind = "charge" if "charge" in found["name"].lower() else "spin_multiplicity"

@@ -33,9 +33,9 @@ def read_structures(path: Path) -> Iterator[Atoms]:
     Declarations of the file are in ``info["charge"]`` and ``info["spin_multiplicity"]``, and
     isotopes have their masses (u). They are read from SDF and mol files (formal charges, radicals,
     isotopes), PDB files (charge column), Gaussian and NWChem inputs and outputs, ORCA outputs,
-    Chemical JSON, comments of XYZ files such as ``charge=-1 multiplicity=1``, and ASE's own formats
-    (initial charges and magnetic moments). Atoms in XYZ files may also be named by atomic numbers,
-    by labels such as ``C1``, and by ``D`` or ``T``.
+    Chemical JSON, comments of XYZ files such as ``charge=-1 multiplicity=1`` or just ``-1 1``, and
+    ASE's own formats (initial charges and magnetic moments). Atoms in XYZ files may also be named
+    by atomic numbers, by labels such as ``C1``, and by ``D`` or ``T``.
 
     Raises
     ------

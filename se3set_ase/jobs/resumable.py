@@ -25,7 +25,7 @@ from se3set_ase.io.extended_xyz import (
     unstorable_arrays,
 )
 from se3set_ase.io.files import write_atomically
-from se3set_ase.system import NAMES, declared_labels
+from se3set_ase.system import declared_labels, entries_of_declarations
 
 #: Largest number of tasks submitted to the executor and not finished.
 MAX_PENDING = 256
@@ -308,7 +308,7 @@ def _write_record(
 
 def fingerprint(atoms: Atoms) -> str:
     """A hash of elements, positions, cell, declared charge and spin, and constraints."""
-    declared = [atoms.info.get(key) for key in itertools.chain(*NAMES.values())]
+    declared = entries_of_declarations(atoms.info)
     arrays = [atoms.numbers.astype("<i8"), atoms.positions.astype("<f8")]
     arrays += [atoms.pbc, atoms.cell.array] if atoms.pbc.any() else []
     arrays += [atoms.arrays[k] for k in ("initial_charges", "initial_magmoms") if atoms.has(k)]

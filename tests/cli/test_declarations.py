@@ -65,6 +65,16 @@ def test_a_declared_charge_is_refused_by_a_model_of_neutral_molecules(here: Path
     assert "got -2" in result.stderr
 
 
+@pytest.mark.parametrize("comment", ["-2 1", "Charge=-2", "charge: -2"])
+def test_a_charge_in_an_xyz_comment(here: Path, comment: str) -> None:
+    lines = xyz("[O-]C(=O)CC(=O)[O-]").splitlines()
+    lines[1] = comment
+    (here / "malonate.xyz").write_text("\n".join(lines) + "\n")
+    result = run("relax", "malonate.xyz")  # a warning would be an error
+    assert result.exit_code == BAD_INPUT
+    assert "got -2" in result.stderr
+
+
 def test_an_undeclared_ion_is_warned_of(here: Path) -> None:
     (here / "malonate.xyz").write_text(xyz("[O-]C(=O)CC(=O)[O-]"))
     (here / "acid.xyz").write_text(xyz("OC(=O)CC(=O)O"))

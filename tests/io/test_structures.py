@@ -15,6 +15,7 @@ from rdkit.Chem import AllChem
 
 from se3set_ase.io.charge import charge_that_fits
 from se3set_ase.io.structures import read_structures
+from se3set_ase.system import declared_charge_and_spin
 
 
 def block(smiles: str) -> str:
@@ -125,6 +126,16 @@ def test_gaussian_input_and_its_jobs(tmp_path: Path) -> None:
         ("charge=-2 multiplicity=1", {"charge": -2, "spin_multiplicity": 1}),
         ("malonate, charge: -2", {"charge": -2}),
         ("Total charge = 1 mult = 3", {"charge": 1, "spin_multiplicity": 3}),
+        ("Charge=-2 Multiplicity=3", {"charge": -2, "spin_multiplicity": 3}),
+        ("0 3", {"charge": 0, "spin_multiplicity": 3}),
+        (" -1  2\t", {"charge": -1, "spin_multiplicity": 2}),
+        ("+1 1", {"charge": 1, "spin_multiplicity": 1}),
+        ("0 0", {}),
+        ("1 -1", {}),
+        ("0", {}),
+        ("0 1 2", {}),
+        ("0.0 1", {}),
+        ("step 1", {}),
         ("water", {}),
     ],
 )
@@ -134,6 +145,7 @@ def test_comments_of_xyz_files(tmp_path: Path, comment: str, declared: dict[str,
     (atoms,) = read_structures(path)
     names = ("charge", "spin_multiplicity")
     assert {name: atoms.info[name] for name in names if name in atoms.info} == declared
+    assert declared_charge_and_spin(atoms) == declared  # a warning would be an error
 
 
 @pytest.mark.parametrize(
