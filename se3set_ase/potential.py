@@ -23,7 +23,7 @@ from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
-from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells, stress_of
+from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.context import plain_torch_context
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
@@ -31,7 +31,7 @@ from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
 from se3set_ase.nn.threads import threads_for
 from se3set_ase.pipeline import Replica, follow
-from se3set_ase.prediction import Prediction
+from se3set_ase.prediction import Prediction, stress_of
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee, committee_of
 from se3set_ase.uncertainty.doubt import untrained
@@ -270,7 +270,7 @@ class Potential:
             else:
                 inside = shifts_and_cells(hypergraphs, cells, where)
                 results, virials = outputs_in_cells(self.model, where, graph, *inside)
-                found, stresses = results._asdict(), stress_of(virials, cells)
+                found, stresses = results._asdict(), stress_of(virials.cpu().numpy(), cells)
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
         parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
         parts["positions"] = split(joined, "atoms", hypergraphs)

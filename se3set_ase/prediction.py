@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from se3set_ase.baseline import BaselineResult
 from se3set_ase.checkpoint.metadata import ModelMetadata
@@ -80,6 +81,22 @@ class Prediction:
             forces=self.forces + base.forces,
             baseline=base,
         )
+
+
+def stress_of(virials: np.ndarray, cells: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    """Stress (6,), eV/Angstrom^3, in ASE's order and sign; None where the volume is unknown.
+
+    Parameters
+    ----------
+    virials : (M, 3, 3) eV, derivatives of the energies with respect to strain.
+    cells : (3, 3) Angstrom; None for an isolated molecule.
+    """
+    return [
+        None
+        if cell is None or np.linalg.matrix_rank(cell) < 3
+        else full_3x3_to_voigt_6_stress(virial / abs(np.linalg.det(cell)))
+        for virial, cell in zip(virials, cells, strict=True)
+    ]
 
 
 class Evaluator(Protocol):

@@ -14,11 +14,14 @@ from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.optimize import BFGS
-from crystals import TRICLINIC, liquid, small_cell
+from crystals import TRICLINIC, liquid, polyacetylene, small_cell
 from untrained import Make, save_committee
 
 from se3set_ase import Potential, SE3SetCalculator
+from se3set_ase.hypergraph.build import build_hypergraph
+from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.nn.model import outputs
+from se3set_ase.nn.weighting import weighted_hypergraph
 
 SAME = 1e-9  # eV, eV/Angstrom
 STRESS = 1e-6  # eV/Angstrom^3
@@ -202,6 +205,28 @@ def test_a_committee_in_cells(tmp_path: Path) -> None:
     energies = [p.predict([atoms])[0].energy for p in (*potentials,)]
     energies.append(atoms.get_potential_energy())
     assert inside == pytest.approx(3.0 * np.std(energies, ddof=1), rel=1e-3)
+
+
+def test_the_hypergraph_without_a_network_is_that_of_the_calculator(make: Make) -> None:
+    atoms = liquid()
+    atoms.calc = make(dtype="float64")
+    atoms.get_potential_energy()
+    expected, config = atoms.calc.hypergraph, atoms.calc.potential.model.hypergraph
+    lattice = Lattice.of(atoms.cell.array, atoms.pbc)
+    listed = build_hypergraph(atoms.numbers, atoms.positions, config, lattice=lattice)
+    alone = weighted_hypergraph(listed, atoms.positions, config, atoms.cell.array)
+    assert alone.fragments == expected.fragments
+    assert alone.hyperedges == expected.hyperedges
+    wrong = weighted_hypergraph(listed, atoms.positions, config)  # without the lattice vectors
+    assert len(wrong.hyperedges) < len(alone.hyperedges)
+
+
+def test_fragment_energies_add_up(make: Make) -> None:
+    for atoms in (liquid(), polyacetylene()):
+        atoms.calc = make(dtype="float64")
+        energy = atoms.get_potential_energy()
+        parts = atoms.calc.fragment_energies
+        assert sum(e for _, e in parts) == pytest.approx(energy, abs=1e-9)
 
 
 def test_hessian_in_a_cell(make: Make) -> None:

@@ -37,8 +37,8 @@ class Lattice:
 
         Raises
         ------
-        UnsupportedSystem : the vectors of periodic directions are missing, linearly dependent, too short
-            or not finite.
+        UnsupportedSystem : the vectors of periodic directions are missing, linearly dependent, too
+            short or not finite.
         """
         periodic = np.asarray(pbc, dtype=bool)
         if not periodic.any():

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from se3set_ase.hypergraph.structure import Hypergraph
@@ -85,16 +84,6 @@ def outputs_in_cells(
     virial = -found.forces[n_atoms:].view(n_cells, 3, 3)
     virial = 0.5 * (virial + virial.mT)
     return found._replace(forces=found.forces[:n_atoms]), virial
-
-
-def stress_of(virials: Tensor, cells: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Stress (6,), eV/Angstrom^3, in ASE's order and sign; None where the volume is unknown."""
-    return [
-        None
-        if cell is None or np.linalg.matrix_rank(cell) < 3
-        else full_3x3_to_voigt_6_stress(virial / abs(np.linalg.det(cell)))
-        for virial, cell in zip(virials.cpu().numpy(), cells, strict=True)
-    ]
 
 
 class _InCells:

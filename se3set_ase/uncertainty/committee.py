@@ -153,7 +153,8 @@ class Committee:
         """Expected errors, from the predictions of all members for one molecule."""
         energy, forces = disagreement(predictions)
         calibration = self.calibration
-        several = len(forces) > 1  # an isolated atom is exact
+        cell = predictions[0].hypergraph.cell
+        several = len(forces) > 1 or cell is not None  # an isolated atom is exact
         return (
             float(np.hypot(calibration.energy_factor * energy, several * calibration.energy_floor)),
             np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
@@ -208,7 +209,8 @@ class Committee:
 
     def _unseen_bonds(self, hypergraph: WeightedHypergraph, reports: AllReports) -> list[str]:
         unseen = environments(hypergraph) - self._known
-        if not unseen or len(hypergraph.numbers) == 1:  # the energy of an isolated atom is exact
+        alone = len(hypergraph.numbers) == 1 and hypergraph.cell is None
+        if not unseen or alone:  # the energy of an isolated atom is exact
             return []
         of = formula(hypergraph.numbers)
         new = sorted(unseen - reports[of].environments)
