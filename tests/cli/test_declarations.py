@@ -115,7 +115,7 @@ def test_a_molecule_in_a_box(here: Path, name: str) -> None:
     assert boxed.get_potential_energy() == pytest.approx(energy, abs=0.05)
     result = run("md", name, "--periodic", "--steps", "3")
     assert result.exit_code == 0, result.output
-    assert read(f"{Path(name).stem}-md.traj").pbc.all()
+    assert read(f"{Path(name).stem}-md.traj", format="traj").pbc.all()
     result = run("md", name, "--periodic", "--isolated")
     assert result.exit_code == BAD_INPUT
     assert "expected --isolated or --periodic, got both" in result.stderr
