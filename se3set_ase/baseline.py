@@ -147,16 +147,37 @@ class Baseline:
         self, numbers: np.ndarray, positions: np.ndarray, charge: int, spin_multiplicity: int
     ) -> np.ndarray:
         """Second derivatives (3N, 3N) eV/Angstrom^2, by central differences of forces."""
-        found = np.empty((positions.size, positions.size))
+        forces = self._differences(numbers, positions, charge, spin_multiplicity, "forces")
+        assert forces is not None
+        return -(forces + forces.T) / 2.0
+
+    def dipole_derivatives(
+        self, numbers: np.ndarray, positions: np.ndarray, charge: int, spin_multiplicity: int
+    ) -> np.ndarray | None:
+        """Derivatives of the dipole (3N, 3) e, by central differences; None without dipoles."""
+        return self._differences(numbers, positions, charge, spin_multiplicity, "dipole")
+
+    def _differences(
+        self,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        charge: int,
+        spin_multiplicity: int,
+        name: str,
+    ) -> np.ndarray | None:
+        """Derivatives (3N, ...) of a result with respect to the positions; None without it."""
+        rows = []
         for k in range(positions.size):
-            forces = []
+            found = []
             for sign in (1.0, -1.0):
                 moved = positions.copy()
                 moved.flat[k] += sign * DISPLACEMENT
                 result = self.evaluate(numbers, moved, charge, spin_multiplicity)
-                forces.append(result.forces.ravel())
-            found[k] = (forces[1] - forces[0]) / (2.0 * DISPLACEMENT)
-        return (found + found.T) / 2.0
+                if (value := getattr(result, name)) is None:
+                    return None
+                found.append(np.ravel(value))
+            rows.append((found[0] - found[1]) / (2.0 * DISPLACEMENT))
+        return np.array(rows)
 
 
 def imported(method: BaselineMethod) -> CalculatorFactory:

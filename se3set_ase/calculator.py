@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
-    Calculator,
     CalculatorSetupError,
     InputError,
     all_changes,
@@ -22,6 +21,7 @@ from ase.calculators.calculator import (
 from se3set_ase._lock import Lock
 from se3set_ase.baseline import CalculatorFactory
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
+from se3set_ase.derivatives import Derivatives
 from se3set_ase.events.log import Event, EventLog
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import warn_each_time
@@ -41,7 +41,7 @@ SHARED = (
 )
 
 
-class SE3SetCalculator(Calculator):
+class SE3SetCalculator(Derivatives):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
@@ -133,7 +133,7 @@ class SE3SetCalculator(Calculator):
                 compile=compile,
                 baseline=baseline,
             )
-            if self.potential.baseline is not None:
+            if self.potential.baseline is not None or self.potential.model.has_charges:
                 self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
             self._replica = Replica(
                 self.potential, skin=skin, bond_orders=bond_orders, frozen=frozen
@@ -232,31 +232,6 @@ class SE3SetCalculator(Calculator):
             for remark in remarks:
                 warn_each_time(remark)
 
-    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy, analytical but for those of a baseline.
-
-        Parameters
-        ----------
-        atoms : by default those of the last calculation.
-
-        Returns
-        -------
-        (3N, 3N) eV/Angstrom^2, x y z of the first atom, then of the second, ..., for
-        :meth:`ase.vibrations.VibrationsData.from_2d`.
-
-        Raises
-        ------
-        InputError : see the class docstring.
-        """
-        with self._lock:
-            self.get_potential_energy(atoms)
-            assert self._prediction is not None
-            hypergraph = self._prediction.hypergraph
-            correction = self.potential.hessian(
-                hypergraph.structure, hypergraph.positions, hypergraph.cell
-            )
-            return correction + self._replica.baseline_hessian()
-
     def __copy__(self) -> SE3SetCalculator:
         other = self.__class__.__new__(self.__class__)
         other.__dict__.update(self.__dict__)
@@ -284,7 +259,9 @@ class SE3SetCalculator(Calculator):
             aside = self._replica.aside()
             self._refragment(aside, atoms)
             # Without a baseline, which has no effect on the hypergraph.
-            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions], [aside.cell])
+            (found,) = self.potential.evaluate(
+                [aside.hypergraph], [aside.positions], [aside.state[0]], [aside.cell]
+            )
         return found.hypergraph
 
     @property

@@ -140,6 +140,13 @@ class Replica:
         numbers = self.hypergraph.numbers
         return correction.on(self.baseline.evaluate(numbers, self.positions, *self.state))
 
+    def baseline_dipole_derivatives(self) -> np.ndarray | None:
+        """Derivatives of the dipole of the baseline, (3N, 3) e; None if it has none."""
+        if self.baseline is None:
+            return None
+        numbers = self.hypergraph.numbers
+        return self.baseline.dipole_derivatives(numbers, self.positions, *self.state)
+
     def baseline_hessian(self) -> np.ndarray | float:
         """Second derivatives (3N, 3N) of the baseline, eV/Angstrom^2; 0 if there is none."""
         if self.baseline is None:
@@ -182,6 +189,7 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
     corrections = potential.evaluate(
         [replica.hypergraph for replica in replicas],
         [replica.positions for replica in replicas],
+        [replica.state[0] for replica in replicas],
         [replica.cell for replica in replicas],
     )
     predictions = [r.on_baseline(c) for r, c in zip(replicas, corrections, strict=True)]

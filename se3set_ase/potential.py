@@ -21,17 +21,17 @@ from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
 from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.context import plain_torch_context
-from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
+from se3set_ase.nn.dipole import dipole_derivatives
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.nn.hessian import hessian
-from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
+from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.threads import threads_for
 from se3set_ase.pipeline import Replica, follow
-from se3set_ase.prediction import Prediction, stress_of
+from se3set_ase.prediction import Prediction, predictions_of, stress_of
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee, committee_of
 from se3set_ase.uncertainty.doubt import untrained
@@ -115,7 +115,7 @@ class Potential:
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
-        self._last: tuple[Sequence[Hypergraph], tuple[Evaluate, Graph]] | None = None
+        self._last: tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]] | None = None
 
     def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
         if self.metadata.baseline is not None:
@@ -130,11 +130,12 @@ class Potential:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
         if len(atoms) == 0:
             raise UnsupportedSystem("expected at least one atom, got none")
-        if atoms.pbc.any() and (self.baseline is not None or self._compiled is not None):
-            what = "compile=True" if self.baseline is None else "a model with a baseline method"
+        without: dict[str, object] = {"compile=True": self._compiled, "a baseline": self.baseline}
+        without["energies of pairs"] = self.model.long_range
+        if atoms.pbc.any() and (why := [w for w, it in without.items() if it is not None]):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
-                f"not possible with {what}; set atoms.pbc = False"
+                f"cells are not possible with {why[0]}; set atoms.pbc = False"
             )
         covered = set(self.metadata.elements)
         if foreign := sorted(set(atoms.numbers.tolist()) - covered):
@@ -232,11 +233,12 @@ class Potential:
         self,
         hypergraphs: Sequence[Hypergraph],
         positions: Sequence[np.ndarray],
+        charges: Sequence[int],
         cells: Sequence[np.ndarray | None] | None = None,
     ) -> list[Prediction]:
         """Results of the network for existing hypergraphs, at positions (N, 3) each.
 
-        Cells are (3, 3) Angstrom, None for an isolated molecule.
+        ``charges`` are the total charges, and cells are (3, 3) Angstrom, or None if not periodic.
 
         A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
@@ -249,20 +251,21 @@ class Potential:
         found = []
         for batch in np.unique(before):
             at = slice(*np.searchsorted(before, (batch, batch + 1)))
-            found += self._evaluate(hypergraphs[at], positions[at], cells[at])
+            found += self._evaluate(hypergraphs[at], positions[at], charges[at], cells[at])
         return found
 
     def _evaluate(
         self,
         hypergraphs: Sequence[Hypergraph],
         positions: Sequence[np.ndarray],
+        charges: Sequence[int],
         cells: Sequence[np.ndarray | None],
     ) -> list[Prediction]:
         """Evaluate hypergraphs in one pass."""
         stresses: list[np.ndarray | None] = [None] * len(hypergraphs)
         n_edges = sum(len(h.edge_atom) for h in hypergraphs)
         with plain_torch_context(self.model.device), threads_for(n_edges):
-            model, graph = self._collated(hypergraphs)
+            model, graph = self._collated(hypergraphs, charges)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
             if all(cell is None for cell in cells):
@@ -272,55 +275,58 @@ class Potential:
                 results, virials = outputs_in_cells(self.model, where, graph, *inside)
                 found, stresses = results._asdict(), stress_of(virials.cpu().numpy(), cells)
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
-        parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
-        parts["positions"] = split(joined, "atoms", hypergraphs)
-        return [
-            Prediction(
-                energy=float(parts["energy"][m][0]),
-                energies=parts["energies"][m],
-                forces=parts["forces"][m],
-                hypergraph=WeightedHypergraph(
-                    structure=hypergraph,
-                    positions=parts["positions"][m],
-                    bond_weights=parts["bond"][m],
-                    fragment_weights=parts["fragment"][m],
-                    hyperedge_weights=parts["hyperedge"][m],
-                    hyperedge_reach=parts["reach"][m],
-                    cell=cells[m],
-                ),
-                stress=stresses[m],
-            )
-            for m, hypergraph in enumerate(hypergraphs)
-        ]
+        if not self.model.has_charges:
+            del found["charges"]
+        return predictions_of(found | {"positions": joined}, hypergraphs, charges, cells, stresses)
 
     def hessian(
-        self, hypergraph: Hypergraph, positions: np.ndarray, cell: np.ndarray | None = None
+        self,
+        hypergraph: Hypergraph,
+        positions: np.ndarray,
+        charge: int = 0,
+        cell: np.ndarray | None = None,
     ) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
-            graph = self._collate([hypergraph], None)
+            graph = self._collate([hypergraph], [charge], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
             if cell is not None:
                 graph = in_cells(graph, *shifts_and_cells([hypergraph], [cell], where))
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 
-    def _collated(self, hypergraphs: Sequence[Hypergraph]) -> tuple[Evaluate, Graph]:
+    def dipole_derivatives(
+        self, hypergraph: Hypergraph, positions: np.ndarray, charge: int
+    ) -> np.ndarray:
+        """Derivatives (3N, 3) e of the dipole, see :mod:`se3set_ase.nn.dipole`."""
+        with plain_torch_context(self.model.device):
+            graph = self._collate([hypergraph], [charge], None)
+            where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            found: np.ndarray = dipole_derivatives(self.model, where, graph).cpu().numpy()
+        return found
+
+    def _collated(
+        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int]
+    ) -> tuple[Evaluate, Graph]:
         """The function to evaluate, and its graph."""
         last = self._last  # read once: another thread may change it
         if (
             last is not None
             and len(hypergraphs) == len(last[0])
             and all(map(is_, hypergraphs, last[0]))
+            and list(charges) == last[1]
         ):
-            return last[1]
-        sizes = padded(sizes_of(hypergraphs)) if self._compiled else None
-        graph = self._collate(hypergraphs, sizes)
+            return last[2]
+        pairs = self.model.long_range is not None
+        sizes = padded(sizes_of(hypergraphs, pairs=pairs)) if self._compiled else None
+        graph = self._collate(hypergraphs, charges, sizes)
         function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
-        self._last = tuple(hypergraphs), (function, graph)
+        self._last = tuple(hypergraphs), list(charges), (function, graph)
         return function, graph
 
-    def _collate(self, hypergraphs: Sequence[Hypergraph], sizes: Sizes | None) -> Graph:
+    def _collate(
+        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int], sizes: Sizes | None
+    ) -> Graph:
         return collate(
             hypergraphs,
             self.model.species_of,
@@ -328,6 +334,8 @@ class Potential:
             dtype=self.model.dtype,
             device=self.model.device,
             pad_to=sizes,
+            charges=charges,
+            pairs=self.model.long_range is not None,
         )
 
 

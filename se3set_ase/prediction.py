@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from se3set_ase.baseline import BaselineResult
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.nn.graph import split
+from se3set_ase.nn.model import ROWS
 
 #: Names in ASE of what every model predicts; the stress only in periodic cells.
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
@@ -32,6 +34,9 @@ class Prediction:
     stress : (6,) eV/Angstrom^3, xx, yy, zz, yz, xz, xy, positive if the cell would contract, as in
         ASE; None without a periodic cell of three vectors.
     hypergraph : the weighted hypergraph.
+    charge : e, total charge of the molecule.
+    charges : (N,) e, predicted charges of the atoms, which add up to it; None if the model has
+        none. Those of a baseline are in ``baseline``.
     baseline : results of the baseline method, which are included; None if the model has none.
     """
 
@@ -39,8 +44,18 @@ class Prediction:
     energies: np.ndarray
     forces: np.ndarray
     hypergraph: WeightedHypergraph
+    charge: int = 0
+    charges: np.ndarray | None = None
     baseline: BaselineResult | None = None
     stress: np.ndarray | None = None
+
+    @property
+    def dipole(self) -> np.ndarray | None:
+        """(3,) e Angstrom, of the predicted charges; relative to the origin, for ions."""
+        if self.charges is None:
+            return None
+        found: np.ndarray = self.charges @ self.hypergraph.positions  # i, ix -> x
+        return found
 
     @property
     def results(self) -> dict[str, Any]:
@@ -51,10 +66,10 @@ class Prediction:
         base = self.baseline
         if base is None or base.energies is not None:
             found["energies"] = self.energies.copy()
-        if base is not None:
-            values = {"charges": base.charges, "dipole": base.dipole}
-            found |= {name: value.copy() for name, value in values.items() if value is not None}
-        return found
+        # A method that was made for them has better charges than a correction to it.
+        source = self if base is None else base
+        values = {"charges": source.charges, "dipole": source.dipole}
+        return found | {name: value.copy() for name, value in values.items() if value is not None}
 
     @property
     def correction(self) -> Prediction:
@@ -83,6 +98,45 @@ class Prediction:
         )
 
 
+def predictions_of(
+    found: Mapping[str, np.ndarray],
+    hypergraphs: Sequence[Hypergraph],
+    charges: Sequence[int],
+    cells: Sequence[np.ndarray | None],
+    stresses: Sequence[np.ndarray | None],
+) -> list[Prediction]:
+    """Separate the outputs of a pass by molecules.
+
+    Parameters
+    ----------
+    found : outputs (:class:`se3set_ase.nn.model.Outputs`) without padding or with it at the end,
+        and positions (N, 3) Angstrom; charges only if the model has them.
+    charges, cells, stresses : of each molecule, as in :class:`Prediction` and its hypergraph.
+    """
+    rows = {**ROWS, "positions": "atoms"}
+    parts = {name: split(values, rows[name], hypergraphs) for name, values in found.items()}
+    return [
+        Prediction(
+            energy=float(parts["energy"][m][0]),
+            energies=parts["energies"][m],
+            forces=parts["forces"][m],
+            charge=charges[m],
+            charges=parts["charges"][m] if "charges" in parts else None,
+            hypergraph=WeightedHypergraph(
+                structure=hypergraph,
+                positions=parts["positions"][m],
+                bond_weights=parts["bond"][m],
+                fragment_weights=parts["fragment"][m],
+                hyperedge_weights=parts["hyperedge"][m],
+                hyperedge_reach=parts["reach"][m],
+                cell=cells[m],
+            ),
+            stress=stresses[m],
+        )
+        for m, hypergraph in enumerate(hypergraphs)
+    ]
+
+
 def stress_of(virials: np.ndarray, cells: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
     """Stress (6,), eV/Angstrom^3, in ASE's order and sign; None where the volume is unknown.
 
@@ -108,6 +162,7 @@ class Evaluator(Protocol):
         self,
         hypergraphs: Sequence[Hypergraph],
         positions: Sequence[np.ndarray],
+        charges: Sequence[int],
         cells: Sequence[np.ndarray | None] | None = None,
     ) -> list[Prediction]: ...
 

@@ -128,6 +128,22 @@ def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:
     return None if energy is None else float(energy.item()), forces
 
 
+def declared_dipole(atoms: Atoms) -> np.ndarray | None:
+    """Dipole (3,) (e Angstrom) of ``atoms.calc``; None if there is none.
+
+    Raises
+    ------
+    ValueError : not three finite numbers.
+    """
+    value = getattr(atoms.calc, "results", {}).get("dipole")
+    if value is None:
+        return None
+    dipole = np.asarray(value)
+    if dipole.shape != (3,) or dipole.dtype.kind not in "iuf" or not np.isfinite(dipole).all():
+        raise ValueError(f"expected three finite numbers as dipole, got {value!r:.60}")
+    return dipole.astype(np.float64)
+
+
 def check_numbers(numbers: np.ndarray) -> None:
     """Raise ValueError for invalid atomic numbers (N,); 0 is a dummy atom."""
     last = len(chemical_symbols) - 1

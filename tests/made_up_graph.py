@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from se3set_ase.nn.graph import Graph, Weights, envelope, switch
+from se3set_ase.nn.graph import Graph, Weights
+from se3set_ase.nn.smooth import envelope, switch
 
 CUTOFF = 5.0  # Angstrom
 
@@ -48,6 +49,10 @@ def graph(dtype: torch.dtype = torch.float64) -> Graph:
         edge_hyper=edge_hyper,
         edge_atom=edge_atom,
         edge_shift=torch.zeros(len(edges), 3, dtype=dtype),
+        charge=torch.zeros(1, dtype=dtype),
+        pair=torch.empty(0, 2, dtype=torch.int64),
+        pair_shift=torch.empty(0, 3, dtype=dtype),
+        pair_weight=torch.empty(0, dtype=dtype),
     )
 
 

@@ -21,8 +21,8 @@ Path = Callable[[float], np.ndarray]
 class Surface:
     """Energy and forces of a model along a path of geometries, each with a new hypergraph."""
 
-    def __init__(self, model: SE3Set, numbers: np.ndarray, path: Path):
-        self.model, self.numbers, self.path = model, numbers, path
+    def __init__(self, model: SE3Set, numbers: np.ndarray, path: Path, charge: int = 0):
+        self.model, self.numbers, self.path, self.charge = model, numbers, path, charge
         self.mixer = FragmentMixer()
 
     def hypergraph(self, t: float) -> Hypergraph:
@@ -41,6 +41,8 @@ class Surface:
             self.model.species_of,
             self.model.hypergraph,
             dtype=self.model.dtype,
+            charges=[self.charge],
+            pairs=self.model.long_range is not None,
         )
         energy, forces, _ = energy_and_forces(self.model, torch.tensor(self.path(t)), g)
         return float(energy.detach()), forces.numpy()
@@ -70,7 +72,7 @@ class CompiledSurface(Surface):
         self.potential = potential
 
     def __call__(self, t: float) -> tuple[float, np.ndarray]:
-        (found,) = self.potential.evaluate([self.hypergraph(t)], [self.path(t)])
+        (found,) = self.potential.evaluate([self.hypergraph(t)], [self.path(t)], [0])
         return found.energy, found.forces
 
 

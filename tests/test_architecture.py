@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"uncertainty"}),
     frozenset({"pipeline"}),
     frozenset({"potential"}),
+    frozenset({"derivatives"}),
     frozenset({"calculator"}),
     frozenset({"evaluate", "integrations", "simulate"}),
     frozenset({"jobs", "visualize"}),

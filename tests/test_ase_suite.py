@@ -137,7 +137,9 @@ def test_ase_tests(tmp_path: Path) -> None:
     print("", *(f"{n:4} {what}" for what, n in counts.most_common()), sep="\n")
     assert unexplained == []
     assert passed >= set(PASS)
-    assert counts["cannot: elements that the model does not know, refused"] > 5  # the control: failures are seen
+    assert (
+        counts["cannot: elements that the model does not know, refused"] > 5
+    )  # the control: failures are seen
 
 
 def test_errors_of_this_package_are_not_excused() -> None:

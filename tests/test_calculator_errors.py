@@ -399,6 +399,9 @@ def test_warns_of_a_molecule_that_the_model_never_saw(tmp_path: Path) -> None:
     assert len(w) == 1
     water.rattle(0.01)
     water.get_potential_energy()  # reported once; a warning is an error here
+    other_order = water[[1, 0, 2]]
+    other_order.calc = water.calc
+    other_order.get_potential_energy()
     known = molecule("CH3OH")
     known.calc = water.calc
     known.get_potential_energy()

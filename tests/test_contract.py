@@ -23,6 +23,7 @@ from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.light.config import LightConfig
+from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.published.config import PublishedConfig
 
@@ -52,7 +53,12 @@ PUBLISHED = PublishedConfig(
 )
 
 
-def random_model(network: LightConfig | PublishedConfig = LIGHT) -> SE3Set:
+LONG_RANGE = LongRangeConfig(dispersion=True, charges=True)
+
+
+def random_model(
+    network: LightConfig | PublishedConfig = LIGHT, long_range: LongRangeConfig | None = None
+) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         return SE3Set(
@@ -62,12 +68,15 @@ def random_model(network: LightConfig | PublishedConfig = LIGHT) -> SE3Set:
             atomic_energies=(0.0, 0.0, 0.0, 0.0),
             shifts=(-2.0, -5.0, -4.0, -4.0),
             scale=1.0 if network is LIGHT else 30.0,  # controls of meV for both
+            long_range=long_range,
         ).double()
 
 
-@pytest.fixture(params=["light", "published", "acac", "organic"])
+@pytest.fixture(params=["light", "published", "charged", "acac", "organic"])
 def model(request: pytest.FixtureRequest) -> SE3Set:
     """The networks with random weights, and trained models."""
+    if request.param == "charged":
+        return random_model(LIGHT, long_range=LONG_RANGE)
     untrained = {"light": LIGHT, "published": PUBLISHED}
     if request.param in untrained:
         return random_model(untrained[request.param])
@@ -236,6 +245,7 @@ def test_second_derivatives_are_finite_and_continuous_through_events(model):
             surface.model.species_of,
             surface.model.hypergraph,
             dtype=torch.float64,
+            pairs=surface.model.long_range is not None,
         )
         x = torch.zeros((), dtype=torch.float64, requires_grad=True)
         where = torch.tensor(path(t + step)) + x * direction
@@ -299,6 +309,8 @@ def test_symmetries_and_precision_where_outcomes_are_left_out(name, rng):
 
 
 def test_distant_molecules_do_not_interact(model):
+    if model.long_range is not None:
+        pytest.skip("they interact as their charges do, see test_longrange.py")
     first, second = acetylacetone(), molecule("CH3CH2OH")
     alone = [evaluate(model, a.numbers, a.positions) for a in (first, second)]
 
@@ -315,6 +327,8 @@ def test_distant_molecules_do_not_interact(model):
 
 
 def test_cross_gradients_of_distant_molecules_are_exactly_zero(model):
+    if model.long_range is not None:
+        pytest.skip("they interact as their charges do, see test_longrange.py")
     first, second = acetylacetone(), molecule("CH3CH2OH")
     numbers = np.concatenate([first.numbers, second.numbers])
 
@@ -372,7 +386,8 @@ def test_skin_changes_no_energy(reach, pair):
 def test_energies_of_atoms_add_up(model):
     atoms = acetylacetone()
     listed = build_hypergraph(atoms.numbers, atoms.positions, model.hypergraph)
-    graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
+    pairs = model.long_range is not None
+    graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype, pairs=pairs)
     energy, forces, energies = energy_and_forces(model, torch.tensor(atoms.positions), graph)
     assert float(energies.sum()) == pytest.approx(float(energy), rel=1e-14)
     # Nothing pulls the molecule as a whole, or turns it.

@@ -32,7 +32,7 @@ from se3set_ase.checkpoint.registry import COMMITTEE_FILE, resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.io.structures import read_structures
-from se3set_ase.nn.model import network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
 from se3set_ase.system import declared_labels
 from se3set_ase.train.config import ConfigError, load_config
 from se3set_ase.uncertainty.committee import read_calibration

@@ -12,6 +12,7 @@ from se3set_ase.checkpoint.metadata import DataFile, Measurement, ModelMetadata
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.light.config import LightConfig
+from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.uncertainty.committee import write_calibration
 
@@ -21,7 +22,13 @@ Make = Callable[..., SE3SetCalculator]
 ATOMIC_ENERGIES = (-13.587222780835477, -1029.4889999168986, -2041.9816003861047)  # eV
 
 
-def tiny_model(seed: int = 7, *, channels: int = 8, dtype: torch.dtype = torch.float32) -> SE3Set:
+def tiny_model(
+    seed: int = 7,
+    *,
+    channels: int = 8,
+    dtype: torch.dtype = torch.float32,
+    long_range: LongRangeConfig | None = None,
+) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SE3Set(
@@ -31,6 +38,7 @@ def tiny_model(seed: int = 7, *, channels: int = 8, dtype: torch.dtype = torch.f
             atomic_energies=ATOMIC_ENERGIES,
             shifts=(0.1, 0.2, 0.3),
             scale=1.7,
+            long_range=long_range,
         ).to(dtype)
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.hypergraph.bonds import bond_limits, bond_weights
-from se3set_ase.nn.graph import any_of, envelope, switch
+from se3set_ase.nn.smooth import any_of, envelope, switch
 from se3set_ase.nn.weighting import weighted_hypergraph
 
 HERE = Path(__file__).parent

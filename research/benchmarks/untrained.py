@@ -9,10 +9,18 @@ import torch
 
 from se3set_ase.checkpoint import ModelMetadata, save_checkpoint
 from se3set_ase.hypergraph import HypergraphConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
+from se3set_ase.nn.longrange.config import LongRangeConfig
+from se3set_ase.nn.model import SE3Set
 
 
-def save_untrained(folder: Path, elements: Sequence[int], preset: str = "light") -> Path:
+def save_untrained(
+    folder: Path,
+    elements: Sequence[int],
+    preset: str = "light",
+    *,
+    long_range: LongRangeConfig | None = None,
+) -> Path:
     """Write a model of a preset; returns its folder."""
     torch.manual_seed(0)
     model = SE3Set(
@@ -20,6 +28,7 @@ def save_untrained(folder: Path, elements: Sequence[int], preset: str = "light")
         hypergraph=HypergraphConfig(),
         network=network_config(preset_values({"preset": preset})),
         atomic_energies=[0.0] * len(elements),
+        long_range=long_range,
     )
     metadata = ModelMetadata(
         name="untrained", level_of_theory="none", description="Random weights."

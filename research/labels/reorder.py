@@ -62,7 +62,8 @@ def disagreements(potentials: Sequence[Potential], frames: Sequence[Atoms]) -> n
         config = potentials[0].model.hypergraph
         graphs = [build_hypergraph(a.numbers, a.positions, config, mixer=mixer) for a in batch]
         positions = [atoms.positions for atoms in batch]
-        members = [potential.evaluate(graphs, positions) for potential in potentials]
+        charges = [int(atoms.info.get("charge", 0)) for atoms in batch]
+        members = [potential.evaluate(graphs, positions, charges) for potential in potentials]
         for predictions in zip(*members, strict=True):
             _, forces = disagreement(predictions)
             found.append(float(np.sqrt((forces**2).mean())))

@@ -53,6 +53,9 @@ DECIDING = (
 )
 """Entries of ``model.json`` that decide a number, or whether there is one."""
 
+OPTIONAL = {"baseline", "long_range"}
+"""Entries that are absent where they are None, as in older files."""
+
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=False)
 
 
@@ -154,6 +157,7 @@ class ModelMetadata:
     created : Date and time of saving, ISO 8601, UTC.
     package_version : Version of this package that saved the model.
     network, hypergraph : The two configurations, as dictionaries.
+    long_range : That of energies of pairs at any distance; None for a model without them.
     elements : Atomic numbers, ascending; ``symbols``: the same as symbols.
     atomic_energies : Energy of each isolated atom, eV, in the order of ``elements``.
     shifts : Fitted energy shift of each element, eV, in the order of ``elements``.
@@ -182,6 +186,7 @@ class ModelMetadata:
     package_version: str = ""
     network: dict[str, Any] = dataclasses.field(default_factory=dict)
     hypergraph: dict[str, Any] = dataclasses.field(default_factory=dict)
+    long_range: dict[str, Any] | None = None
     elements: tuple[int, ...] = ()
     symbols: tuple[str, ...] = ()
     atomic_energies: tuple[float, ...] = ()
@@ -198,14 +203,16 @@ class ModelMetadata:
         The weights have their own hash, in ``weights``.
         """
         content = {key: getattr(self, key) for key in DECIDING}
-        if self.baseline is not None:  # absent from older files
+        if self.baseline is not None:
             content["baseline"] = dataclasses.asdict(self.baseline)
+        if self.long_range is not None:
+            content["long_range"] = self.long_range
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of ``model.json``; raises :class:`CheckpointError` for NaN or infinity."""
         content = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        content = {k: v for k, v in content.items() if (k, v) != ("baseline", None)}
+        content = {k: v for k, v in content.items() if v is not None or k not in OPTIONAL}
         try:
             # Keys keep their order, with the most important first.
             return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -239,7 +246,7 @@ class ModelMetadata:
         _check_schema(content.get("schema_version"), where, package_version)
         fields = {k: v for k, v in content.items() if k not in ("format", "schema_version")}
         known = {f.name for f in dataclasses.fields(cls)}
-        missing = sorted(known - fields.keys() - {"baseline"})
+        missing = sorted(known - fields.keys() - OPTIONAL)
         unknown = sorted(fields.keys() - known)
         if missing or unknown:
             raise CheckpointError(

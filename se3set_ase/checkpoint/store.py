@@ -192,6 +192,7 @@ def _describe(model: SE3Set) -> dict[str, Any]:
     config = model.to_config()
     return {
         **{key: config[key] for key in _CONFIG_KEYS},
+        "long_range": config.get("long_range"),
         "symbols": tuple(chemical_symbols[z] for z in config["elements"]),
     }
 
@@ -202,7 +203,7 @@ def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend, har
 
     from se3set_ase.nn.model import SE3Set
 
-    config = {key: getattr(metadata, key) for key in _CONFIG_KEYS}
+    config = {key: getattr(metadata, key) for key in (*_CONFIG_KEYS, "long_range")}
     if hard:
         config["hypergraph"] = {**config["hypergraph"], "hard": True}
     try:
@@ -215,7 +216,9 @@ def _build_model(metadata: ModelMetadata, json_file: Path, backend: Backend, har
         ) from error
     # A missing key would silently take its default.
     complete = model.to_config()
-    for key in ("network", "hypergraph"):
+    for key in ("network", "hypergraph", "long_range"):
+        if config[key] is None:
+            continue
         if missing := sorted(complete[key].keys() - config[key].keys()):
             raise CheckpointError(
                 f"{json_file}: the entry {key!r} is incomplete: missing {missing}. {_OTHER_VERSION}"

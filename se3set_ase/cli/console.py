@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ __all__ = [
     "count_frames",
     "make_calculator",
     "read_frames",
+    "refuse_other_state",
     "refuse_periodic",
     "task_executor",
     "workers",
@@ -41,10 +42,14 @@ def check_readable(file: Path) -> None:
         raise IsADirectoryError(f"expected a file with atoms, got the folder {file}")
 
 
-def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Iterator[Atoms]:
+def read_frames(
+    file: Path, *, charge: int | None = None, isolated: bool = False
+) -> Iterator[Atoms]:
     """Yield the structures of a file, with declared charges and spins.
 
-    Warns of a molecule that declares no charge but has the bonds of an ion.
+    Warns of a molecule that declares no charge but has the bonds of an ion, once for each formula
+    and charge. Frames with the same order of atoms may be a trajectory: what may be its broken
+    bonds is no reason for a warning.
 
     Parameters
     ----------
@@ -60,25 +65,29 @@ def read_frames(file: Path, *, charge: int = 0, isolated: bool = False) -> Itera
     from se3set_ase.io.structures import read_structures
     from se3set_ase.system import declared_charge_and_spin
 
-    seen: set[str] = set()
-    n_frames = 0
+    orders: set[bytes] = set()
+    warned: set[tuple[str, int]] = set()
+    empty = True
     for atoms in read_structures(file):
-        formula = atoms.get_chemical_formula()
-        n_frames += 1
+        empty = False
         if isolated and atoms.pbc.any():
             atoms = without_cell(atoms)
-        declared = charge or "charge" in declared_charge_and_spin(atoms)
-        new = not declared and formula not in seen and not atoms.pbc.any()
-        if new:  # once for each formula, because a trajectory may have many frames
-            seen.add(formula)
-        if new and (fitting := charge_that_fits(atoms)) is not None:
+        declared = (
+            charge is not None or atoms.pbc.any() or "charge" in declared_charge_and_spin(atoms)
+        )
+        order = atoms.numbers.tobytes()
+        fitting = None if declared else charge_that_fits(atoms, broken=order not in orders)
+        orders |= set() if declared else {order}
+        found = atoms.get_chemical_formula(), fitting or 0
+        if fitting is not None and found not in warned:
+            warned.add(found)
             warnings.warn(
-                f"{file} declares no charge for {formula}, and its bonds fit charge {fitting:+d}, "
+                f"{file} declares no charge for {found[0]}, and its bonds fit charge {fitting:+d}, "
                 f"not a neutral molecule; --charge={fitting:+d} says so",
                 stacklevel=2,
             )
         yield atoms
-    if not n_frames:
+    if empty:
         raise ValueError(f"expected frames with atoms in {file}, got none")
 
 
@@ -102,6 +111,24 @@ def check_cells(isolated: bool, periodic: bool) -> None:
         raise ValueError("expected --isolated or --periodic, got both")
 
 
+def refuse_other_state(
+    atoms: Atoms, file: object, *, charge: int | None, spin_multiplicity: int | None
+) -> Atoms:
+    """The same atoms; ValueError if they declare another charge or spin than the options."""
+    from se3set_ase.system import declared_charge_and_spin
+
+    declared = declared_charge_and_spin(atoms)
+    for name, given in (("charge", charge), ("spin_multiplicity", spin_multiplicity)):
+        if given is not None and (stated := declared.get(name, given)) != given:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{file} declares {name.replace('_', ' ')} {stated} for "
+                f"{atoms.get_chemical_formula()}, but {option} is {given}; leave out {option}, or "
+                "correct the declaration"
+            )
+    return atoms
+
+
 def count_frames(file: Path) -> int | None:
     """Number of frames of an (extended) XYZ file, for the progress bar; None if unknown."""
     if file.suffix not in (".xyz", ".extxyz"):
@@ -118,13 +145,16 @@ def count_frames(file: Path) -> int | None:
     return n_frames
 
 
-def check_outputs(overwrite: bool, *paths: Path) -> None:
-    """Raise OSError or ValueError if an output exists, is given twice or cannot be written."""
+def check_outputs(overwrite: bool, *paths: Path, earlier: Collection[Path] = ()) -> None:
+    """Raise OSError or ValueError if an output exists, is given twice or cannot be written.
+
+    Outputs of an ``earlier`` run that is resumed may exist.
+    """
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(
             f"expected a different name for each output, got {', '.join(map(str, paths))}"
         )
-    there = [str(path) for path in paths if path.exists()]
+    there = [str(path) for path in paths if path.exists() and path not in earlier]
     if there and not overwrite:
         raise FileExistsError(f"{', '.join(there)} exists already; give other names or --overwrite")
     for path in paths:
@@ -188,12 +218,12 @@ def make_calculator(
     model: str,
     device: str,
     dtype: Precision,
-    charge: int,
-    spin_multiplicity: int,
+    charge: int | None,
+    spin_multiplicity: int | None,
     compile: bool,
     refragment: Membership = Membership.smooth,
 ) -> SE3SetCalculator:
-    """A calculator with the options of a command."""
+    """A calculator with the options of a command; a neutral singlet if they are None."""
     from se3set_ase.calculator import SE3SetCalculator
     from se3set_ase.io.progress import progress_bar
 
@@ -202,8 +232,8 @@ def make_calculator(
             model,
             device=device,
             dtype=dtype.value,
-            charge=charge,
-            spin_multiplicity=spin_multiplicity,
+            charge=charge or 0,
+            spin_multiplicity=spin_multiplicity or 1,
             compile=compile,
             refragment=refragment.value,
         )

@@ -84,7 +84,10 @@ def md(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(help="Table of energies (CSV).  [default: mol-md.csv for mol.xyz]"),
+        typer.Option(
+            help="Table of energies (CSV); cells of the uncertainty are empty between its checks.  "
+            "[default: mol-md.csv for mol.xyz]"
+        ),
     ] = None,
     events: Annotated[
         Path | None,
@@ -96,8 +99,8 @@ def md(
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
+    charge: Charge = None,
+    spin_multiplicity: SpinMultiplicity = None,
     record: Record = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
@@ -113,13 +116,24 @@ def md(
     source = find_source(file, conformer_seed)
     check_cells(isolated, periodic)
     atoms = read_molecule(
-        source, record=record, charge=charge, isolated=isolated, periodic=periodic
+        source,
+        record=record,
+        charge=charge,
+        spin_multiplicity=spin_multiplicity,
+        isolated=isolated,
+        periodic=periodic,
     )
-    if velocities is Velocities.keep and TIME not in atoms.info:
-        warnings.warn(
-            f"{file} states no time ({TIME} of a frame that md has written): the time starts at 0",
-            stacklevel=2,
-        )
+    if velocities is Velocities.keep:
+        if not atoms.has("momenta"):
+            raise ValueError(
+                f"expected velocities in {file} for --velocities keep, got none; take a trajectory "
+                "that md has written, or --velocities maxwell"
+            )
+        if TIME not in atoms.info:
+            warnings.warn(
+                f"{file} states no time, as trajectories of md do: the time starts at 0",
+                stacklevel=2,
+            )
     trajectory = trajectory or Path(f"{source.stem}-md.traj")
     plot = plot or Path(f"{source.stem}-md.png")
     table = table or Path(f"{source.stem}-md.csv")

@@ -26,6 +26,7 @@ from se3set_ase.cli.console import (
     check_readable,
     count_frames,
     read_frames,
+    refuse_other_state,
     refuse_periodic,
 )
 from se3set_ase.cli.dynamics import md
@@ -48,8 +49,10 @@ from se3set_ase.cli.options import (
 from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
+from se3set_ase.cli.vibrations import vibrations
 from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.io.progress import progress_bar
+from se3set_ase.io.text import counted
 
 __all__ = ["app"]
 
@@ -167,14 +170,15 @@ def evaluate(
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
+    charge: Charge = None,
+    spin_multiplicity: SpinMultiplicity = None,
     isolated: Isolated = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the errors of a model on labelled frames.  Ctrl-C prints those so far."""
     from se3set_ase import evaluate as evaluation
     from se3set_ase.cli.report import describe_errors
+    from se3set_ase.evaluate.frames import ALIGN
     from se3set_ase.io.files import write_atomically
     from se3set_ase.potential import Potential
 
@@ -184,7 +188,9 @@ def evaluate(
     with progress_bar("compiling", None, "", show=compile):
         potential = Potential(model, device=device, dtype=dtype.value, compile=compile)
     frames = (
-        refuse_periodic(atoms, file)
+        refuse_other_state(
+            refuse_periodic(atoms, file), file, charge=charge, spin_multiplicity=spin_multiplicity
+        )
         for atoms in read_frames(file, charge=charge, isolated=isolated)
     )
     try:
@@ -192,8 +198,8 @@ def evaluate(
             errors = evaluation.evaluate(
                 potential,
                 frames,
-                charge=charge,
-                spin_multiplicity=spin_multiplicity,
+                charge=charge or 0,
+                spin_multiplicity=spin_multiplicity or 1,
                 batch_size=batch_size,
                 other_level=other_level.value,
                 uncertainty=uncertainty,
@@ -205,8 +211,10 @@ def evaluate(
             "--other-level compare takes the labels as they are"
         ) from error
     if errors["complete"] and not (errors["n_energies"] or errors["n_force_components"]):
-        raise ValueError(f"expected energies or forces in {file}, got {errors['n_frames']} frames")
-    errors = {"model": model, "file": str(file), **errors}
+        n_frames = counted(errors["n_frames"], "frame")
+        raise ValueError(f"expected energies or forces in {file}, got {n_frames} without")
+    notes = [note.replace(ALIGN, "--other-level align") for note in errors["notes"]]
+    errors = {"model": model, "file": str(file), **errors, "notes": notes}
     typer.echo(describe_errors(errors))
     if json_file is not None:
         write_atomically(json_file, (json.dumps(errors, indent=2) + "\n").encode())
@@ -259,6 +267,7 @@ def events(
 
 app.command()(relax)
 app.command()(md)
+app.command()(vibrations)
 app.command()(label)
 app.command()(train)
 

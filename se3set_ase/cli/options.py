@@ -57,9 +57,14 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[Precision, typer.Option(help="Floating-point precision of the network.")]
-Charge = Annotated[int, typer.Option(help="Total charge of the molecule.")]
+Charge = Annotated[
+    int | None, typer.Option(help="Total charge; by default what the file declares, else 0.")
+]
 SpinMultiplicity = Annotated[
-    int, typer.Option(min=1, help="Spin multiplicity: unpaired electrons + 1.")
+    int | None,
+    typer.Option(
+        min=1, help="Unpaired electrons + 1; by default what the file declares, else 1 (a singlet)."
+    ),
 ]
 Structure = Annotated[
     str, typer.Argument(help="Any file that ASE reads, whose last frame is used, or SMILES.")

@@ -14,6 +14,7 @@ from se3set_ase.cli.console import (
     check_cells,
     check_outputs,
     make_calculator,
+    refuse_other_state,
     refuse_periodic,
     task_executor,
 )
@@ -92,8 +93,8 @@ def relax(
     device: Device = "auto",
     dtype: Dtype = Precision.float64,
     compile: Compile = False,
-    charge: Charge = 0,
-    spin_multiplicity: SpinMultiplicity = 1,
+    charge: Charge = None,
+    spin_multiplicity: SpinMultiplicity = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
     periodic: Periodic = False,
@@ -105,8 +106,11 @@ def relax(
     an interrupted run, and with a larger --steps it restarts molecules that did not converge. The
     exit code is 1 if a molecule did not converge.
     """
+    from se3set_ase.simulate import OPTIMIZERS
     from se3set_ase.uncertainty.doubt import remove_doubt
 
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"expected --optimizer {' or '.join(OPTIMIZERS)}, got {optimizer!r}")
     checked_kinds(kinds)
     source = find_source(file, conformer_seed)
     check_cells(isolated, periodic)
@@ -114,6 +118,9 @@ def relax(
     for atoms in frames[-1:] if last else frames:
         refuse_periodic(atoms, file, periodic=periodic)
     remove_doubt(frames)
+    for atoms in frames[-1:] if last else frames:
+        refuse_periodic(atoms, file)
+        refuse_other_state(atoms, file, charge=charge, spin_multiplicity=spin_multiplicity)
     tables = [] if table is None else [table]
     output = output or Path(f"{source.stem}-relaxed.xyz")
     if len(frames) == 1 or last:
@@ -140,13 +147,15 @@ def relax(
         device=device,
         dtype=dtype.value,
         compile=compile,
-        charge=charge,
-        spin_multiplicity=spin_multiplicity,
+        charge=charge or 0,
+        spin_multiplicity=spin_multiplicity or 1,
         fmax=fmax,
         steps=steps,
         optimizer=optimizer,
     )
-    check_outputs(overwrite, *tables)
+    ours = [output, Path(f"{output}.json")]  # those of other work are refused later
+    ours += _tables_to_replace(frames, work, output, tables)
+    check_outputs(overwrite, output, Path(f"{output}.json"), *tables, earlier=ours)
     _relax_each(frames, output, tables, work, processes, scheduler, overwrite)
 
 
@@ -190,6 +199,18 @@ def _relax_one(
         raise typer.Exit(INTERRUPTED)
     if not result.converged:
         raise typer.Exit(UNFINISHED)
+
+
+def _tables_to_replace(
+    frames: list[Atoms], work: Relaxation, output: Path, tables: list[Path]
+) -> list[Path]:
+    """Tables of the earlier run that this one resumes."""
+    from se3set_ase.jobs.relaxation import results_of
+
+    if not output.exists():
+        return []
+    none = results_of(frames, work, [], {})
+    return [table for table in tables if none.has_table(table)]
 
 
 def _relax_each(

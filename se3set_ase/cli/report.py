@@ -9,7 +9,7 @@ import numpy as np
 
 from se3set_ase.checkpoint.registry import ModelInfo
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.io.text import formula, table
+from se3set_ase.io.text import counted, formula, table
 
 #: Doubtful frames that are printed; the JSON file has all.
 MAX_DOUBTS_PRINTED = 10
@@ -54,7 +54,7 @@ def describe_errors(errors: dict[str, Any]) -> str:
         [name, *(_number(errors[key]) if key else "-" for key in keys), unit]
         for name, *keys, unit in quantities
     ]
-    frames = f"{errors['n_frames']} frames"
+    frames = counted(errors["n_frames"], "frame")
     if not errors["complete"]:
         frames += " (interrupted before the end of the file)"
     if errors["levels"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from se3set_ase.cli.console import check_readable, read_frames, refuse_periodic
+from se3set_ase.cli.console import check_readable, read_frames, refuse_other_state, refuse_periodic
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,7 +35,7 @@ class Source:
     def __str__(self) -> str:
         return self.text
 
-    def frames(self, *, charge: int = 0, isolated: bool = False) -> Iterator[Atoms]:
+    def frames(self, *, charge: int | None = None, isolated: bool = False) -> Iterator[Atoms]:
         """Yield the structures, see :func:`read_frames`."""
         if self.molecule is not None:
             yield self.molecule.copy()
@@ -79,7 +79,8 @@ def read_molecule(
     source: Source,
     *,
     record: int | None = None,
-    charge: int = 0,
+    charge: int | None = None,
+    spin_multiplicity: int | None = None,
     isolated: bool = False,
     periodic: bool | None = None,
 ) -> Atoms:
@@ -88,13 +89,14 @@ def read_molecule(
     Parameters
     ----------
     record : number of the structure, from 0; the last one by default.
-    charge, isolated : see :func:`read_frames`.
+    charge, spin_multiplicity : given by the user.
+    isolated : see :func:`read_frames`.
     periodic : see :func:`refuse_periodic`.
 
     Raises
     ------
-    ValueError : no such record, no record given and the file has different molecules, or a
-        periodic cell.
+    ValueError : no such record, no record given and the file has different molecules, a periodic
+        cell, or the molecule declares another charge or spin than given.
     """
     formulas: dict[str, None] = {}
     chosen = None
@@ -112,5 +114,6 @@ def read_molecule(
             f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
         )
     refuse_periodic(chosen, source, periodic=periodic)
+    refuse_other_state(chosen, source, charge=charge, spin_multiplicity=spin_multiplicity)
     chosen.calc = None
     return chosen

@@ -10,14 +10,17 @@ import typer
 
 from se3set_ase.cli.console import (
     check_readable,
+    refuse_other_state,
     refuse_periodic,
     task_executor,
 )
 from se3set_ase.cli.options import (
     MAX_FAILURES_PRINTED,
     UNFINISHED,
+    Charge,
     ConformerSeed,
     Isolated,
+    SpinMultiplicity,
     Structures,
 )
 from se3set_ase.cli.source import find_source
@@ -56,16 +59,8 @@ def label(
     frames_per_task: Annotated[
         int, typer.Option(min=1, help="Frames per task; increase it for fast methods.")
     ] = 1,
-    charge: Annotated[
-        int | None,
-        typer.Option(help="Charge of all molecules.  [default: declared by each frame, or 0]"),
-    ] = None,
-    spin_multiplicity: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Spin multiplicity of all.  [default: declared by each frame, or 1]"
-        ),
-    ] = None,
+    charge: Charge = None,
+    spin_multiplicity: SpinMultiplicity = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
 ) -> None:
@@ -84,8 +79,10 @@ def label(
     )
     source = find_source(file, conformer_seed)
     frames = [
-        refuse_periodic(atoms, file)
-        for atoms in source.frames(charge=charge or 0, isolated=isolated)
+        refuse_other_state(
+            refuse_periodic(atoms, file), file, charge=charge, spin_multiplicity=spin_multiplicity
+        )
+        for atoms in source.frames(charge=charge, isolated=isolated)
     ]
     output = output or Path(f"{source.stem}-labelled.xyz")
     try:

@@ -18,6 +18,8 @@ from se3set_ase.system import declared_labels
 from se3set_ase.uncertainty.committee import Uncertainty
 from se3set_ase.uncertainty.doubt import Doubt, doubt_of
 
+ALIGN = "other_level='align'"
+"""How notes name this argument."""
 _MEV = 1000.0  # meV per eV
 #: Errors of forces, meV/Angstrom, that only rounding makes; no model is as close to other labels.
 ROUNDING = 0.05
@@ -137,8 +139,8 @@ def evaluate(
         notes.append("too few frames to align energies: more are needed than there are elements")
     elif (per_atom.mae() or 0.0) > ANOTHER_REFERENCE:
         notes.append(
-            "energies differ as those of different levels of theory or references do; other_level "
-            "'align' fits energies of the elements first"
+            "energies differ as those of different levels of theory or references do; "
+            f"{ALIGN} fits energies of the elements first"
         )
     if forced and (force.mae() or 0.0) < ROUNDING and not notes:
         notes.append(

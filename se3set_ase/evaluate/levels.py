@@ -11,6 +11,7 @@ from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.io.levels import origin_of_labels, same_level
+from se3set_ase.io.text import counted
 
 OnOtherLevel = Literal["refuse", "align", "compare"]
 
@@ -66,11 +67,11 @@ class Levels:
         notes = []
         if self._own:
             notes.append(
-                f"the labels of {self._own} frames are predictions of this model: their errors are "
-                "rounding, and say nothing about its accuracy"
+                f"the labels of {counted(self._own, 'frame')} are predictions of this model: their "
+                "errors are rounding, and say nothing about its accuracy"
             )
         notes += [
-            f"the labels of {n} frames are predictions of the model {name}"
+            f"the labels of {counted(n, 'frame')} are predictions of the model {name}"
             for name, n in sorted(self._predicted.items())
         ]
         if self._others and self._model is not None:

@@ -68,7 +68,7 @@ def bond_limits(numbers: np.ndarray, pairs: np.ndarray, config: HypergraphConfig
 
 
 def bond_weights(distances: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """Weight of each bond (A,) with numpy, equal to :func:`se3set_ase.nn.graph.switch`.
+    """Weight of each bond (A,) with numpy, equal to :func:`se3set_ase.nn.smooth.switch`.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ which all but the most ambiguous bonds have their more probable state. With the 
 (1 - b)`` of each bond, ``n_a = sum_c y_c / (y_c + SHARPNESS y_a)`` counts the bonds that are at
 least about as ambiguous as bond ``a``. Up to ``n_a = EXACT_BONDS - 1`` bond ``a`` has no effect.
 Beyond RANK an outcome is weighted by the probability of its state of ``a``: zero up to one half,
-full at 1, C2 in between (:func:`se3set_ase.nn.graph.likelihood`). So the most probable outcome is
-damped as well while many of its bonds are very ambiguous, and the missing weight goes to fragments
+full at 1, C2 in between (:mod:`se3set_ase.nn.likelihood`). So the most probable outcome is damped
+as well while many of its bonds are very ambiguous, and the missing weight goes to fragments
 of one atom. No smooth function of the weights that leaves out improbable outcomes can avoid this.
 Since every ``n_a`` grows with each bond, and at most eight bonds have one below RANK, at most about
 2^8 outcomes remain from each starting point; finding them needs the bond weights.

@@ -52,6 +52,15 @@ def formula(numbers: np.ndarray, atoms: Iterable[int] | None = None) -> str:
     return str(Formula.from_list([chemical_symbols[z] for z in some]).format("hill"))
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "frame"), counted(2, "frame")
+    ('1 frame', '2 frames')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def symbol(number: int) -> str:
     """Chemical symbol, or ``Z=<n>`` if ``n`` is not an element (damaged files only)."""
     return chemical_symbols[number] if 0 <= number < len(chemical_symbols) else f"Z={number}"

@@ -199,8 +199,9 @@ def _work_on_some(work: Work, jobs: Sequence[tuple[int, Atoms]]) -> list[Answer]
 
 
 def reason(error: Exception) -> str:
-    """Text of an error, for the list of failures."""
-    return f"{type(error).__name__}: {error}"
+    """Text of an error, for the list of failures; with the name of a class that is not ours."""
+    ours = type(error) is ValueError or type(error).__module__.startswith("se3set_ase.")
+    return str(error) if ours and str(error) else f"{type(error).__name__}: {error}"
 
 
 def _check_place(output: Path, record: Path, overwrite: bool) -> None:
@@ -229,8 +230,8 @@ def _earlier_results(output: Path, molecules: Sequence[Atoms], work: Work) -> di
         frames = from_text(text[:whole])
     except Exception as error:  # ASE's reader raises any type of error
         raise ValueError(
-            f"{output} is not the output of an earlier run, it cannot be read: "
-            f"{type(error).__name__}: {error}; give another name"
+            f"{output} is not the output of an earlier run, it cannot be read: {reason(error)}; "
+            "give another name"
         ) from error
     earlier: dict[int, Atoms] = {}
     for atoms in frames:
@@ -269,8 +270,7 @@ def _earlier_failures(record: Path, molecules: Sequence[Atoms], work: Work) -> d
         failures = earlier.pop("failures")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{record} is not the record of an earlier run ({type(error).__name__}: {error}); "
-            "give another name"
+            f"{record} is not the record of an earlier run ({reason(error)}); give another name"
         ) from error
     if other := _differences(_as_json(work.record()), earlier):
         raise ValueError(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.graph import Graph, Weights
-from se3set_ase.nn.model import Outputs, SE3Set, outputs
+from se3set_ase.nn.model import OfAtoms, Outputs, SE3Set, outputs
 
 
 class Shifts(NamedTuple):
@@ -92,8 +92,8 @@ class _InCells:
     def __init__(self, model: SE3Set, shifts: Shifts, cells: Tensor):
         self._model, self._shifts, self._cells = model, shifts, cells
 
-    def energies(self, graph: Graph, weights: Weights) -> Tensor:
-        return self._model.energies(graph, weights)
+    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms:
+        return self._model.energies(positions[: -3 * len(self._cells)], graph, weights)
 
     def weigh(self, positions: Tensor, graph: Graph) -> Weights:
         n_cells = len(self._cells)

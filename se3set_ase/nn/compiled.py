@@ -59,12 +59,14 @@ class CompiledModel:
         n_atoms, n_molecules = len(positions), len(graph.n_atoms)
         more = len(graph.species) - n_atoms
         # An additional molecule without atoms: sizes 0 and 1 are special for the compiler.
-        graph = graph._replace(n_atoms=pad(graph.n_atoms, (0, 1)))
+        n_atoms_each, charge = pad(graph.n_atoms, (0, 1)), pad(graph.charge, (0, 1))
+        graph = graph._replace(n_atoms=n_atoms_each, charge=charge)
         found = Outputs(*self._run([pad(positions, (0, 0, 0, more)), *graph]))
         return found._replace(
             energy=found.energy[:n_molecules],
             forces=found.forces[:n_atoms],
             energies=found.energies[:n_atoms],
+            charges=found.charges[:n_atoms],
         )
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
@@ -256,7 +258,7 @@ def _trace(model: SE3Set) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
         StatelessSymbolicContext,
     )
 
-    lengths = dict(zip(COUNTS, (13, 31, 7, 29, 23, 11, 53, 97), strict=True))
+    lengths = dict(zip(COUNTS, (13, 31, 7, 29, 23, 11, 53, 97, 41), strict=True))
     fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def symbolic(length: int, width: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Independence of the contexts of torch in which a program calls us."""
+"""The state of torch in which a model is evaluated."""
 
 from __future__ import annotations
 

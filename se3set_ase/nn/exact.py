@@ -30,3 +30,19 @@ class ExactConstants(nn.Module):
             buffer = getattr(self, name)
             setattr(self, name, value.to(dtype=buffer.dtype, device=buffer.device))
         return self
+
+
+class AtomicTable(nn.Module):
+    """Constants per element that stay float64 for any dtype of the model."""
+
+    values: Tensor
+
+    def __init__(self, values: Tensor):
+        super().__init__()
+        self.register_buffer("values", values.double(), persistent=False)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        exact = self.values
+        super()._apply(fn, recurse)
+        self.values = exact.to(self.values.device)
+        return self

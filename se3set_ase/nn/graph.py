@@ -6,26 +6,24 @@ Everything that makes the energy smooth across refragmentation is in :func:`weig
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
+from se3set_ase.hypergraph.structure import EXACT_BONDS, Hypergraph
+from se3set_ase.nn.likelihood import likelihood
 from se3set_ase.nn.scatter import Backend, scatter_sum
-
-#: Limit to the pairs of bonds that are compared at once, which take some tens of MB.
-LARGEST_COMPARISON = 2_000_000
+from se3set_ase.nn.smooth import any_of, envelope, switch
 
 
 class Graph(NamedTuple):
     """Hypergraphs of one or several molecules. Indices int64, floats in the model's dtype.
 
-    N atoms, M molecules, A ambiguous bonds, T terms, F fragments, Q rests, H hyperedges, E edges.
+    N atoms, M molecules, A ambiguous bonds, T terms, F fragments, Q rests, H hyperedges, E edges,
+    P pairs of atoms at any distance, for models that have energies of pairs.
     May be padded: a padded item contributes exactly zero.
     """
 
@@ -68,6 +66,14 @@ class Graph(NamedTuple):
     edge_shift: Tensor
     """(E, 3) Angstrom, added to r_j - r_i; zero but for padding, which it puts out of reach, and
     for cells, see :mod:`se3set_ase.nn.cells`."""
+    charge: Tensor
+    """(M,) e, total charge of each molecule."""
+    pair: Tensor
+    """(P, 2) atoms i < j of each pair of a molecule."""
+    pair_shift: Tensor
+    """(P, 3) Angstrom, added to r_j - r_i; zero but for padding."""
+    pair_weight: Tensor
+    """(P,) 1, or 0 for padding."""
 
 
 class Weights(NamedTuple):
@@ -87,35 +93,6 @@ class Weights(NamedTuple):
     """(E, 3) r_j - r_i."""
     distance: Tensor
     """(E,) its length."""
-
-
-def switch(distance: Tensor, on: Tensor | float, off: Tensor | float) -> Tensor:
-    """1 up to ``on``, 0 from ``off``, and a quintic between with two continuous derivatives.
-
-    1 - p(t) = p(1 - t), p(t) = t^3 (10 - 15 t + 6 t^2): from the nearer end, so that rounding makes
-    no weight negative.
-    """
-    t = ((distance - on) / (off - on)).clamp(0.0, 1.0)
-    upper = t > 0.5
-    u = torch.where(upper, 1.0 - t, t)
-    p = u * u * u * (10.0 + u * (6.0 * u - 15.0))
-    return torch.where(upper, p, 1.0 - p)
-
-
-def envelope(distance: Tensor, cutoff: float) -> Tensor:
-    """1 at zero, 0 from the cutoff on, C2 there.
-
-    The polynomial of order p = 6 of DimeNet (Gasteiger et al., arXiv:2003.03123, eq. 8).
-    """
-    x = (distance / cutoff).clamp(max=1.0)
-    x6 = x**6
-    return 1.0 - 28.0 * x6 + 48.0 * x6 * x - 21.0 * x6 * x * x
-
-
-def any_of(count: Tensor) -> Tensor:
-    """Smooth "at least one" of a weighted count: 0 at 0, 1 from 1 on, C2 there."""
-    missing = 1.0 - count.clamp(max=1.0)
-    return 1.0 - missing * missing * missing
 
 
 def weigh(
@@ -164,30 +141,6 @@ def weigh(
     )
 
 
-def likelihood(factors: Tensor) -> Tensor:
-    """Damping factor of each outcome, 0 to 1, see :mod:`se3set_ase.hypergraph.outcomes`.
-
-    Parameters
-    ----------
-    factors : (T, K) probability of the state of each bond; 1 for an outcome with fewer bonds.
-
-    Returns
-    -------
-    (T,), exactly 1 for outcomes of at most EXACT_BONDS bonds.
-    """
-    n_terms, n_bonds = factors.shape
-    rows = max(1, LARGEST_COMPARISON // n_bonds**2)
-    if n_terms > rows:
-        again = partial(checkpoint, likelihood, use_reentrant=False, preserve_rng_state=False)
-        return torch.cat([again(part) for part in factors.split(rows)])
-    y = 4.0 * factors * (1.0 - factors)
-    other, own = y[:, None, :], y[:, :, None]  # t, a, c
-    outranks = other / (other + SHARPNESS * own + torch.finfo(y.dtype).tiny)
-    itself = y / (y + SHARPNESS * y + torch.finfo(y.dtype).tiny)
-    excess = 1.0 - switch(outranks.sum(2) - itself, EXACT_BONDS - 1, RANK)  # t, a
-    return (1.0 - excess * switch(factors, 0.5, 1.0)).prod(1)
-
-
 class Sizes(NamedTuple):
     """Lengths of the arrays of a graph, for padding."""
 
@@ -199,6 +152,7 @@ class Sizes(NamedTuple):
     rests: int
     hyperedges: int
     edges: int
+    pairs: int
 
 
 Counts = Mapping[str, int]
@@ -213,7 +167,11 @@ COUNTS: dict[str, Callable[[Hypergraph], int]] = {
     "rests": lambda g: len(g.rest_fragment),
     "hyperedges": lambda g: len(g.hyper_atom),
     "edges": lambda g: len(g.edge_hyper),
+    "pairs": lambda g: len(g.numbers) * (len(g.numbers) - 1) // 2,
 }
+
+
+_n_pairs = COUNTS["pairs"]
 
 
 def _zero(size: Sizes, far: float) -> Any:
@@ -254,8 +212,12 @@ def _term_fragment(g: Hypergraph, before: Counts) -> np.ndarray:
     return before["fragments"] + np.repeat(np.arange(len(n_terms)), n_terms)
 
 
+def _pair(g: Hypergraph, before: Counts) -> np.ndarray:
+    return np.stack(np.triu_indices(len(g.numbers), 1), axis=1) + before["atoms"]
+
+
 #: The fields of a graph, in order. Here ``species`` has atomic numbers, which :func:`collate`
-#: replaces by indices.
+#: replaces by indices, and ``charge`` zeros.
 FIELDS: dict[str, Field] = {
     "species": Field("atoms", lambda g, n: g.numbers),
     "molecule": Field("atoms", lambda g, n: np.full(len(g.numbers), n["molecules"])),
@@ -282,15 +244,20 @@ FIELDS: dict[str, Field] = {
     "edge_hyper": Field("edges", lambda g, n: g.edge_hyper + n["hyperedges"]),
     "edge_atom": Field("edges", lambda g, n: g.edge_atom + n["atoms"]),
     "edge_shift": Field("edges", lambda g, n: np.zeros((len(g.edge_atom), 3)), (3,), True, _far),
+    "charge": Field("molecules", lambda g, n: np.zeros(1), real=True),
+    "pair": Field("pairs", _pair, (2,)),
+    "pair_shift": Field("pairs", lambda g, n: np.zeros((_n_pairs(g), 3)), (3,), True, _far),
+    "pair_weight": Field("pairs", lambda g, n: np.ones(_n_pairs(g)), real=True),
 }
 
 
-def sizes_of(hypergraphs: Sequence[Hypergraph]) -> Sizes:
+def sizes_of(hypergraphs: Sequence[Hypergraph], *, pairs: bool = False) -> Sizes:
     """Lengths of the arrays that :func:`collate` makes of these hypergraphs without padding."""
-    return Sizes(
+    sizes = Sizes(
         factors=max((len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0),
         **{what: sum(map(COUNTS[what], hypergraphs)) for what in Sizes._fields if what in COUNTS},
     )
+    return sizes if pairs else sizes._replace(pairs=0)
 
 
 def collate(
@@ -301,6 +268,8 @@ def collate(
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
     pad_to: Sizes | None = None,
+    charges: Sequence[int] | None = None,
+    pairs: bool = False,
 ) -> Graph:
     """Join the hypergraphs of several molecules into one graph without connecting them.
 
@@ -309,8 +278,10 @@ def collate(
     species_of : index of each atomic number among the model's elements.
     pad_to : lengths to which all arrays are padded, with items of weight zero. Padded edges, bonds
         and hyperedges belong to atom 0; their shift moves them out of reach.
+    charges : total charge of each molecule; zero by default.
+    pairs : list the pairs of atoms at any distance.
     """
-    size = sizes_of(hypergraphs)
+    size = sizes_of(hypergraphs, pairs=pairs)
     full = pad_to or size
     if any(want < have for want, have in zip(full, size, strict=True)):
         raise ValueError(f"expected padding to at least {size}, got {full}")
@@ -321,8 +292,14 @@ def collate(
     before = dict.fromkeys(COUNTS, 0)
     for g in hypergraphs:
         for name, field in FIELDS.items():
-            parts[name].append(field.rows(g, before))
+            if field.per != "pairs" or pairs:
+                parts[name].append(field.rows(g, before))
         before = {what: before[what] + count(g) for what, count in COUNTS.items()}
+    if not pairs:
+        for name in ("pair", "pair_shift", "pair_weight"):
+            parts[name] = [np.zeros((0, *FIELDS[name].width), dtype=np.int64)]
+    if charges is not None:
+        parts["charge"] = [np.array(charges, dtype=np.float64)]
     parts["species"] = [np.array([species_of[z] for z in p.tolist()]) for p in parts["species"]]
     factors = [np.pad(p, ((0, 0), (0, full.factors - p.shape[1]))) for p in parts["term_factor"]]
     parts["term_factor"] = [np.where(p < 0, full.bonds - p, p) for p in factors]

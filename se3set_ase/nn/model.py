@@ -1,7 +1,9 @@
 """The potential: atomic energies, a network and the nuclear repulsion.
 
     E = sum_i [ E0(z_i) + shift(z_i) c_i + scale (network_i - network of the isolated atom)
-                + 1/2 sum_j repulsion_ij ]
+                + 1/2 sum_j repulsion_ij ] + energies of pairs at any distance
+
+The last are dispersion and electrostatics, of models that have them.
 
 ``c_i`` is a smooth "has a neighbour", 1 for every bonded atom and 0 for an isolated one, so that
 an isolated atom has exactly its atomic energy.
@@ -10,77 +12,26 @@ an isolated atom has exactly its atomic energy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor, nn
 
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
-from se3set_ase.nn.graph import Graph, Weights, any_of, switch, weigh
+from se3set_ase.nn.architecture import architecture_of, network_class, network_config
+from se3set_ase.nn.exact import AtomicTable
+from se3set_ase.nn.graph import Graph, Weights, weigh
 from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.light.network import LightNetwork
+from se3set_ase.nn.longrange.config import LongRangeConfig
+from se3set_ase.nn.longrange.terms import LongRange
 from se3set_ase.nn.radial import Repulsion
 from se3set_ase.nn.scatter import Backend, check_backend, scatter_sum
+from se3set_ase.nn.smooth import any_of, switch
 
 if TYPE_CHECKING:
-    from se3set_ase.nn.published.config import PublishedConfig
-
-    NetworkConfig = LightConfig | PublishedConfig
-
-#: Networks by name; a preset is a network with default settings.
-ARCHITECTURES = ("light", "published")
-
-
-def _classes(architecture: str) -> tuple[type, type]:
-    """Classes of the configuration and of the network."""
-    if architecture == "published":  # imports e3nn, which takes seconds
-        from se3set_ase.nn.published.network import PublishedConfig, PublishedNetwork
-
-        return PublishedConfig, PublishedNetwork
-    return LightConfig, LightNetwork
-
-
-def network_config(values: Mapping[str, Any]) -> NetworkConfig:
-    """A network's configuration from plain values, ``architecture`` among them.
-
-    Raises
-    ------
-    ValueError : unknown architecture or keys.
-    """
-    options = dict(values)
-    architecture = options.pop("architecture", "light")
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"expected architecture to be one of {sorted(ARCHITECTURES)}, got {architecture!r}"
-        )
-    config_class = _classes(architecture)[0]
-    unknown = set(options) - {f.name for f in fields(config_class)}
-    if unknown:
-        raise ValueError(
-            f"expected settings of the {architecture} network, got unknown keys {sorted(unknown)}"
-        )
-    return config_class(**options)
-
-
-def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolve ``preset`` (default: ``light``) into the values that :func:`network_config` takes.
-
-    Raises
-    ------
-    ValueError : unknown preset.
-    """
-    changes = dict(values)
-    name = changes.pop("preset", "light")
-    if name not in ARCHITECTURES:
-        raise ValueError(f"expected preset to be one of {sorted(ARCHITECTURES)}, got {name!r}")
-    return {"architecture": name, **asdict(_classes(name)[0]()), **changes}
-
-
-def architecture_of(config: NetworkConfig) -> str:
-    """Name of the architecture that a configuration belongs to."""
-    return "light" if isinstance(config, LightConfig) else "published"
+    from se3set_ase.nn.architecture import NetworkConfig
 
 
 class SE3Set(nn.Module):
@@ -94,6 +45,7 @@ class SE3Set(nn.Module):
     atomic_energies : eV, energy of each isolated element at the model's level of theory.
     shifts : eV, energy of every bonded atom of an element.
     scale : eV, unit of the network's output.
+    long_range : energies of pairs at any distance; none by default.
     backend : backend of sums over members, see :func:`se3set_ase.nn.scatter.scatter_sum`. It is
         not part of the model: all backends give the same energies.
 
@@ -112,6 +64,7 @@ class SE3Set(nn.Module):
         atomic_energies: Sequence[float],
         shifts: Sequence[float] | None = None,
         scale: float = 1.0,
+        long_range: LongRangeConfig | None = None,
         backend: Backend = "native",
     ):
         super().__init__()
@@ -132,8 +85,7 @@ class SE3Set(nn.Module):
                 )
         self.species_of = {z: index for index, z in enumerate(self.elements)}
         self.architecture = architecture_of(network)
-        network_class = _classes(self.architecture)[1]
-        self.network = network_class(
+        self.network = network_class(self.architecture)(
             network, len(self.elements), hypergraph.cutoff, backend=backend
         )
         # Every pair within reach is an edge; further pairs only if the fragment is in reach.
@@ -142,7 +94,23 @@ class SE3Set(nn.Module):
         self.reference = AtomicTable(
             torch.tensor([self.atomic_energies, self.shifts], dtype=torch.float64)
         )
+        self.long_range = None
+        if long_range is not None and long_range.needs_pairs:
+            self.long_range = self._long_range(long_range, backend)
         self.float()  # for any default dtype of the process
+
+    def _long_range(self, config: LongRangeConfig, backend: Backend) -> LongRange:
+        network, shape = self.network_config, (0, 0)
+        if isinstance(network, LightConfig):
+            shape = network.channels, network.radial_functions
+        elif config.charges:
+            raise ValueError(f"expected the light network for charges, got {self.architecture!r}")
+        return LongRange(config, self.elements, *shape, backend=backend)
+
+    @property
+    def has_charges(self) -> bool:
+        """Whether the model predicts charges of the atoms."""
+        return self.long_range is not None and self.long_range.charges is not None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -169,6 +137,7 @@ class SE3Set(nn.Module):
             "atomic_energies": list(self.atomic_energies),
             "shifts": list(self.shifts),
             "scale": self.scale,
+            **({"long_range": asdict(self.long_range.config)} if self.long_range else {}),
         }
 
     @classmethod
@@ -177,6 +146,8 @@ class SE3Set(nn.Module):
         options = dict(values)
         options["hypergraph"] = HypergraphConfig.from_dict(options["hypergraph"])
         options["network"] = network_config(options["network"])
+        if options.get("long_range") is not None:
+            options["long_range"] = LongRangeConfig.from_dict(options["long_range"])
         return cls(**options, backend=backend)
 
     def with_backend(self, backend: Backend) -> SE3Set:
@@ -189,8 +160,16 @@ class SE3Set(nn.Module):
             new.requires_grad_(own.requires_grad)
         return model
 
-    def forward(self, positions: Tensor, graph: Graph) -> Tensor:
-        """Energy of every atom, eV.
+    @overload
+    def forward(self, positions: Tensor, graph: Graph) -> Tensor: ...
+    @overload
+    def forward(
+        self, positions: Tensor, graph: Graph, *, with_charges: Literal[True]
+    ) -> OfAtoms: ...
+    def forward(
+        self, positions: Tensor, graph: Graph, *, with_charges: bool = False
+    ) -> Tensor | OfAtoms:
+        """Energy of every atom, eV, on request with its charge.
 
         Parameters
         ----------
@@ -201,16 +180,25 @@ class SE3Set(nn.Module):
         -------
         (N,) float64, because sums of total energies need double precision.
         """
-        return self.energies(graph, self.weigh(positions, graph))
+        found = self.energies(positions, graph, self.weigh(positions, graph))
+        return found if with_charges else found.energy
 
     def weigh(self, positions: Tensor, graph: Graph) -> Weights:
         """:func:`se3set_ase.nn.graph.weigh` with the settings of this model."""
         return weigh(positions, graph, self.hypergraph, backend=self.backend)
 
-    def energies(self, graph: Graph, weights: Weights) -> Tensor:
-        """:meth:`forward` for given weights."""
+    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms:
+        """Energies and charges of the atoms for given weights."""
         n_atoms = graph.species.shape[0]
-        output = self.network(*with_isolated_atoms(graph, weights, len(self.elements)))
+        n_molecules, n_pairs = graph.n_atoms.shape[0], graph.pair.shape[0]
+        if self.long_range is not None and n_pairs == 0 and n_atoms > n_molecules:
+            raise ValueError("expected a graph with pairs for a model with energies of pairs")
+        inputs = with_isolated_atoms(graph, weights, len(self.elements))
+        features: Sequence[Tensor] = ()
+        if self.has_charges:
+            output, *features = self.network.described(*inputs)
+        else:
+            output = self.network(*inputs)
         zero = output[n_atoms:][graph.species]  # the network for an isolated atom of each element
 
         owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
@@ -225,8 +213,18 @@ class SE3Set(nn.Module):
         repelled = scatter_sum(repulsion, owner, n_atoms, self.backend)  # e -> i
         learned = self.scale * (output[:n_atoms] - zero) + repelled
         atomic, shift = self.reference.values[:, graph.species]
-        energy = atomic + shift * self.bonded(graph, weights).double() + learned.double()
-        return energy * graph.atom_weight.double()
+        bonded = self.bonded(graph, weights)
+        energy = atomic + shift * bonded.double() + learned.double()
+        charge = None
+        if self.long_range is not None:
+            if self.long_range.charges is not None:
+                scalar, basis = features
+                charge, charging = self.long_range.charges(
+                    scalar[:n_atoms], basis, bonded, graph, weights
+                )
+                energy = energy + charging
+            energy = energy + self.long_range.energies(positions, graph, charge)
+        return OfAtoms(energy * graph.atom_weight.double(), charge)
 
     def bonded(self, graph: Graph, weights: Weights) -> Tensor:
         """c_i of every atom (N,): 1 with a neighbour, 0 without, C2 in between."""
@@ -235,6 +233,15 @@ class SE3Set(nn.Module):
         pair = weights.fragment[graph.hyper_fragment[graph.edge_hyper]]
         near = pair * switch(weights.distance, 0.5 * reach, reach)
         return any_of(scatter_sum(near, owner, graph.species.shape[0], self.backend))  # e -> i
+
+
+class OfAtoms(NamedTuple):
+    """Predictions for N atoms."""
+
+    energy: Tensor
+    """(N,) eV."""
+    charge: Tensor | None
+    """(N,) e; None if the model has no charges."""
 
 
 def with_isolated_atoms(
@@ -253,22 +260,6 @@ def with_isolated_atoms(
     graph = graph._replace(hyper_atom=torch.cat([graph.hyper_atom, n_atoms + each]))
     weights = weights._replace(hyperedge=torch.cat([weights.hyperedge, one]))
     return torch.cat([graph.species, each]), graph, weights
-
-
-class AtomicTable(nn.Module):
-    """Constants per element that stay float64 for any dtype of the model."""
-
-    values: Tensor
-
-    def __init__(self, values: Tensor):
-        super().__init__()
-        self.register_buffer("values", values.double(), persistent=False)
-
-    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        exact = self.values
-        super()._apply(fn, recurse)
-        self.values = exact.to(self.values.device)
-        return self
 
 
 def energy_and_forces(
@@ -310,6 +301,8 @@ class Outputs(NamedTuple):
     """(N, 3) eV/Angstrom."""
     energies: Tensor
     """(N,) eV, energies of the atoms."""
+    charges: Tensor
+    """(N,) e, zero if the model has no charges."""
     bond: Tensor
     """(A,); this and the following as in :class:`se3set_ase.nn.graph.Weights`."""
     fragment: Tensor
@@ -323,6 +316,7 @@ ROWS = {
     "energy": "molecules",
     "forces": "atoms",
     "energies": "atoms",
+    "charges": "atoms",
     "bond": "bonds",
     "fragment": "fragments",
     "hyperedge": "hyperedges",
@@ -335,7 +329,7 @@ class Weighted(Protocol):
 
     def weigh(self, positions: Tensor, graph: Graph) -> Weights: ...
 
-    def energies(self, graph: Graph, weights: Weights) -> Tensor: ...
+    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms: ...
 
 
 def outputs(model: Weighted, positions: Tensor, graph: Graph) -> Outputs:
@@ -345,6 +339,9 @@ def outputs(model: Weighted, positions: Tensor, graph: Graph) -> Outputs:
     def energies(positions: Tensor, graph: Graph) -> Tensor:
         w = model.weigh(positions, graph)
         seen.extend(t.detach() for t in (w.bond, w.fragment, w.hyperedge, w.reach))
-        return model.energies(graph, w)
+        found = model.energies(positions, graph, w)
+        charge = torch.zeros_like(found.energy) if found.charge is None else found.charge
+        seen.insert(0, charge.detach())
+        return found.energy
 
     return Outputs(*energy_and_forces(energies, positions, graph), *seen)

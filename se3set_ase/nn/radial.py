@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from se3set_ase.nn.exact import ExactConstants
-from se3set_ase.nn.graph import envelope
+from se3set_ase.nn.smooth import envelope
 
 #: e^2 / (4 pi epsilon_0) in eV Angstrom (CODATA 2018).
 COULOMB = 14.399645478

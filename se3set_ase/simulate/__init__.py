@@ -8,6 +8,7 @@ from se3set_ase._lazy import lazy_names
 
 if TYPE_CHECKING:
     from se3set_ase.simulate.dynamics import md
+    from se3set_ase.simulate.harmonic import VibrationsResult, vibrations
     from se3set_ase.simulate.many import relax_many
     from se3set_ase.simulate.relaxation import OPTIMIZERS, relax
     from se3set_ase.simulate.results import DynamicsResult, Relaxations, RelaxResult
@@ -17,9 +18,11 @@ __all__ = [
     "DynamicsResult",
     "RelaxResult",
     "Relaxations",
+    "VibrationsResult",
     "md",
     "relax",
     "relax_many",
+    "vibrations",
 ]
 
 _HOMES = {
@@ -30,6 +33,8 @@ _HOMES = {
     "md": "se3set_ase.simulate.dynamics",
     "relax": "se3set_ase.simulate.relaxation",
     "relax_many": "se3set_ase.simulate.many",
+    "VibrationsResult": "se3set_ase.simulate.harmonic",
+    "vibrations": "se3set_ase.simulate.harmonic",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -23,6 +23,7 @@ from se3set_ase.events.log import Event, spans
 from se3set_ase.io.text import atom_names
 
 if TYPE_CHECKING:
+    from se3set_ase.simulate.harmonic import VibrationsResult
     from se3set_ase.simulate.results import DynamicsResult, Relaxations, RelaxResult
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "plot_timeline",
     "relaxation_figure",
     "relaxations_figure",
+    "spectrum_figure",
 ]
 
 # Colours for colour-blind readers (Okabe and Ito, 2008).
@@ -297,3 +299,33 @@ def plot_timeline(
     axis.grid(axis="x", color="#E6E6E6", lw=0.6)
     axis.set_axisbelow(True)
     figure.savefig(path, dpi=150)
+
+
+def spectrum_figure(result: VibrationsResult, width: float, title: str) -> Figure:
+    """Infrared spectrum with Lorentzian bands of this full width (cm^-1), and lines below it."""
+    figure = RunPlot(figsize=(9.0, 3.6))
+    axis = figure.subplots()
+    real = result.frequencies > 0
+    at = result.frequencies[real]
+    grid = np.linspace(0.0, 1.05 * max(at.max(initial=0.0), 1000.0), 4000)
+    strengths = np.ones_like(at) if result.intensities is None else result.intensities[real]
+    if result.intensities is not None:
+        half = 0.5 * width
+        # An area of each band that is its intensity: sum_v I_v L(x - f_v).
+        bands = (half / np.pi) / ((grid[:, None] - at) ** 2 + half**2)  # x, v
+        axis.plot(grid, bands @ strengths, color=_BLUE, lw=1.2)
+        axis.set_ylabel("absorption / km mol$^{-1}$ cm")
+        lines = axis.twinx()
+        lines.vlines(at, 0.0, strengths, color=_ORANGE, lw=1.0)
+        lines.set_ylabel("intensity / km mol$^{-1}$")
+        lines.set_ylim(bottom=0.0)
+    else:
+        axis.vlines(at, 0.0, strengths, color=_ORANGE, lw=1.0)
+        axis.set_yticks([])
+        _say(axis, "this model has no dipole, hence no intensities")
+    axis.set_ylim(bottom=0.0)
+    axis.set_xlim(grid[-1], 0.0)  # as spectra are printed
+    axis.set_xlabel("wavenumber / cm$^{-1}$")
+    if title:
+        axis.set_title(title, fontsize=10, loc="left")
+    return figure

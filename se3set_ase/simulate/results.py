@@ -168,6 +168,20 @@ class Relaxations(_Shown, tuple[RelaxResult, ...]):
         """How many converged, and how many are doubtful, in one line."""
         return report.summarise_relaxations(self)
 
+    def has_table(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a file is a table of these molecules by :meth:`to_csv`, with any results."""
+        rows = list(self._rows())
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                found = list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error):
+            return False
+        return len(rows) == len(found) and all(
+            row.keys() == other.keys()
+            and all(str(row[name]) == other[name] for name in ("molecule", "formula"))
+            for row, other in zip(rows, found, strict=True)
+        )
+
     @property
     def _can_be_drawn(self) -> bool:
         return any(len(result.energy) for result in self)
@@ -220,8 +234,9 @@ class DynamicsResult(_Shown):
     event_times : Time of each event, ps.
     n_events : Number of all events.
     energy_uncertainty : Largest expected error of the energy (eV, against the model's own level of
-        theory) of the geometries since the last record at which the committee was evaluated; NaN if
-        there is none. It is evaluated at the first and last geometry, and now and then.
+        theory) of the geometries since the last record at which the committee was evaluated; NaN
+        (empty in the table) if there is none. It is evaluated at the first and last geometry, and
+        now and then.
     forces_uncertainty : The same for the force on an atom, eV/Angstrom.
     level : That level of theory; empty without a committee.
     doubts : Reasons not to trust a geometry, and the time (ps) when each was found first.

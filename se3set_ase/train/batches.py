@@ -21,6 +21,10 @@ class Batch(NamedTuple):
     graph: Graph
     energy: Tensor
     forces: Tensor
+    dipole: Tensor
+    """(M, 3) e Angstrom; zero where it is not known."""
+    has_dipole: Tensor
+    """(M,) 1 or 0."""
     atoms_per_process: Tensor
     """Number of atoms of the batch on all processes, divided by the number of processes. Sums over
     atoms are divided by it, so that the mean over processes is the mean over the whole batch."""
@@ -36,6 +40,7 @@ class Batches:
     seed : seed of the order.
     epochs : number of epochs, whose batches share a shape.
     epoch_frames : frames of an epoch, all by default.
+    pairs : list the pairs of atoms at any distance, for models with energies of pairs.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Batches:
         seed: int = 0,
         epochs: int = 1,
         epoch_frames: int | None = None,
+        pairs: bool = False,
     ):
         self._frames = frames
         self._epoch_frames = min(epoch_frames or len(frames), len(frames))
@@ -65,12 +71,13 @@ class Batches:
         self._dtype = dtype
         self._device = device
         self._seed = seed
-        each = np.array([sizes_of([f.hypergraph]) for f in frames])
+        self._pairs = pairs
+        each = np.array([sizes_of([f.hypergraph], pairs=pairs) for f in frames])
         self._by_size = np.argsort(-each[:, Sizes._fields.index("edges")], kind="stable")
         self.sizes = self._largest(each, epochs)
 
     def _largest(self, each: np.ndarray, epochs: int) -> Sizes:
-        """Padded sizes of all batches, from the sizes of the frames (n, 8)."""
+        """Padded sizes of all batches, from the sizes of the frames (n, 9)."""
         sums = [
             each[self._drawn(epoch)[rank :: self._world]].sum(axis=0).max(axis=0)
             for epoch in range(epochs)
@@ -125,6 +132,8 @@ class Batches:
             dtype=self._dtype,
             device=self._device,
             pad_to=pad_to,
+            charges=[f.charge for f in frames],
+            pairs=self._pairs,
         )
         n_atoms = sum(len(f.numbers) for f in frames)
         padding = np.zeros((len(graph.species) - n_atoms, 3))
@@ -139,5 +148,9 @@ class Batches:
             graph=graph,
             energy=tensor(np.array([f.energy for f in frames])),
             forces=tensor(np.concatenate([f.forces for f in frames] + [padding])),
+            dipole=tensor(
+                np.array([np.zeros(3) if f.dipole is None else f.dipole for f in frames])
+            ),
+            has_dipole=tensor(np.array([float(f.dipole is not None) for f in frames])),
             atoms_per_process=tensor(n_atoms if atoms_per_process is None else atoms_per_process),
         )

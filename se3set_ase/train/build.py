@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
+from se3set_ase.nn.longrange.config import LongRangeConfig
+from se3set_ase.nn.model import SE3Set
 from se3set_ase.train.config import RunConfig
 from se3set_ase.train.data import DataError, symbols
 from se3set_ase.train.normalisation import Normalisation
@@ -29,8 +31,10 @@ def build_model(
     DataError : an element is not in the initial model.
     """
     network, scale = network_config(preset_values(config.network)), normalisation.scale
+    long_range = LongRangeConfig.from_dict(config.long_range)
     if initial is not None:
         network, scale = initial.network_config, initial.scale
+        long_range = initial.long_range.config if initial.long_range else LongRangeConfig()
         if foreign := sorted(set(normalisation.elements) - set(initial.elements)):
             raise DataError(
                 f"expected elements of the initial model ({symbols(initial.elements)}), "
@@ -45,6 +49,7 @@ def build_model(
             atomic_energies=normalisation.atomic_energies,
             shifts=normalisation.shifts,
             scale=scale,
+            long_range=long_range,
         )
     if initial is not None:
         rows = [initial.elements.index(z) for z in model.elements]

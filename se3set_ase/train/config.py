@@ -14,7 +14,8 @@ from se3set_ase.baseline import KNOWN, version_of
 from se3set_ase.checkpoint.metadata import BaselineMethod
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.nn.model import network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
+from se3set_ase.nn.longrange.config import LongRangeConfig
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -47,7 +48,8 @@ class DataConfig(_Section):
     """Source of the data, shown if a file is missing."""
     charge: int | Annotated[tuple[int, ...], Field(min_length=1)] = 0
     """Charge of the molecules, or the charges that are allowed: a frame that declares none has the
-    first. The network does not see the charge, so several need a baseline that does."""
+    first. Several need a baseline, or charges in ``long_range``: otherwise nothing in the model
+    depends on the charge."""
     spin_multiplicity: int = Field(default=1, gt=0)
 
     @property
@@ -75,6 +77,9 @@ class TrainingConfig(_Section):
     energy_weight: tuple[Weight, Weight] = (1.0, 1.0)
     """Weight of the energy loss at the start and at the end, with geometric interpolation."""
     forces_weight: Weight = 1.0
+    dipole_weight: Weight = 0.0
+    """Weight of the mean square of the components of the dipole, (e Angstrom)^2, for models with
+    charges. Frames without a dipole do not count."""
     excess_weight: Weight = 0.3
     """Weight, in units of the last epoch's loss, of messages beyond the network's saturation, see
     :func:`se3set_ase.train.step.make_step`."""
@@ -140,6 +145,9 @@ class RunConfig(_Section):
     """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
     """Settings of :class:`se3set_ase.hypergraph.config.HypergraphConfig`."""
+    long_range: dict[str, Any] = {}
+    """Settings of :class:`se3set_ase.nn.longrange.config.LongRangeConfig`; energies of pairs at any
+    distance are off by default."""
     training: TrainingConfig
     output: Path = Path("runs")
     """Folder for runs, relative to the working directory; this run is in ``output/name``."""
@@ -161,6 +169,7 @@ class RunConfig(_Section):
         try:
             network_config(preset_values(self.network))
             HypergraphConfig.from_dict(self.hypergraph)
+            long_range = LongRangeConfig.from_dict(self.long_range)
         except TypeError as error:
             raise ValueError(f"expected network and hypergraph settings, got {error}") from error
         if isinstance(self.baseline, str) and self.baseline not in KNOWN:
@@ -168,17 +177,25 @@ class RunConfig(_Section):
                 f"expected a baseline among {', '.join(KNOWN)}, or the calculator of another "
                 f"method, got {self.baseline!r}"
             )
-        if len(self.data.charges) > 1 and self.baseline is None:
+        seen = self.baseline is not None or long_range.charges or self.initial is not None
+        if len(self.data.charges) > 1 and not seen:
             charges = ", ".join(map(str, self.data.charges))
-            raise ValueError(f"expected one charge without a baseline, got {charges}")
+            raise ValueError(
+                "expected one charge without a baseline and without charges in long_range, got "
+                f"{charges}"
+            )
+        if self.training.dipole_weight and not (long_range.charges or self.initial is not None):
+            raise ValueError("expected charges in long_range for a dipole_weight, got none")
         method = self.baseline_method
         if method and any(self.data.charges) and not method.state_arguments:
             raise ValueError(
                 f"expected state_arguments of {method.name}, the names of its arguments for charge "
                 f"and spin multiplicity, because the data have charges {self.data.charges}"
             )
-        if self.initial is not None and (self.network or self.hypergraph):
-            raise ValueError("expected network and hypergraph to be those of the initial model")
+        if self.initial is not None and (self.network or self.hypergraph or self.long_range):
+            raise ValueError(
+                "expected network, hypergraph and long_range to be those of the initial model"
+            )
         return self
 
 

@@ -19,7 +19,12 @@ from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.text import symbol
-from se3set_ase.system import check_electrons, declared_charge_and_spin, declared_labels
+from se3set_ase.system import (
+    check_electrons,
+    declared_charge_and_spin,
+    declared_dipole,
+    declared_labels,
+)
 from se3set_ase.train.config import DataConfig
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,6 +54,8 @@ class Frame:
     hypergraph: Hypergraph
     charge: int = 0
     spin_multiplicity: int = 1
+    dipole: np.ndarray | None = None
+    """(3,) e Angstrom; None if the frame has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +161,7 @@ def _frame(
         energy=energy,
         forces=forces,
         hypergraph=build_hypergraph(atoms.numbers, atoms.positions, config, mixer=mixer),
+        dipole=declared_dipole(atoms),
         **state,
     )
 

@@ -19,7 +19,8 @@ def fingerprint(
 ) -> str:
     """Hash of everything that affects the weights: settings, seed, training data, initial model."""
     digest = hashlib.sha256()
-    settings = config.model_dump(mode="json", include={"seed", "network", "hypergraph", "training"})
+    deciding = {"seed", "network", "hypergraph", "long_range", "training"}
+    settings = config.model_dump(mode="json", include=deciding)
     training = settings["training"]
     training.pop("device")
     training.pop("threads")
@@ -42,3 +43,5 @@ def _add(digest: hashlib._Hash, frames: Sequence[Frame]) -> None:
     for frame in frames:
         digest.update(frame.numbers.tobytes() + frame.positions.tobytes())
         digest.update(np.float64(frame.energy).tobytes() + frame.forces.tobytes())
+        digest.update(b"" if frame.dipole is None else frame.dipole.tobytes())
+        digest.update(np.int64(frame.charge).tobytes())

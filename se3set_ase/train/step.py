@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from se3set_ase.nn.light.cartesian import Features, square_norm
 from se3set_ase.nn.light.network import Block, LightNetwork
 from se3set_ase.nn.model import SE3Set, energy_and_forces
+from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.batches import Batch
 
 
@@ -46,7 +47,12 @@ Loss = Literal["mse", "l2mae"]
 
 
 def make_step(
-    model: SE3Set, forces_weight: float, kind: Loss = "mse", *, hold_back: bool = False
+    model: SE3Set,
+    forces_weight: float,
+    kind: Loss = "mse",
+    *,
+    dipole_weight: float = 0.0,
+    hold_back: bool = False,
 ) -> Step:
     """The step as a function of parameters, batch and weights; nothing is changed in place.
 
@@ -55,6 +61,7 @@ def make_step(
     kind : ``"mse"``, mean of (energy error)^2 / atoms and mean square of the force components;
         ``"l2mae"``, mean absolute energy error and mean length of each atom's force error, as
         SE3Set was published with (arXiv:2405.16511).
+    dipole_weight : weight of the mean square of the components of the dipole.
     hold_back : add the weight of :func:`excess`. Messages far beyond the saturation keep only their
         direction. In training this costs nothing, but the surface becomes rough for fragments
         that the training data do not contain.
@@ -64,8 +71,14 @@ def make_step(
     def step(parameters: Sequence[Tensor], batch: Batch, weights: LossWeights) -> StepResult:
         named = dict(zip(names, parameters, strict=True))
 
+        charges: list[Tensor] = []
+
         def call(positions: Tensor, graph: object) -> Tensor:
-            return functional_call(model, named, (positions, graph))
+            if not dipole_weight:
+                return cast(Tensor, functional_call(model, named, (positions, graph)))
+            found = functional_call(model, named, (positions, graph), {"with_charges": True})
+            charges.append(found.charge)
+            return cast(Tensor, found.energy)
 
         with seen_by(model) as messages:
             energy, forces, _ = energy_and_forces(
@@ -84,6 +97,8 @@ def make_step(
             loss_energy = energy_error.abs().mean()
             loss_forces = length(forces_error).sum() / n_atoms
         loss = weights.energy * loss_energy + forces_weight * loss_forces
+        if dipole_weight:
+            loss = loss + dipole_weight * dipole_squared(charges[0], batch)
         total = loss
         if hold_back and isinstance(model.network, LightNetwork):
             beyond = excess(messages, model.network.config.saturation) / n_atoms
@@ -97,6 +112,14 @@ def make_step(
         )
 
     return step
+
+
+def dipole_squared(charge: Tensor, batch: Batch) -> Tensor:
+    """Mean square error of the components of the dipoles of a batch, (e Angstrom)^2."""
+    each = charge[:, None] * batch.positions
+    found = scatter_sum(each, batch.graph.molecule, len(batch.dipole))  # i -> m
+    error = batch.has_dipole[:, None] * (found - batch.dipole)
+    return (error**2).sum() / (3.0 * batch.has_dipole.sum().clamp(min=1.0))
 
 
 @contextmanager

@@ -160,7 +160,11 @@ class Trainer:
     def _make_step(self) -> Step:
         options = self.config.training
         step = make_step(
-            self.model, options.forces_weight, options.loss, hold_back=options.excess_weight > 0
+            self.model,
+            options.forces_weight,
+            options.loss,
+            dipole_weight=options.dipole_weight,
+            hold_back=options.excess_weight > 0,
         )
         if not options.compile:
             return step
@@ -308,6 +312,7 @@ class Trainer:
             seed=self.config.seed,
             epochs=options.epochs if training else 1,
             epoch_frames=options.epoch_frames if training else None,
+            pairs=self.model.long_range is not None,
         )
 
     def _average(self) -> SE3Set:

@@ -128,6 +128,7 @@ class Committee:
             "atomic_energies",
             "level_of_theory",
             "baseline",
+            "charges",
         ):
             if getattr(other, what) != getattr(first, what):
                 raise CheckpointError(f"{file}: expected the {what} of the first member")
@@ -145,8 +146,10 @@ class Committee:
         structures = [p.hypergraph.structure for p in predictions]
         positions = [p.hypergraph.positions for p in predictions]
         cells = [p.hypergraph.cell for p in predictions]
+        charges = [p.charge for p in predictions]
         first = [p.correction for p in predictions]
-        found = [first, *(other.evaluate(structures, positions, cells) for other in self.others)]
+        others = (other.evaluate(structures, positions, charges, cells) for other in self.others)
+        found = [first, *others]
         return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
     def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:

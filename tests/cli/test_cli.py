@@ -151,6 +151,21 @@ def test_evaluate_without_labels_writes_null(model: Path, here: Path) -> None:
     assert refused("evaluate", model, "none.xyz").startswith("expected energies or forces in none")
 
 
+def test_notes_of_evaluate_name_options(model: Path, here: Path) -> None:
+    water = molecule("H2O")
+    water.calc = SinglePointCalculator(water, energy=-1.0)
+    write("water.xyz", water)
+    result = run("evaluate", model, "water.xyz", "--json", "errors.json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 frame\n")
+    note = "references do; --other-level align fits energies of the elements first"
+    assert note in result.stdout
+    assert "other_level" not in result.stdout + (here / "errors.json").read_text()
+    write("bare.xyz", molecule("H2O"))
+    message = refused("evaluate", model, "bare.xyz")
+    assert message == "expected energies or forces in bare.xyz, got 1 frame without\n"
+
+
 def test_evaluate_bad_input(model: Path, here: Path) -> None:
     assert refused("evaluate", model, "absent.xyz") == "no file absent.xyz\n"
     assert "expected a file with atoms, got the folder" in refused("evaluate", model, here)
@@ -241,6 +256,14 @@ def test_md_continues_with_the_velocities_of_a_file(model: Path, here: Path) -> 
     assert abs(read("ethanol-md-md.traj").positions - frames[-1].positions).max() > 1e-4
 
 
+def test_md_without_velocities_to_keep(model: Path, here: Path) -> None:
+    message = refused("md", "ethanol.xyz", "-m", model, "--velocities", "keep")  # no warning
+    assert message == (
+        "expected velocities in ethanol.xyz for --velocities keep, got none; take a trajectory "
+        "that md has written, or --velocities maxwell\n"
+    )
+
+
 def test_md_bad_input(model: Path, here: Path) -> None:
     def md(*arguments: object) -> str:
         return refused("md", "ethanol.xyz", "--model", model, *arguments)
@@ -287,7 +310,8 @@ def test_events_of_a_run(model: Path, here: Path) -> None:
 
 def test_unknown_optimizer(model: Path, here: Path) -> None:
     message = refused("relax", "ethanol.xyz", "-m", model, "--optimizer", "Newton")
-    assert message.startswith("expected an optimizer out of BFGS, LBFGS")
+    names = "BFGS or LBFGS or BFGSLineSearch or FIRE or FIRE2 or MDMin or GPMin"
+    assert message == f"expected --optimizer {names}, got 'Newton'\n"
 
 
 @pytest.mark.parametrize(
@@ -438,7 +462,7 @@ def test_label_then_evaluate(model: Path, here: Path) -> None:
     )
     compared = run("evaluate", model, "ethanol-labelled.xyz", "--other-level", "compare")
     assert compared.exit_code == 0, compared.output
-    assert compared.stdout.startswith("1 frames, labels of GFN2-xTB")
+    assert compared.stdout.startswith("1 frame, labels of GFN2-xTB")
     assert "note: the labels are of GFN2-xTB, the model is of PBE-D3/def2-SVP" in compared.stdout
     again = run("label", "ethanol.xyz", "-m", "GFN2-xTB", "--option", "accuracy=0.1")
     assert "1 by an earlier run" in again.output

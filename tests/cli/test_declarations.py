@@ -13,6 +13,7 @@ from rdkit.Chem import AllChem
 from typer.testing import CliRunner, Result
 
 from se3set_ase.cli import app
+from se3set_ase.io.charge import charge_that_fits
 
 BAD_INPUT = 2
 
@@ -137,3 +138,93 @@ def test_labels_keep_isotopes(here: Path) -> None:
     assert done.exit_code == 0, done.output
     masses = sorted(read("labels.xyz").get_masses())
     assert masses == pytest.approx([2.014, 2.014, 15.999], abs=1e-3)
+
+
+@pytest.mark.parametrize("command", ["relax", "md", "vibrations", "evaluate", "label"])
+def test_options_that_contradict_the_file_are_refused(here: Path, command: str) -> None:
+    (here / "malonate.sdf").write_text(block("[O-]C(=O)CC(=O)[O-]"))
+    oxygen = molecule("O2")
+    oxygen.info["spin_multiplicity"] = 3
+    write("oxygen.xyz", oxygen)
+    more = ["--method", "GFN2-xTB"] if command == "label" else []
+    model = ["organic"] if command == "evaluate" else []
+    for options in (["--charge", "-1"], ["--charge", "0"]):
+        result = run(command, *model, "malonate.sdf", *more, *options)
+        assert result.exit_code == BAD_INPUT
+        assert result.stderr == (
+            f"error: malonate.sdf declares charge -2 for C3H2O4, but --charge is {options[1]}; "
+            "leave out --charge, or correct the declaration\n"
+        )
+    result = run(command, *model, "oxygen.xyz", *more, "--spin-multiplicity", "1")
+    assert result.exit_code == BAD_INPUT
+    assert "oxygen.xyz declares spin multiplicity 3 for O2, but --spin-mult" in result.stderr
+    printed = " ".join(run(command, "--help").stdout.split())
+    assert "Total charge; by default what the file declares, else 0." in printed
+    assert "[default: 0]" not in printed.partition("--charge")[2].partition("--")[0]
+
+
+def test_options_that_agree_with_the_file(here: Path) -> None:
+    (here / "malonate.sdf").write_text(block("[O-]C(=O)CC(=O)[O-]"))
+    result = run("relax", "malonate.sdf", "--charge", "-2", "--spin-multiplicity", "1")
+    assert "expected charge 0, which model 'organic" in result.stderr
+    result = run("relax", "O", "--charge", "1")
+    assert "O declares charge 0 for H2O, but --charge is 1" in result.stderr
+
+
+def test_only_the_chosen_record_must_agree(here: Path) -> None:
+    (here / "two.sdf").write_text("".join(f"{block(s)}$$$$\n" for s in ("CC(=O)[O-]", "CO")))
+    run_of = ("two.sdf", "--charge", "0", "--steps", "0")
+    assert run("md", *run_of, "--record", "1").exit_code == 0
+    assert "declares charge -1 for C2H3O2" in run("md", *run_of, "--record", "0").stderr
+    assert run("relax", *run_of, "--last").exit_code == 1  # not converged
+    assert "declares charge -1 for C2H3O2" in run("relax", *run_of).stderr
+
+
+def test_an_isomer_of_a_neutral_molecule_is_warned_of(here: Path) -> None:
+    ion = xyz("[O-]C(=O)CC(=O)[O-]")
+    (here / "two.xyz").write_text(xyz("O=CC(=O)C(=O)O") + ion + ion)
+    with pytest.warns(UserWarning, match="no charge for C3H2O4, and its bonds fit charge -2") as w:
+        run("relax", "two.xyz", "--steps", "0")
+    assert len(w) == 1
+    run("relax", "two.xyz", "--steps", "0", "--charge", "0", "-o", "out.xyz")  # no warning
+
+
+def test_isomers_with_the_same_order_of_atoms(here: Path) -> None:
+    def sorted_by_element(smiles: str) -> str:
+        count, _, *atoms = xyz(smiles).splitlines()
+        return "\n".join([count, "", *sorted(atoms, key=lambda line: line[0])]) + "\n"
+
+    neutral, ion = map(sorted_by_element, ("O=CC(=O)C(=O)O", "[O-]C(=O)CC(=O)[O-]"))
+    (here / "two.xyz").write_text(neutral + ion)
+    with pytest.warns(UserWarning, match="no charge for C3H2O4, and its bonds fit charge -2"):
+        run("relax", "two.xyz", "--steps", "0")
+
+
+def test_broken_bonds_of_a_trajectory_are_no_ions(here: Path) -> None:
+    whole = molecule("C2H6")
+    broken = whole.copy()
+    broken.positions[1, 2] -= 4.0  # a carbon atom
+    assert charge_that_fits(broken) is not None
+    write("ethane.xyz", [whole, broken])
+    assert run("fragments", "ethane.xyz").exit_code == 0  # a warning would be an error
+    write("broken.xyz", broken)
+    with pytest.warns(UserWarning, match="no charge for C2H6, and its bonds fit charge"):
+        run("fragments", "broken.xyz")
+
+
+def test_several_molecules_in_boxes(here: Path) -> None:
+    ethanol = molecule("CH3CH2OH")
+    boxed = ethanol.copy()
+    boxed.center(vacuum=5.0)
+    boxed.pbc = True
+    write("boxed.xyz", [ethanol, boxed, boxed])
+    result = run("relax", "boxed.xyz", "--steps", "1")
+    assert result.exit_code == BAD_INPUT
+    assert result.stderr == (
+        "error: expected molecules, got a periodic cell in boxed.xyz; --isolated takes its atoms "
+        "as molecules without one\n"
+    )
+    assert not (here / "boxed-relaxed.xyz").exists()
+    result = run("relax", "boxed.xyz", "--isolated", "--fmax", "0.1")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 molecules relaxed" in result.stdout

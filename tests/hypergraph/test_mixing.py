@@ -16,7 +16,7 @@ from se3set_ase.hypergraph.fragments import find_fragments
 from se3set_ase.hypergraph.mixing import FragmentMixer, Mixture, mix
 from se3set_ase.hypergraph.outcomes import Molecule
 from se3set_ase.hypergraph.structure import EXACT_BONDS
-from se3set_ase.nn.graph import likelihood
+from se3set_ase.nn.likelihood import likelihood
 
 EXACT = 1e-12  # sums of up to 2^10 products of numbers up to 1
 

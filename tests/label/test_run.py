@@ -28,11 +28,12 @@ from ase.calculators.morse import MorsePotential
 from ase.io import read, write
 
 from se3set_ase.cli.console import workers
-from se3set_ase.jobs.resumable import MAX_PENDING, SerialExecutor
+from se3set_ase.jobs.resumable import MAX_PENDING, SerialExecutor, reason
 from se3set_ase.label.any_calculator import AnyCalculator
 from se3set_ase.label.labellers import make_labeller
-from se3set_ase.label.protocol import Label
+from se3set_ase.label.protocol import Label, LabelError
 from se3set_ase.label.run import label
+from se3set_ase.system import UnsupportedSystem
 
 MORSE = make_labeller("ase.calculators.morse:MorsePotential", options={"r0": 1.0})
 #: Rounding error of files, which have eight decimals.
@@ -131,6 +132,21 @@ def _frame_text(atoms: Atoms) -> str:
     text = StringIO()
     write(text, atoms, format="extxyz")
     return text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("expected atoms"), "expected atoms"),
+        (UnsupportedSystem("expected charge 0"), "expected charge 0"),
+        (LabelError("no convergence"), "no convergence"),
+        (ValueError(), "ValueError: "),
+        (KeyError("Xq"), "KeyError: 'Xq'"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), "UnicodeDecodeError: 'utf-8' codec"),
+    ],
+)
+def test_reasons_name_only_foreign_classes(error: Exception, text: str) -> None:
+    assert reason(error).startswith(text)
 
 
 def test_failures_are_reported_and_not_tried_again(tmp_path: Path) -> None:

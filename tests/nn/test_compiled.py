@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ from filelock import FileLock
 from paths import CROWDED
 from torch._dynamo.utils import counters
 from typer.testing import CliRunner
-from untrained import Make, tiny_model
+from untrained import METADATA, Make, tiny_model
 
+from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.io import progress
 from se3set_ase.nn import compiled
 from se3set_ase.nn.compiled import CompilationError
 from se3set_ase.nn.graph import sizes_of
+from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.published.config import PublishedConfig
 from se3set_ase.potential import Potential
@@ -93,6 +96,23 @@ def test_ten_molecules_in_a_row_and_at_once(
         assert fast.hypergraph.n_hyperedges == slow.hypergraph.n_hyperedges
         assert np.abs(expected[1]).max() > 100 * TOLERANCE[dtype] or len(atoms) == 1
     assert {k: dict(v) for k, v in counters.items()} == before  # torch compiled nothing either
+
+
+def test_charges_and_energies_of_pairs(tmp_path: Path) -> None:
+    model = tiny_model(long_range=LongRangeConfig(dispersion=True, charges=True))
+    save_checkpoint(tmp_path, model, replace(METADATA, charges=(0, 1)))
+    fast, slow = Potential(tmp_path, compile=True), Potential(tmp_path)
+    hydronium = Atoms("OH3", [[0, 0, 0.1], [0.9, 0, 0], [-0.5, 0.8, 0], [-0.5, -0.8, 0]])
+    hydronium.info["charge"] = 1
+    molecules = [hydronium, *ten_molecules()]
+    for several in (molecules, [hydronium], [Atoms("H")], [molecules[2]]):
+        for got, expected in zip(fast.predict(several), slow.predict(several), strict=True):
+            assert got.energy == pytest.approx(expected.energy, abs=TOLERANCE["float64"])
+            for name in ("forces", "charges"):
+                one, other = getattr(got, name), getattr(expected, name)
+                np.testing.assert_allclose(one, other, atol=TOLERANCE["float64"])
+    assert got.charges is not None
+    assert np.ptp(got.charges) > 0.01
 
 
 def test_dynamics_with_refragmentation_compile_nothing(

@@ -14,19 +14,8 @@ from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.hypergraph.structure import EXACT_BONDS, RANK, SHARPNESS, Hypergraph
-from se3set_ase.nn.graph import (
-    FIELDS,
-    Graph,
-    Sizes,
-    Weights,
-    any_of,
-    collate,
-    envelope,
-    sizes_of,
-    split,
-    switch,
-    weigh,
-)
+from se3set_ase.nn.graph import FIELDS, Graph, Sizes, Weights, collate, sizes_of, split, weigh
+from se3set_ase.nn.smooth import any_of, envelope, switch
 
 STEP = 1e-5  # of finite differences, in units of the argument
 C2_TOLERANCE = 2e-2  # a second derivative moves by its slope (a few hundred) times a few steps
@@ -481,7 +470,7 @@ def test_sizes_are_those_of_the_arrays() -> None:
 def test_dtypes_of_a_graph(dtype: torch.dtype) -> None:
     graphs, _ = three_molecules()
     floats = {"atom_weight", "bond_range", "bond_shift", "rest_weight"}
-    floats |= {"hyper_member", "edge_shift"}
+    floats |= {"hyper_member", "edge_shift", "charge", "pair_shift", "pair_weight"}
     for name, tensor in as_graph(graphs, dtype=dtype)._asdict().items():
         assert tensor.dtype == (dtype if name in floats else torch.int64), name
 

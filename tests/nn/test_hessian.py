@@ -19,7 +19,8 @@ import se3set_ase.nn.hessian
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.nn.model import SE3Set, network_config, preset_values
+from se3set_ase.nn.architecture import network_config, preset_values
+from se3set_ase.nn.model import SE3Set
 
 DIFFERENCE_STEP = 2e-4
 """Angstrom: truncation and rounding are both far below the tolerance."""

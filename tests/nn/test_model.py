@@ -14,15 +14,10 @@ from torch import Tensor
 
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.nn.architecture import ARCHITECTURES, network_config, preset_values
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, weigh
 from se3set_ase.nn.light.config import LightConfig
-from se3set_ase.nn.model import (
-    ARCHITECTURES,
-    SE3Set,
-    energy_and_forces,
-    network_config,
-    preset_values,
-)
+from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.published.network import PublishedConfig
 
 CONFIG = HypergraphConfig()
@@ -186,7 +181,7 @@ def test_distant_molecules_do_not_interact(made: SE3Set) -> None:
 def test_padding_contributes_exactly_nothing(made: SE3Set) -> None:
     numbers, positions = geometry()
     size = sizes_of([build_hypergraph(numbers, positions, CONFIG)])
-    pad = Sizes(*(n + extra for n, extra in zip(size, (3, 2, 5, 1, 4, 3, 6, 11), strict=True)))
+    pad = Sizes(*(n + extra for n, extra in zip(size, (3, 2, 5, 1, 4, 3, 6, 11, 2), strict=True)))
     plain = energy_and_forces(made, *tensors(numbers, positions, made))
     padded = energy_and_forces(made, *tensors(numbers, positions, made, pad))
     torch.testing.assert_close(padded[0], plain[0], rtol=0, atol=INVARIANCE)

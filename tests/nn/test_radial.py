@@ -11,8 +11,8 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-from se3set_ase.nn.graph import envelope, switch
 from se3set_ase.nn.radial import COULOMB, BesselBasis, Repulsion
+from se3set_ase.nn.smooth import envelope, switch
 
 CUTOFF = 5.0
 FLOAT64 = 1e-12

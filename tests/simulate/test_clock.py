@@ -148,7 +148,7 @@ def test_the_command_continues_the_clock_or_says_why_not(
     untimed = read("ethanol-md.traj")
     del untimed.info["time_ps"]
     write("untimed.traj", untimed)
-    with pytest.warns(UserWarning, match=r"untimed\.traj states no time .*: the time starts at 0"):
+    with pytest.warns(UserWarning, match=r"untimed\.traj states no time, .*: the time starts at 0"):
         silent = command("untimed.traj", "--steps", 2, "--velocities", "keep")
     assert silent.exit_code == 0, silent.output
     assert "2 steps, 0.001 ps" in silent.stdout

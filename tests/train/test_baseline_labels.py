@@ -112,7 +112,10 @@ def test_the_model_names_its_baseline(tmp_path: Path) -> None:
 
 def test_several_charges_need_a_baseline(tmp_path: Path) -> None:
     path = write_run(tmp_path, frames(4), data={"charge": [0, 1]})
-    with pytest.raises(ConfigError, match="expected one charge without a baseline, got 0, 1"):
+    with pytest.raises(
+        ConfigError,
+        match="without charges in long_range, got 0, 1",
+    ):
         load_config(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.graph import Graph, weigh
 from se3set_ase.nn.light.config import LightConfig
+from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set, energy_and_forces
 from se3set_ase.nn.scatter import scatter_sum
 from se3set_ase.train.batches import Batch, Batches
@@ -31,7 +33,7 @@ DIFFERENCE_STEP, DIFFERENCE_TOLERANCE = 1e-5, 1e-7  # relative to the longest gr
 COMPILED_TOLERANCE = 1e-9  # relative, float64
 
 
-def model(blocks: int = 2) -> SE3Set:
+def model(blocks: int = 2, long_range: LongRangeConfig | None = None) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         return SE3Set(
@@ -41,6 +43,7 @@ def model(blocks: int = 2) -> SE3Set:
             atomic_energies=(-1.0, -2.0),
             shifts=(0.1, 0.2),
             scale=1.3,
+            long_range=long_range,
         ).double()
 
 
@@ -51,7 +54,7 @@ def made(tmp_path: Path) -> list[Frame]:
     return read_frames(tmp_path / "a.xyz", CONFIG)
 
 
-def batches(made: list[Frame], size: int, world: int = 1) -> Batches:
+def batches(made: list[Frame], size: int, world: int = 1, pairs: bool = False) -> Batches:
     return Batches(
         made,
         {1: 0, 8: 1},
@@ -61,6 +64,7 @@ def batches(made: list[Frame], size: int, world: int = 1) -> Batches:
         device="cpu",
         world=world,
         epochs=2,
+        pairs=pairs,
     )
 
 
@@ -100,6 +104,66 @@ def test_loss_is_its_formula_over_single_frames(made: list[Frame], kind: Loss) -
         np.sum(force_squared) / (3 * n_atoms), rel=EXACT_TOLERANCE
     )
     assert expected > 0.1
+
+
+CHARGED = LongRangeConfig(charges=True, dispersion=True, hidden=6, flows=4)
+
+
+@pytest.fixture
+def polar(made: list[Frame]) -> list[Frame]:
+    """Every second frame has a dipole, every third a charge of 2."""
+    rng = np.random.default_rng(4)
+    return [
+        replace(f, dipole=rng.normal(size=3) if k % 2 else None, charge=0 if k % 3 else 2)
+        for k, f in enumerate(made)
+    ]
+
+
+def test_dipoles_add_their_mean_square(polar: list[Frame]) -> None:
+    network = model(long_range=CHARGED)
+    batch = next(batches(polar, 4, pairs=True).epoch(0))
+    losses = [
+        float(
+            make_step(network, 1.0, dipole_weight=w)(
+                tuple(network.parameters()), batch, weight()
+            ).loss
+        )
+        for w in (0.0, 2.5)
+    ]
+    by_energy = {f.energy: f for f in polar}
+    squares = []
+    for frame in (by_energy[e] for e in batch.energy.tolist()):
+        if frame.dipole is None:
+            continue
+        alone = next(batches([frame], 1, pairs=True).every_frame())
+        charge = network(alone.positions, alone.graph, with_charges=True).charge.detach().numpy()
+        assert charge.sum() == pytest.approx(frame.charge, abs=1e-12)
+        squares.append((charge @ frame.positions - frame.dipole) ** 2)
+    expected = 2.5 * np.mean(squares)
+    assert losses[1] - losses[0] == pytest.approx(expected, rel=1e-9)
+    assert expected > 0.1
+
+
+# torch warns about itself, as below.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")
+@pytest.mark.slow
+def test_the_compiled_step_with_charges_has_the_same_gradients(
+    polar: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+    network = model(blocks=1, long_range=CHARGED)
+    parameters = list(network.parameters())
+    batch = next(batches(polar, 4, pairs=True).epoch(0))
+    step = make_step(network, FORCES_WEIGHT, dipole_weight=1.5)
+    plain = step(parameters, batch, weight())
+    compiled = compile_step(step, parameters, batch, weight())(parameters, batch, weight())
+    assert float(compiled.loss) == pytest.approx(float(plain.loss), rel=COMPILED_TOLERANCE)
+    largest = max(float(g.abs().max()) for g in plain.gradients)
+    for one, other in zip(compiled.gradients, plain.gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=COMPILED_TOLERANCE * largest)
+    names = [name for name, _ in network.named_parameters()]
+    learnt = [n for n, g in zip(names, plain.gradients, strict=True) if float(g.abs().max()) > 0]
+    assert {"long_range.charges.radial.weight", "long_range.charges.readout.weight"} <= {*learnt}
 
 
 @pytest.mark.parametrize("kind", LOSSES)

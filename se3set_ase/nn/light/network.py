@@ -101,6 +101,12 @@ class LightNetwork(nn.Module):
 
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
+        return self.described(species, graph, weights)[0]
+
+    def described(
+        self, species: Tensor, graph: Graph, weights: Weights
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs (N',), final scalars of the atoms (N', c), and functions of the edges (E, b)."""
         basis = self.cutoff * self.basis(weights.distance)  # of order one
         incidence = Incidence(
             species=species,
@@ -120,4 +126,4 @@ class LightNetwork(nn.Module):
         for block in self.blocks:
             features, energy = block(features, incidence)
             output = output + energy
-        return output
+        return output, features.scalar, basis

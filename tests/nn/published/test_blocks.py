@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from se3set_ase.nn.graph import envelope
 from se3set_ase.nn.published.blocks import (
     ExpNormalBasis,
     Incidence,
@@ -16,6 +15,7 @@ from se3set_ase.nn.published.blocks import (
     smooth_leaky_relu,
 )
 from se3set_ase.nn.published.network import PublishedConfig, PublishedNetwork
+from se3set_ase.nn.smooth import envelope
 
 CUTOFF = 5.0
 SAME_FLOAT64 = 1e-12

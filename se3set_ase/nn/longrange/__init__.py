@@ -1,0 +1,1 @@
+"""Energies of pairs at any distance: dispersion, and electrostatics of predicted charges."""

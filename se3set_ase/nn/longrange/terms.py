@@ -1,0 +1,68 @@
+"""All energies of pairs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from se3set_ase.nn.graph import Graph
+from se3set_ase.nn.longrange.charges import ChargeHead
+from se3set_ase.nn.longrange.config import LongRangeConfig
+from se3set_ase.nn.longrange.dispersion import Dispersion
+from se3set_ase.nn.longrange.electrostatics import coulomb
+from se3set_ase.nn.scatter import Backend
+from se3set_ase.nn.smooth import switch
+
+#: Angstrom: dispersion is switched off between these distances, as it has to be in a cell.
+ON, OFF = 12.0, 15.0
+
+
+class Pairs(NamedTuple):
+    """The pairs of all molecules of a graph, float64."""
+
+    atoms: Tensor
+    """(P, 2)"""
+    distance: Tensor
+    """(P,) Angstrom."""
+    weight: Tensor
+    """(P,) 0 for padding."""
+
+    @classmethod
+    def of(cls, positions: Tensor, graph: Graph) -> Pairs:
+        """The pairs at positions (N, 3)."""
+        i, j = graph.pair.unbind(1)
+        vector = (positions[j] - positions[i]).double() + graph.pair_shift.double()
+        return cls(graph.pair, (vector * vector).sum(1).sqrt(), graph.pair_weight.double())
+
+
+class LongRange(nn.Module):
+    """Dispersion and charges, as far as a model has them."""
+
+    def __init__(
+        self,
+        config: LongRangeConfig,
+        elements: Sequence[int],
+        channels: int,
+        radial_functions: int,
+        *,
+        backend: Backend = "native",
+    ):
+        super().__init__()
+        self.config = config
+        self.dispersion = Dispersion(elements) if config.dispersion else None
+        self.charges = None
+        if config.charges:
+            self.charges = ChargeHead(config, channels, radial_functions, backend=backend)
+
+    def energies(self, positions: Tensor, graph: Graph, charge: Tensor | None) -> Tensor:
+        """Energy of each atom (N,) eV, float64, for its charge (N,) e."""
+        pairs = Pairs.of(positions, graph)
+        energy = pairs.distance.new_zeros(graph.species.shape[0])
+        if self.dispersion is not None:
+            near = pairs.weight * switch(pairs.distance, ON, OFF)
+            energy = energy + self.dispersion(graph.species, pairs.atoms, pairs.distance, near)
+        if charge is not None:
+            energy = energy + coulomb(charge, *pairs, self.config.width)
+        return energy
