@@ -119,7 +119,6 @@ def relax(
         refuse_periodic(atoms, file, periodic=periodic)
     remove_doubt(frames)
     for atoms in frames[-1:] if last else frames:
-        refuse_periodic(atoms, file)
         refuse_other_state(atoms, file, charge=charge, spin_multiplicity=spin_multiplicity)
     tables = [] if table is None else [table]
     output = output or Path(f"{source.stem}-relaxed.xyz")
