@@ -65,7 +65,7 @@ class Derivatives(Calculator):
             self.get_potential_energy(atoms)
             assert self._prediction is not None
             found = self._replica.baseline_dipole_derivatives()
-            if found is None and self.potential.model.has_charges:
+            if self._replica.baseline is None and self.potential.model.has_charges:
                 h = self._prediction.hypergraph
                 charge = self._prediction.charge
                 found = self.potential.dipole_derivatives(h.structure, h.positions, charge)

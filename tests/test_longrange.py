@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from untrained import METADATA
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.integrations.replicas import Replicas
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.longrange.electrostatics import coulomb
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import COULOMB
+from se3set_ase.simulate import relax_many
+from se3set_ase.uncertainty.committee import write_calibration
 
 CONSERVED = 1e-10  # e
 EXACT = 1e-10  # eV, eV/Angstrom
@@ -27,9 +31,9 @@ GRADIENT = 2e-6  # eV/Angstrom, central differences of STEP
 STEP = 1e-4  # Angstrom
 
 
-def made(long_range: LongRangeConfig = LONG_RANGE) -> SE3Set:
+def made(long_range: LongRangeConfig = LONG_RANGE, seed: int = 11) -> SE3Set:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
+        torch.manual_seed(seed)
         return SE3Set(
             elements=(1, 6, 7, 8, 17),
             hypergraph=HypergraphConfig(),
@@ -202,6 +206,67 @@ def test_batches_and_precision(folder: Path, potential: Potential) -> None:
         np.testing.assert_allclose(found.charges, alone.charges, atol=EXACT)
         assert less.energy == pytest.approx(found.energy, abs=1e-3)
         np.testing.assert_allclose(less.forces, found.forces, atol=1e-3)
+
+
+def test_every_path_heeds_the_charge(folder: Path, potential: Potential, tmp_path: Path) -> None:
+    """The same positions with another charge: cached graphs, relaxations, replicas, committees."""
+    atoms = molecule("NH3") + Atoms("H", [[0.0, 0.0, 1.5]])
+    ions = [atoms.copy(), atoms.copy()]
+    for ion, charge in zip(ions, (1, -1), strict=True):
+        ion.info["charge"] = charge
+    expected = [p.energy for p in potential.predict(ions)]
+    assert abs(expected[0] - expected[1]) > 0.1
+    calc = SE3SetCalculator(folder)
+    assert [calc.get_potential_energy(ion) for ion in ions] == pytest.approx(expected, abs=EXACT)
+    replicas = Replicas(potential)
+    for order in (1, -1):
+        found = [p.energy for p in replicas.predict(ions[::order])]
+        assert found[::order] == pytest.approx(expected, abs=EXACT)
+    relaxed = relax_many(ions, potential, steps=0)
+    assert [r.energy[0] for r in relaxed] == pytest.approx(expected, abs=EXACT)
+
+    members = tmp_path / "members"
+    for seed, path in enumerate((members, members / "member-1")):
+        save_checkpoint(path, made(seed=seed), replace(METADATA, charges=(-1, 0, 1)))
+    known = ("H(N)", "N(H,H,H,H)", "N(H,H,H)", "H()", "H()*")
+    write_calibration(members, ["member-1"], familiar_forces=1e6, environments=known)
+    both = SE3SetCalculator(members), SE3SetCalculator(members / "member-1")
+    for ion in ions:
+        energies = [calc.get_potential_energy(ion) for calc in both]
+        spread = float(np.std(energies, ddof=1))
+        assert both[0].energy_uncertainty == pytest.approx(spread, abs=1e-9)
+        assert spread > 0.01
+
+
+def test_dipole_derivatives_of_an_ion(folder: Path) -> None:
+    ion = molecule("NH3") + Atoms("H", [[0.1, 0.2, 1.5]])
+    ion.info["charge"] = 1
+    calc = ion.calc = SE3SetCalculator(folder)
+    derivatives = calc.get_dipole_derivatives(ion)
+    for k in (0, 7, 14):
+        found = []
+        for sign in (1, -1):
+            moved = ion.copy()
+            moved.calc = calc
+            moved.positions.flat[k] += sign * STEP
+            found.append(moved.get_dipole_moment())
+        row = (found[0] - found[1]) / (2 * STEP)
+        np.testing.assert_allclose(derivatives[k], row, atol=1e-6)
+    # An ion that moves as a whole takes its charge along.
+    np.testing.assert_allclose(derivatives.reshape(-1, 3, 3).sum(0), np.eye(3), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("charges", "false", "true or false"),
+        ("hidden", 32.5, "a whole number"),
+        ("width", 0, "a num"),
+    ],
+)
+def test_invalid_settings_are_refused(option: str, value: object, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"expected {option} of long_range to be {wanted}"):
+        LongRangeConfig.from_dict({option: value})
 
 
 def test_a_graph_without_pairs_is_refused(potential: Potential) -> None:

@@ -20,9 +20,12 @@ from tabulate import tabulate
 
 from research.labels.shards import SHARDS, is_labelled, is_waiting, read_all
 from research.labels.work import LABELLER
+from research.paths import DOCS
 from research.splits import PARTS
+from research.tables import read_rows
 
 TEMPLATE = Path(__file__).with_name("card.md")
+COST = DOCS / "label_cost.csv"
 #: Kinds of a family that the card lists; the others are summed up.
 KINDS = 12
 
@@ -45,6 +48,7 @@ def main() -> None:
         failed=sum("failure" in atoms.info for atoms in frames),
         unrestricted=sum(bool(atoms.info.get("unrestricted")) for atoms in labelled),
         settings=json.dumps(LABELLER.settings(), indent=1),
+        cost=tabulate(read_rows(COST), headers="keys", tablefmt="github"),
         tables="\n\n".join(tables),
     )
     (SHARDS / "README.md").write_text(text, encoding="utf-8")

@@ -66,7 +66,9 @@ def vibrations(
     from se3set_ase import simulate
     from se3set_ase.simulate import plots
     from se3set_ase.simulate.harmonic import STATIONARY
+    from se3set_ase.simulate.steps import check_positive
 
+    check_positive(temperature=temperature, pressure=pressure, scale=scale)
     source = find_source(file, conformer_seed)
     atoms = read_molecule(
         source,
@@ -96,7 +98,7 @@ def vibrations(
     typer.echo(f"model {atoms.calc.potential.metadata.name}")
     typer.echo(str(result).rsplit("\n", 1)[0] if len(result.frequencies) else "no vibrations")
     stationary = result.longest_force <= STATIONARY
-    if stationary and result.n_imaginary == 0 and len(atoms) > 1:
+    if stationary and (result.frequencies > 0).all() and len(atoms) > 1:
         thermo = result.thermo(symmetry_number=symmetry_number)
         quantities = (
             ("enthalpy", thermo.get_enthalpy(temperature, verbose=False), "eV"),

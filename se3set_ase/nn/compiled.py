@@ -44,7 +44,7 @@ FACTORS = EXACT_BONDS
 class CompiledModel:
     """A function of positions (N, 3), float64, and a :func:`padded` graph of these atoms.
 
-    Results are padded as the graph, except for energies and forces.
+    Results are padded as the graph, except for energies, forces and charges.
 
     Parameters
     ----------

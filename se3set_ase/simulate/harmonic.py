@@ -49,6 +49,7 @@ class VibrationsResult:
     scale : factor of the frequencies.
     longest_force : eV/Angstrom.
     linear : whether the molecule is linear.
+    spin_multiplicity : of the molecule.
     """
 
     atoms: Atoms
@@ -58,6 +59,7 @@ class VibrationsResult:
     scale: float
     longest_force: float
     linear: bool
+    spin_multiplicity: int = 1
 
     @property
     def n_imaginary(self) -> int:
@@ -84,14 +86,14 @@ class VibrationsResult:
             f"a minimum for thermochemistry, got {self.n_imaginary} imaginary frequencies",
         )
         require(len(self.atoms) > 1, "a molecule for thermochemistry, got an atom")
-        spin = declared_charge_and_spin(self.atoms).get("spin_multiplicity", 1)
+        require(bool((self.frequencies > 0).all()), "frequencies above 0 for thermochemistry")
         return IdealGasThermo(
             vib_energies=self.frequencies * units.invcm,
             geometry="linear" if self.linear else "nonlinear",
             potentialenergy=float(self.atoms.get_potential_energy()),
             atoms=self.atoms,
             symmetrynumber=symmetry_number,
-            spin=(spin - 1) / 2,
+            spin=(self.spin_multiplicity - 1) / 2,
         )
 
     def frames(self, mode: int, *, amplitude: float = 0.3, n_frames: int = 24) -> Iterator[Atoms]:
@@ -104,7 +106,7 @@ class VibrationsResult:
         """
         displacement = self.modes[mode] / np.linalg.norm(self.modes[mode], axis=1).max()
         for phase in np.arange(n_frames) * 2.0 * np.pi / n_frames:
-            moved = Atoms(self.atoms.numbers, self.atoms.positions, info=dict(self.atoms.info))
+            moved = self.atoms.copy()
             moved.positions += amplitude * np.sin(phase) * displacement
             yield moved
 
@@ -141,9 +143,14 @@ class VibrationsResult:
                 writer.writerow([k, f"{frequency:.6g}", strength])
 
     def write_modes(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write a trajectory of each mode, ``mode-000.xyz`` and so on, into an existing folder."""
+        """Write a trajectory of each mode, ``mode-000.xyz`` and so on, into an existing folder.
+
+        Other files with such names are removed.
+        """
         from ase.io import write
 
+        for old in Path(folder).glob("mode-[0-9][0-9][0-9].xyz"):
+            old.unlink()
         paths = []
         for k in range(len(self.frequencies)):
             paths.append(Path(folder) / f"mode-{k:03d}.xyz")
@@ -174,8 +181,8 @@ class VibrationsResult:
 def vibrations(atoms: Atoms, *, scale: float = 1.0) -> VibrationsResult:
     """Harmonic vibrations of a molecule from its second derivatives.
 
-    Translations and rotations are projected out. Relax the molecule first (``fmax=0.001``), or find
-    the saddle point.
+    Translations and rotations are projected out, and constraints are ignored. Relax the molecule
+    first (``fmax=0.001``), or find the saddle point.
 
     Parameters
     ----------
@@ -221,6 +228,9 @@ def vibrations(atoms: Atoms, *, scale: float = 1.0) -> VibrationsResult:
         scale=float(scale),
         longest_force=longest,
         linear=linear,
+        spin_multiplicity=declared_charge_and_spin(atoms).get(
+            "spin_multiplicity", int(calc.parameters["spin_multiplicity"])
+        ),
     )
 
 
@@ -242,7 +252,8 @@ def _with_results(atoms: Atoms) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     copy = atoms.copy()
-    copy.calc = SinglePointCalculator(
-        copy, energy=atoms.get_potential_energy(), forces=atoms.get_forces(apply_constraint=False)
-    )
+    copy.set_constraint()
+    calc = atoms.calc
+    results = {"energy": calc.get_potential_energy(atoms), "forces": calc.get_forces(atoms)}
+    copy.calc = SinglePointCalculator(copy, **results)
     return copy

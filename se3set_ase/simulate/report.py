@@ -25,7 +25,7 @@ __all__ = [
     "summarise_relaxations",
 ]
 
-NOTHING = "interrupted before the first step"
+NOTHING = "ended before the first step"
 
 
 def describe_relaxation(result: RelaxResult) -> str:

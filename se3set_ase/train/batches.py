@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     """(M, 3) e Angstrom; zero where it is not known."""
     has_dipole: Tensor
     """(M,) 1 or 0."""
+    dipoles_per_process: Tensor
+    """Number of dipoles of the batch, counted as :attr:`atoms_per_process`."""
     atoms_per_process: Tensor
     """Number of atoms of the batch on all processes, divided by the number of processes. Sums over
     atoms are divided by it, so that the mean over processes is the mean over the whole batch."""
@@ -109,8 +111,7 @@ class Batches:
         larger than an average batch. With several processes, the share of process ``rank``.
         """
         for batch in self._drawn(epoch).T:
-            n_atoms = sum(len(self._frames[i].numbers) for i in batch.tolist())
-            yield self._batch(batch[rank :: self._world], self.sizes, n_atoms / self._world)
+            yield self._batch(batch[rank :: self._world], self.sizes, batch)
 
     def every_frame(self) -> Iterator[Batch]:
         """Yield all frames in order, not padded; the last batch may be smaller."""
@@ -122,8 +123,9 @@ class Batches:
         self,
         indices: np.ndarray,
         pad_to: Sizes | None = None,
-        atoms_per_process: float | None = None,
+        of_all: np.ndarray | None = None,
     ) -> Batch:
+        """Frames of this process; ``of_all`` are those of all processes."""
         frames = [self._frames[i] for i in indices.tolist()]
         graph = collate(
             [f.hypergraph for f in frames],
@@ -136,6 +138,9 @@ class Batches:
             pairs=self._pairs,
         )
         n_atoms = sum(len(f.numbers) for f in frames)
+        every = [self._frames[i] for i in (indices if of_all is None else of_all).tolist()]
+        share = len(frames) / len(every)
+        n_dipoles = share * sum(f.dipole is not None for f in every)
         padding = np.zeros((len(graph.species) - n_atoms, 3))
 
         def tensor(values: np.ndarray | float) -> Tensor:
@@ -152,5 +157,6 @@ class Batches:
                 np.array([np.zeros(3) if f.dipole is None else f.dipole for f in frames])
             ),
             has_dipole=tensor(np.array([float(f.dipole is not None) for f in frames])),
-            atoms_per_process=tensor(n_atoms if atoms_per_process is None else atoms_per_process),
+            dipoles_per_process=tensor(max(n_dipoles, 1e-9)),
+            atoms_per_process=tensor(share * sum(len(f.numbers) for f in every)),
         )

@@ -28,7 +28,8 @@ def build_model(
 
     Raises
     ------
-    DataError : an element is not in the initial model.
+    DataError : an element is not in the initial model, or several charges or dipoles need a model
+        with charges.
     """
     network, scale = network_config(preset_values(config.network)), normalisation.scale
     long_range = LongRangeConfig.from_dict(config.long_range)
@@ -51,6 +52,7 @@ def build_model(
             scale=scale,
             long_range=long_range,
         )
+    _check_charges(config, model)
     if initial is not None:
         rows = [initial.elements.index(z) for z in model.elements]
         own = model.state_dict()
@@ -61,3 +63,16 @@ def build_model(
             }
         )
     return model
+
+
+def _check_charges(config: RunConfig, model: SE3Set) -> None:
+    """Raise DataError for data whose charges or dipoles the model cannot describe."""
+    if model.has_charges:
+        return
+    charges = ", ".join(map(str, config.data.charges))
+    if len(config.data.charges) > 1 and config.baseline is None:
+        raise DataError(
+            f"expected one charge, or a model with charges or with a baseline, got {charges}"
+        )
+    if config.training.dipole_weight:
+        raise DataError("expected a model with charges for a dipole_weight, got one without")

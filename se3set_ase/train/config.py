@@ -79,7 +79,8 @@ class TrainingConfig(_Section):
     forces_weight: Weight = 1.0
     dipole_weight: Weight = 0.0
     """Weight of the mean square of the components of the dipole, (e Angstrom)^2, for models with
-    charges. Frames without a dipole do not count."""
+    charges. Dipoles of ions are relative to the origin of the positions, as ``label`` writes them.
+    Frames without a dipole do not count."""
     excess_weight: Weight = 0.3
     """Weight, in units of the last epoch's loss, of messages beyond the network's saturation, see
     :func:`se3set_ase.train.step.make_step`."""
@@ -172,6 +173,9 @@ class RunConfig(_Section):
             long_range = LongRangeConfig.from_dict(self.long_range)
         except TypeError as error:
             raise ValueError(f"expected network and hypergraph settings, got {error}") from error
+        architecture = preset_values(self.network)["architecture"]
+        if long_range.charges and architecture != "light":
+            raise ValueError(f"expected the light network for charges, got {architecture!r}")
         if isinstance(self.baseline, str) and self.baseline not in KNOWN:
             raise ValueError(
                 f"expected a baseline among {', '.join(KNOWN)}, or the calculator of another "
@@ -184,7 +188,7 @@ class RunConfig(_Section):
                 "expected one charge without a baseline and without charges in long_range, got "
                 f"{charges}"
             )
-        if self.training.dipole_weight and not (long_range.charges or self.initial is not None):
+        if self.training.dipole_weight and not (long_range.charges or self.initial):
             raise ValueError("expected charges in long_range for a dipole_weight, got none")
         method = self.baseline_method
         if method and any(self.data.charges) and not method.state_arguments:

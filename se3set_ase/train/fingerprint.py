@@ -25,8 +25,13 @@ def fingerprint(
     training.pop("device")
     training.pop("threads")
     training["devices"] = 1  # the number of processes does not change a batch
+    # Options that are not used are left out: a run of a version without them can be resumed.
+    if not settings["long_range"]:
+        del settings["long_range"]
+    if not training["dipole_weight"]:
+        del training["dipole_weight"]
     digest.update(repr(sorted(settings.items())).encode())
-    _add(digest, frames)
+    _add(digest, frames, dipoles=bool(config.training.dipole_weight))
     for parameter in initial.parameters() if initial is not None else ():
         digest.update(parameter.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -35,13 +40,15 @@ def fingerprint(
 def conditions(normalisation: Normalisation, validation: Sequence[Frame]) -> str:
     """Hash of the constants of the model and of the validation frames."""
     digest = hashlib.sha256(repr(astuple(normalisation)).encode())
-    _add(digest, validation)
+    _add(digest, validation, dipoles=False)
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, frames: Sequence[Frame]) -> None:
+def _add(digest: hashlib._Hash, frames: Sequence[Frame], *, dipoles: bool) -> None:
     for frame in frames:
         digest.update(frame.numbers.tobytes() + frame.positions.tobytes())
         digest.update(np.float64(frame.energy).tobytes() + frame.forces.tobytes())
-        digest.update(b"" if frame.dipole is None else frame.dipole.tobytes())
-        digest.update(np.int64(frame.charge).tobytes())
+        if dipoles and frame.dipole is not None:
+            digest.update(frame.dipole.tobytes())
+        if frame.charge:
+            digest.update(np.int64(frame.charge).tobytes())

@@ -117,9 +117,9 @@ def make_step(
 def dipole_squared(charge: Tensor, batch: Batch) -> Tensor:
     """Mean square error of the components of the dipoles of a batch, (e Angstrom)^2."""
     each = charge[:, None] * batch.positions
-    found = scatter_sum(each, batch.graph.molecule, len(batch.dipole))  # i -> m
+    found = scatter_sum(each, batch.graph.molecule, batch.dipole.shape[0])  # i -> m
     error = batch.has_dipole[:, None] * (found - batch.dipole)
-    return (error**2).sum() / (3.0 * batch.has_dipole.sum().clamp(min=1.0))
+    return (error**2).sum() / (3.0 * batch.dipoles_per_process)
 
 
 @contextmanager

@@ -63,3 +63,11 @@ def test_a_molecule_that_is_not_relaxed_is_reported(here: Path) -> None:
     assert result.exit_code == 1
     assert "NOT at a stationary point" in result.stdout.splitlines()[-1]
     assert "Gibbs" not in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--temperature", "--pressure", "--scale"])
+def test_conditions_out_of_range_are_refused(here: Path, option: str) -> None:
+    result = run("methanol.xyz", option, "0")
+    assert result.exit_code == 2
+    assert f"expected a positive {option[2:]}, got 0" in result.stderr
+    assert not Path("methanol-vibrations.csv").exists()

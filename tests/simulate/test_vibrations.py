@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.constraints import Hookean
 from ase.io import read
 from ase.vibrations import Infrared
 from untrained import METADATA, tiny_model
@@ -19,10 +20,9 @@ from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.simulate import relax, vibrations
-from se3set_ase.simulate.harmonic import KM_PER_MOL
+from se3set_ase.simulate.harmonic import KM_PER_MOL, internal_basis
 
 CM = 0.05  # cm^-1, differences of forces with steps of 1e-3 Angstrom
-STRENGTH = 1e-3  # km/mol
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,44 @@ def test_a_molecule_that_is_not_relaxed_is_reported(relaxed: Atoms) -> None:
     atoms.rattle(0.1, seed=1)
     atoms.calc = relaxed.calc
     assert "NOT at a stationary point" in vibrations(atoms).summary()
+
+
+def test_a_saddle_point_has_one_imaginary_frequency(tmp_path: Path) -> None:
+    """Of a molecule whose energy falls along one coordinate: the sign, and what is refused."""
+    save_checkpoint(tmp_path, tiny_model(), METADATA)
+    atoms = molecule("CH3OH")
+    calc = atoms.calc = SE3SetCalculator(tmp_path)
+    hessian = calc.get_hessian(atoms)
+    basis, _ = internal_basis(atoms)
+    root = np.repeat(np.sqrt(atoms.get_masses()), 3)
+    curvatures = np.linalg.eigvalsh(basis.T @ (hessian / np.outer(root, root)) @ basis)
+    found = vibrations(atoms)
+    assert found.n_imaginary == (curvatures < 0).sum() >= 1
+    assert (np.diff(found.frequencies) >= 0).all()
+    assert f"{-found.frequencies[0]:.1f}i" in str(found)
+    with pytest.raises(ValueError, match="imaginary frequencies"):
+        found.thermo()
+
+
+def test_spin_constraints_and_isotopes(relaxed: Atoms, tmp_path: Path) -> None:
+    atoms = relaxed.copy()
+    atoms.set_constraint(Hookean(0, 1, 5.0, rt=0.5))
+    masses = atoms.get_masses()
+    masses[-1] = 2.014
+    atoms.set_masses(masses)
+    atoms.calc = relaxed.calc
+    found = vibrations(atoms)
+    assert atoms.get_potential_energy() > relaxed.get_potential_energy() + 1.0
+    energy = found.thermo().potentialenergy
+    assert energy == pytest.approx(relaxed.get_potential_energy(), abs=1e-9)
+    assert next(found.frames(0)).get_masses()[-1] == 2.014
+    (tmp_path / "mode-400.xyz").write_text("of an earlier run")
+    assert len(found.write_modes(tmp_path)) == len(list(tmp_path.glob("mode-*.xyz")))
+    metadata = replace(METADATA, multiplicities=(1, 3))
+    save_checkpoint(tmp_path, tiny_model(), metadata)
+    triplet = molecule("CH3OH")
+    triplet.calc = SE3SetCalculator(tmp_path, spin_multiplicity=3)
+    assert vibrations(triplet).spin_multiplicity == 3
 
 
 def test_without_charges_there_are_no_intensities(tmp_path: Path) -> None:

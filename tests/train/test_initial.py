@@ -83,6 +83,17 @@ def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
         Trainer(load_config(path), progress=False)
 
 
+def test_refuses_charges_that_the_initial_model_cannot_tell_apart(
+    tmp_path: Path, initial: Path
+) -> None:
+    charged = fine_tuning(tmp_path / "a", initial, frames(12), data={"charge": [0, 2]})
+    with pytest.raises(DataError, match="expected one charge, or a model with charges"):
+        Trainer(load_config(charged), progress=False)
+    dipoles = fine_tuning(tmp_path / "b", initial, frames(12), training={"dipole_weight": 1.0})
+    with pytest.raises(DataError, match="a model with charges for a dipole_weight"):
+        Trainer(load_config(dipoles), progress=False)
+
+
 def test_refuses_to_resume_from_other_weights(tmp_path: Path, initial: Path) -> None:
     path = fine_tuning(tmp_path, initial, frames(12))
     tuned = train(load_config(path), progress=False)

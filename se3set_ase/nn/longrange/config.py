@@ -18,8 +18,8 @@ class LongRangeConfig:
         :mod:`se3set_ase.nn.longrange.charges`.
     hidden : width of the networks of the charges.
     flows : number of products for the charge that an edge transfers.
-    width : Angstrom, width of the Gaussian charges: their interaction is that of points beyond
-        three times this distance, and finite at zero.
+    width : Angstrom, standard deviation of the Gaussian charges: their interaction is that of
+        points beyond six times this distance (within 3e-5), and finite at zero.
     """
 
     dispersion: bool = False
@@ -29,10 +29,15 @@ class LongRangeConfig:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "flows", "width"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not 0 < value < float("inf"):
-                raise ValueError(f"expected {name} above 0, got {value!r}")
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            fits = isinstance(value, (int, float) if kind is float else kind)
+            if not fits or (kind is not bool and (isinstance(value, bool) or not 0 < value < 1e9)):
+                wanted = {bool: "true or false", int: "a whole number above 0"}
+                raise ValueError(
+                    f"expected {field.name} of long_range to be "
+                    f"{wanted.get(kind, 'a number above 0')}, got {value!r}"
+                )
 
     @property
     def needs_pairs(self) -> bool:

@@ -18,7 +18,7 @@ MESH, NODES = 0.5, 7
 def coulomb(charge: Tensor, pair: Tensor, distance: Tensor, weight: Tensor, width: float) -> Tensor:
     """Energy of each atom (N,), eV: half of ``q_i q_j erf(r / (2 width)) / r`` of its pairs.
 
-    Two Gaussian charge densities of standard deviation ``sqrt(2) width``, without their own energy.
+    Gaussian charge densities of standard deviation ``width``, without their own energy.
 
     Parameters
     ----------
