@@ -115,10 +115,9 @@ def relax(
     source = find_source(file, conformer_seed)
     check_cells(isolated, periodic)
     frames = list(source.frames(charge=charge, isolated=isolated))
-    for atoms in frames[-1:] if last else frames:
-        refuse_periodic(atoms, file, periodic=periodic)
     remove_doubt(frames)
     for atoms in frames[-1:] if last else frames:
+        refuse_periodic(atoms, file, periodic=periodic)
         refuse_other_state(atoms, file, charge=charge, spin_multiplicity=spin_multiplicity)
     tables = [] if table is None else [table]
     output = output or Path(f"{source.stem}-relaxed.xyz")
