@@ -28,7 +28,8 @@ from se3set_ase.io.text import warn_each_time
 from se3set_ase.nn.compiled import CompilationError
 from se3set_ase.pipeline import Replica, advance
 from se3set_ase.potential import Potential, Prediction, Scatter
-from se3set_ase.system import declared_charge_and_spin
+from se3set_ase.prediction import PROPERTIES
+from se3set_ase.system import check_order, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import NoCommittee
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class SE3SetCalculator(Derivatives):
     """Energies and forces of a trained SE3Set potential, refragmented at every step.
 
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
-    (eV/Angstrom), all from one pass. A model that is a correction to another method, its baseline,
-    has the sum of both, with ``charges`` (e) and ``dipole`` (e Angstrom) of the baseline. Threads
-    that share a calculator wait for each other: methods return what belongs to the given atoms,
-    but attributes are those of the last calculation in any thread.
+    (eV/Angstrom), and of periodic cells ``stress`` (eV/Angstrom^3), all from one pass. A model that
+    is a correction to another method, its baseline, has the sum of both, with ``charges`` (e) and
+    ``dipole`` (e Angstrom) of the baseline. Threads that share a calculator wait for each other:
+    methods return what belongs to the given atoms, but attributes are those of the last
+    calculation in any thread.
 
     Parameters
     ----------
@@ -58,8 +60,7 @@ class SE3SetCalculator(Derivatives):
     charge, spin_multiplicity : charge and spin of the molecule; the model must know them.
     refragment : ``"smooth"``; ``"frozen"`` keeps the fragments of the first call (energies then
         depend on where a run began; it warns when the bonds change); ``"hard"`` decides each bond
-        and reach in the middle of its switching range (the energy jumps; for comparison only, and
-        it warns).
+        and reach in the middle of its range, and warns: the energy jumps (for comparison only).
     molecule : an RDKit molecule with all hydrogens and the same order of atoms. Its bond orders
         replace the perceived ones. Bundled models were trained with perceived bond orders, so
         expect larger errors if they differ.
@@ -76,13 +77,14 @@ class SE3SetCalculator(Derivatives):
     FileNotFoundError, CheckpointError : the model does not exist or is damaged.
     CalculatorSetupError : an unknown option, or compile=True is not possible.
     ImportError : torch-scatter, or the program of the baseline, is not installed.
-    InputError : on calculation, for unsupported systems: other elements, charges or spins,
-        periodic cells, no atoms, NaN, coincident atoms.
+    InputError : on calculation, for unsupported systems: other elements, charges or spins, cells
+        with a baseline or compiled code, no atoms, NaN, coincident atoms.
+    PropertyNotImplementedError : stress without three cell vectors and a periodic direction.
     CalculationFailed : on calculation, the baseline method failed.
     """
 
     name = "se3set"
-    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+    implemented_properties: Sequence[str] = PROPERTIES
     default_parameters: Mapping[str, Any] = {
         "device": "auto",
         "dtype": "float64",
@@ -93,7 +95,7 @@ class SE3SetCalculator(Derivatives):
         "scatter": "native",
         "compile": False,
     }
-    #: An isolated molecule has no cell.
+    #: An isolated molecule has no cell; :meth:`check_state` compares that of a periodic system.
     ignored_changes = frozenset({"cell"})
 
     def __init__(
@@ -192,8 +194,10 @@ class SE3SetCalculator(Derivatives):
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """ASE's comparison, extended by charge and spin in ``atoms.info``."""
+        """ASE's comparison, extended by charge and spin in ``atoms.info``, and by cells."""
         changed = list(super().check_state(atoms, tol=tol))
+        if atoms.pbc.any() and not changed and not np.allclose(atoms.cell, self.atoms.cell, 0, tol):
+            changed.append("cell")
         try:
             declared = declared_charge_and_spin(atoms)
             if not changed and declared != declared_charge_and_spin(self.atoms):
@@ -238,18 +242,11 @@ class SE3SetCalculator(Derivatives):
         replica.charge = self.parameters["charge"]
         replica.spin_multiplicity = self.parameters["spin_multiplicity"]
         try:
-            self._check_molecule(atoms)
+            if self._molecule_numbers is not None:
+                check_order(atoms, self._molecule_numbers)
             replica.refragment(atoms)
         except ValueError as error:
             raise InputError(str(error)) from error
-
-    def _check_molecule(self, atoms: Atoms) -> None:
-        expected = self._molecule_numbers
-        if expected is not None and expected != atoms.numbers.tolist():
-            raise ValueError(
-                f"expected the atoms of the given molecule, in its order ({len(expected)} atoms), "
-                f"got {atoms.get_chemical_formula()}"
-            )
 
     @property
     def hypergraph(self) -> WeightedHypergraph | None:
@@ -262,8 +259,9 @@ class SE3SetCalculator(Derivatives):
             aside = self._replica.aside()
             self._refragment(aside, atoms)
             # Without a baseline, which has no effect on the hypergraph.
-            charges = [aside.state[0]]
-            (found,) = self.potential.evaluate([aside.hypergraph], [aside.positions], charges)
+            (found,) = self.potential.evaluate(
+                [aside.hypergraph], [aside.positions], [aside.state[0]], [aside.cell]
+            )
         return found.hypergraph
 
     @property

@@ -40,7 +40,9 @@ class Derivatives(Calculator):
             assert self._prediction is not None
             hypergraph = self._prediction.hypergraph
             charge = self._prediction.charge
-            correction = self.potential.hessian(hypergraph.structure, hypergraph.positions, charge)
+            correction = self.potential.hessian(
+                hypergraph.structure, hypergraph.positions, charge, hypergraph.cell
+            )
             return correction + self._replica.baseline_hessian()
 
     def get_dipole_derivatives(self, atoms: Atoms | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from se3set_ase.baseline import Baseline
 from se3set_ase.events.log import EventLog
+from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.text import atom_names, warn_each_time
@@ -48,8 +49,8 @@ class Replica:
 
     Attributes
     ----------
-    hypergraph, positions, state : those of the last :meth:`refragment`; the state is charge and
-        spin multiplicity.
+    hypergraph, positions, cell, state : those of the last :meth:`refragment`; the cell is (3, 3)
+        Angstrom, or None if it is not periodic, and the state is charge and spin multiplicity.
     log : changes between evaluations.
     uncertainty : that of the last prediction, if the committee was evaluated, see
         :meth:`se3set_ase.uncertainty.committee.Committee.uncertainties`.
@@ -61,6 +62,7 @@ class Replica:
 
     hypergraph: Hypergraph
     positions: np.ndarray
+    cell: np.ndarray | None
     state: tuple[int, int]
 
     def __init__(
@@ -91,8 +93,10 @@ class Replica:
         """
         self.state = self.potential.check_declared(atoms, self.charge, self.spin_multiplicity)
         departed = self.refragmenter.departed
-        self.hypergraph = self.refragmenter.update(atoms.numbers, atoms.positions)
+        lattice = Lattice.of(atoms.cell.array, atoms.pbc)
+        self.hypergraph = self.refragmenter.update(atoms.numbers, atoms.positions, lattice)
         self.positions = atoms.positions
+        self.cell = None if lattice is None else atoms.cell.array.copy()
         if self.refragmenter.departed != departed:
             self._warn_of_departure(atoms)
 
@@ -186,6 +190,7 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
         [replica.hypergraph for replica in replicas],
         [replica.positions for replica in replicas],
         [replica.state[0] for replica in replicas],
+        [replica.cell for replica in replicas],
     )
     predictions = [r.on_baseline(c) for r, c in zip(replicas, corrections, strict=True)]
     for replica, prediction in zip(replicas, predictions, strict=True):

@@ -21,17 +21,17 @@ from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import symbol, warn_each_time
+from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.context import plain_torch_context
 from se3set_ase.nn.dipole import dipole_derivatives
-from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of, split
+from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.nn.hessian import hessian
-from se3set_ase.nn.model import ROWS, Outputs, SE3Set, outputs
+from se3set_ase.nn.model import Outputs, SE3Set, outputs
 from se3set_ase.nn.threads import threads_for
 from se3set_ase.pipeline import Replica, follow
-from se3set_ase.prediction import Prediction
+from se3set_ase.prediction import Prediction, predictions_of, stress_of
 from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee, committee_of
 from se3set_ase.uncertainty.doubt import untrained
@@ -130,10 +130,12 @@ class Potential:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
         if len(atoms) == 0:
             raise UnsupportedSystem("expected at least one atom, got none")
-        if atoms.pbc.any():
+        without: dict[str, object] = {"compile=True": self._compiled, "a baseline": self.baseline}
+        without["energies of pairs"] = self.model.long_range
+        if atoms.pbc.any() and (why := [w for w, it in without.items() if it is not None]):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
-                "this model has no periodic images; set atoms.pbc = False"
+                f"cells are not possible with {why[0]}; set atoms.pbc = False"
             )
         covered = set(self.metadata.elements)
         if foreign := sorted(set(atoms.numbers.tolist()) - covered):
@@ -206,7 +208,7 @@ class Potential:
         spin_multiplicity: int = 1,
         warn: bool = True,
     ) -> list[Prediction]:
-        """Energies and forces of several independent molecules in one pass.
+        """Energies and forces of several independent molecules in one pass, and stress of cells.
 
         Declared charges and spins (see :func:`declared_charge_and_spin`) take precedence over the
         arguments.
@@ -232,22 +234,24 @@ class Potential:
         hypergraphs: Sequence[Hypergraph],
         positions: Sequence[np.ndarray],
         charges: Sequence[int],
+        cells: Sequence[np.ndarray | None] | None = None,
     ) -> list[Prediction]:
         """Results of the network for existing hypergraphs, at positions (N, 3) each.
 
-        ``charges`` are the total charges of the molecules.
+        ``charges`` are the total charges, and cells are (3, 3) Angstrom, or None if not periodic.
 
         A pass includes as many as fit into memory. The tensors of the last pass are reused if the
         hypergraphs are the same objects.
         """
         if not hypergraphs:
             return []
+        cells = [None] * len(hypergraphs) if cells is None else cells
         most = EDGES if self.model.device.type == "cpu" else EDGES_ON_DEVICE
         before = np.cumsum([0] + [len(h.edge_atom) for h in hypergraphs[:-1]]) // most
         found = []
         for batch in np.unique(before):
             at = slice(*np.searchsorted(before, (batch, batch + 1)))
-            found += self._evaluate(hypergraphs[at], positions[at], charges[at])
+            found += self._evaluate(hypergraphs[at], positions[at], charges[at], cells[at])
         return found
 
     def _evaluate(
@@ -255,41 +259,39 @@ class Potential:
         hypergraphs: Sequence[Hypergraph],
         positions: Sequence[np.ndarray],
         charges: Sequence[int],
+        cells: Sequence[np.ndarray | None],
     ) -> list[Prediction]:
         """Evaluate hypergraphs in one pass."""
+        stresses: list[np.ndarray | None] = [None] * len(hypergraphs)
         n_edges = sum(len(h.edge_atom) for h in hypergraphs)
         with plain_torch_context(self.model.device), threads_for(n_edges):
             model, graph = self._collated(hypergraphs, charges)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
-            found = model(where, graph)._asdict()
+            if all(cell is None for cell in cells):
+                found = model(where, graph)._asdict()
+            else:
+                inside = shifts_and_cells(hypergraphs, cells, where)
+                results, virials = outputs_in_cells(self.model, where, graph, *inside)
+                found, stresses = results._asdict(), stress_of(virials.cpu().numpy(), cells)
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
-        parts = {name: split(values, ROWS[name], hypergraphs) for name, values in found.items()}
-        parts["positions"] = split(joined, "atoms", hypergraphs)
-        return [
-            Prediction(
-                energy=float(parts["energy"][m][0]),
-                energies=parts["energies"][m],
-                forces=parts["forces"][m],
-                charge=charges[m],
-                charges=parts["charges"][m] if self.model.has_charges else None,
-                hypergraph=WeightedHypergraph(
-                    structure=hypergraph,
-                    positions=parts["positions"][m],
-                    bond_weights=parts["bond"][m],
-                    fragment_weights=parts["fragment"][m],
-                    hyperedge_weights=parts["hyperedge"][m],
-                    hyperedge_reach=parts["reach"][m],
-                ),
-            )
-            for m, hypergraph in enumerate(hypergraphs)
-        ]
+        if not self.model.has_charges:
+            del found["charges"]
+        return predictions_of(found | {"positions": joined}, hypergraphs, charges, cells, stresses)
 
-    def hessian(self, hypergraph: Hypergraph, positions: np.ndarray, charge: int = 0) -> np.ndarray:
+    def hessian(
+        self,
+        hypergraph: Hypergraph,
+        positions: np.ndarray,
+        charge: int = 0,
+        cell: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Second derivatives (3N, 3N) of the network, see :func:`se3set_ase.nn.hessian.hessian`."""
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], [charge], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            if cell is not None:
+                graph = in_cells(graph, *shifts_and_cells([hypergraph], [cell], where))
             found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,15 @@ def check_numbers(numbers: np.ndarray) -> None:
     if len(bad):
         raise ValueError(
             f"expected atomic numbers from 0 to {last}, got {numbers[bad[0]]} for atom {bad[0]}"
+        )
+
+
+def check_order(atoms: Atoms, numbers: Sequence[int]) -> None:
+    """Raise ValueError unless the atoms have these atomic numbers, in this order."""
+    if list(numbers) != atoms.numbers.tolist():
+        raise ValueError(
+            f"expected the atoms of the given molecule, in its order ({len(numbers)} atoms), "
+            f"got {atoms.get_chemical_formula()}"
         )
 
 

@@ -46,9 +46,12 @@ LAYERS: tuple[frozenset[str], ...] = (
 FILES: dict[str, tuple[frozenset[str], ...]] = {
     "hypergraph": (
         frozenset({"bond_graph", "config", "functional_groups", "radii", "structure", "valences"}),
+        frozenset({"lattice"}),
         frozenset({"bonds", "published_recipe", "weighted"}),
         frozenset({"fragments"}),
         frozenset({"outcomes"}),
+        frozenset({"polynomials"}),
+        frozenset({"wrapping"}),
         frozenset({"mixing"}),
         frozenset({"build"}),
         frozenset({"refragment"}),

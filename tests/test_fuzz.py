@@ -106,6 +106,9 @@ def test_structures(make: Make, request: pytest.FixtureRequest) -> None:
             assert np.isfinite(forces).all(), f"seed {seed}"
             order, turn = rng.permutation(len(atoms)), Rotation.random(random_state=rng)
             other = Atoms(atoms.numbers[order], turn.apply(atoms.positions[order]) + 1.0)
+            if atoms.pbc.any():
+                other.set_cell(turn.apply(atoms.cell.array))
+                other.pbc = atoms.pbc
             other.calc = make()
             size = max(1.0, abs(energy), float(np.abs(forces).max()))
             message = f"seed {seed}"

@@ -44,7 +44,7 @@ def _limits(metadata: ModelMetadata) -> str:
             if metadata.formulas
             else []
         ),
-        "Isolated molecules only: no periodic cells, no stress.",
+        "Trained on isolated molecules: in periodic cells, and for stress, its errors are unknown.",
         *metadata.limits,
     ]
     return "\n".join(f"* {limit}" for limit in limits)

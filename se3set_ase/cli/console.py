@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_atoms_formats",
+    "check_cells",
     "check_outputs",
     "check_readable",
     "count_frames",
@@ -71,7 +72,9 @@ def read_frames(
         empty = False
         if isolated and atoms.pbc.any():
             atoms = without_cell(atoms)
-        declared = charge is not None or "charge" in declared_charge_and_spin(atoms)
+        declared = (
+            charge is not None or atoms.pbc.any() or "charge" in declared_charge_and_spin(atoms)
+        )
         order = atoms.numbers.tobytes()
         fitting = None if declared else charge_that_fits(atoms, broken=order not in orders)
         orders |= set() if declared else {order}
@@ -88,14 +91,24 @@ def read_frames(
         raise ValueError(f"expected frames with atoms in {file}, got none")
 
 
-def refuse_periodic(atoms: Atoms, file: object) -> Atoms:
-    """The same atoms; ValueError for a periodic cell."""
-    if atoms.pbc.any():
+def refuse_periodic(atoms: Atoms, file: object, *, periodic: bool | None = None) -> Atoms:
+    """The same atoms; ValueError for a periodic cell.
+
+    ``periodic`` : whether the user wants cells; None if the command has none.
+    """
+    if atoms.pbc.any() and not periodic:
+        cells = "" if periodic is None else "--periodic computes the cell, "
         raise ValueError(
-            f"expected molecules, got a periodic cell in {file}; --isolated takes its atoms as "
-            "molecules without one"
+            f"expected molecules, got a periodic cell in {file}; {cells}--isolated takes its atoms "
+            "as molecules without one"
         )
     return atoms
+
+
+def check_cells(isolated: bool, periodic: bool) -> None:
+    """Raise ValueError if both options are given."""
+    if isolated and periodic:
+        raise ValueError("expected --isolated or --periodic, got both")
 
 
 def refuse_other_state(

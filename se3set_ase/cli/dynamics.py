@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
-from se3set_ase.cli.console import check_atoms_formats, check_outputs, make_calculator
+from se3set_ase.cli.console import (
+    check_atoms_formats,
+    check_cells,
+    check_outputs,
+    make_calculator,
+)
 from se3set_ase.cli.options import (
     INTERRUPTED,
     UNFINISHED,
@@ -24,6 +29,7 @@ from se3set_ase.cli.options import (
     Membership,
     Model,
     Overwrite,
+    Periodic,
     Precision,
     Record,
     SpinMultiplicity,
@@ -98,6 +104,7 @@ def md(
     record: Record = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
+    periodic: Periodic = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Run molecular dynamics.  Ctrl-C ends the run and keeps all results."""
@@ -107,12 +114,14 @@ def md(
 
     checked_kinds(kinds)
     source = find_source(file, conformer_seed)
+    check_cells(isolated, periodic)
     atoms = read_molecule(
         source,
         record=record,
         charge=charge,
         spin_multiplicity=spin_multiplicity,
         isolated=isolated,
+        periodic=periodic,
     )
     if velocities is Velocities.keep:
         if not atoms.has("momenta"):

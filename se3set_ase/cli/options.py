@@ -91,6 +91,9 @@ Isolated = Annotated[
     bool,
     typer.Option("--isolated", help="Remove the periodic cell; molecules split by it are joined."),
 ]
+Periodic = Annotated[
+    bool, typer.Option("--periodic", help="Compute the periodic cell of the file, which is fixed.")
+]
 Compile = Annotated[
     bool,
     typer.Option(

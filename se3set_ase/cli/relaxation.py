@@ -11,6 +11,7 @@ import typer
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.cli.console import (
     check_atoms_formats,
+    check_cells,
     check_outputs,
     make_calculator,
     refuse_other_state,
@@ -29,6 +30,7 @@ from se3set_ase.cli.options import (
     Kinds,
     Model,
     Overwrite,
+    Periodic,
     Precision,
     SpinMultiplicity,
     Structures,
@@ -95,6 +97,7 @@ def relax(
     spin_multiplicity: SpinMultiplicity = None,
     conformer_seed: ConformerSeed = 0,
     isolated: Isolated = False,
+    periodic: Periodic = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax one molecule, or all molecules of a file.
@@ -110,10 +113,11 @@ def relax(
         raise ValueError(f"expected --optimizer {' or '.join(OPTIMIZERS)}, got {optimizer!r}")
     checked_kinds(kinds)
     source = find_source(file, conformer_seed)
+    check_cells(isolated, periodic)
     frames = list(source.frames(charge=charge, isolated=isolated))
     remove_doubt(frames)
     for atoms in frames[-1:] if last else frames:
-        refuse_periodic(atoms, file)
+        refuse_periodic(atoms, file, periodic=periodic)
         refuse_other_state(atoms, file, charge=charge, spin_multiplicity=spin_multiplicity)
     tables = [] if table is None else [table]
     output = output or Path(f"{source.stem}-relaxed.xyz")

@@ -82,6 +82,7 @@ def read_molecule(
     charge: int | None = None,
     spin_multiplicity: int | None = None,
     isolated: bool = False,
+    periodic: bool | None = None,
 ) -> Atoms:
     """One structure, without results of other programs.
 
@@ -90,6 +91,7 @@ def read_molecule(
     record : number of the structure, from 0; the last one by default.
     charge, spin_multiplicity : given by the user.
     isolated : see :func:`read_frames`.
+    periodic : see :func:`refuse_periodic`.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def read_molecule(
             f"expected one molecule in {source}, got {n_records} records of {len(formulas)} "
             f"different ones ({', '.join(list(formulas)[:3])}, ...); choose with --record N, from 0"
         )
-    refuse_periodic(chosen, source)
+    refuse_periodic(chosen, source, periodic=periodic)
     refuse_other_state(chosen, source, charge=charge, spin_multiplicity=spin_multiplicity)
     chosen.calc = None
     return chosen

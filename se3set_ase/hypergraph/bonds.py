@@ -96,16 +96,21 @@ def longest_bond(numbers: np.ndarray, config: HypergraphConfig) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class BondState:
-    """Certain and ambiguous bonds of a geometry."""
+    """Certain and ambiguous bonds of a geometry; shifts as those of :func:`find_bonds`."""
 
     sure: np.ndarray
     ambiguous: np.ndarray
     ambiguous_range: np.ndarray
     ambiguous_weight: np.ndarray
+    sure_shift: np.ndarray | None = None
+    ambiguous_shift: np.ndarray | None = None
 
-    def key(self) -> tuple[bytes, bytes]:
+    def key(self) -> tuple[bytes, ...]:
         """Equal for equal bond states."""
-        return self.sure.tobytes(), self.ambiguous.tobytes()
+        found = self.sure.tobytes(), self.ambiguous.tobytes()
+        if self.sure_shift is None or self.ambiguous_shift is None:
+            return found
+        return (*found, self.sure_shift.tobytes(), self.ambiguous_shift.tobytes())
 
     def decided(self) -> np.ndarray:
         """(B, 2) bonds with a weight above one half, in lexicographic order."""
@@ -113,10 +118,18 @@ class BondState:
         return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
 
 
-def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> BondState:
+def find_bonds(
+    pairs: np.ndarray,
+    distances: np.ndarray,
+    limits: np.ndarray,
+    shifts: np.ndarray | None = None,
+) -> BondState:
     """Find certain and ambiguous bonds among pairs (P, 2) with distances (P,).
 
-    ``limits`` : (P, 2) from :func:`bond_limits`.
+    Parameters
+    ----------
+    limits : (P, 2) from :func:`bond_limits`.
+    shifts : (P, 3) int, in a cell: that of the second atom relative to the first.
     """
     sure = distances <= limits[:, 0]
     ambiguous = ~sure & (distances < limits[:, 1])
@@ -125,6 +138,8 @@ def find_bonds(pairs: np.ndarray, distances: np.ndarray, limits: np.ndarray) -> 
         ambiguous=pairs[ambiguous],
         ambiguous_range=limits[ambiguous],
         ambiguous_weight=bond_weights(distances[ambiguous], limits[ambiguous]),
+        sure_shift=None if shifts is None else shifts[sure],
+        ambiguous_shift=None if shifts is None else shifts[ambiguous],
     )
 
 

@@ -23,8 +23,9 @@ from se3set_ase.hypergraph.bonds import (
     only,
 )
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.lattice import Lattice, modulo
 from se3set_ase.hypergraph.mixing import FragmentMixer
-from se3set_ase.hypergraph.structure import Hypergraph
+from se3set_ase.hypergraph.structure import Hypergraph, WeightedFragment
 from se3set_ase.system import check_numbers
 
 #: Angstrom; for larger coordinates, differences of positions are too inaccurate for forces.
@@ -59,6 +60,8 @@ class Pairs:
     candidates, limits : (C, 2) and (C, 2) Angstrom, pairs that may be bonded before an atom has
         moved by half the skin, and the range of distances in which their bonds are ambiguous.
     bonds : bonds at this geometry.
+    near_shifts, candidate_shifts : (P, 3) and (C, 3) int, the cell of the second atom relative to
+        the first; None without a cell.
     """
 
     near: np.ndarray
@@ -66,10 +69,16 @@ class Pairs:
     candidates: np.ndarray
     limits: np.ndarray
     bonds: BondState
+    near_shifts: np.ndarray | None = None
+    candidate_shifts: np.ndarray | None = None
 
 
 def find_pairs(
-    numbers: np.ndarray, positions: np.ndarray, config: HypergraphConfig, skin: float
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    config: HypergraphConfig,
+    skin: float,
+    lattice: Lattice | None = None,
 ) -> Pairs:
     """Pairs and bonds of one geometry with checked positions.
 
@@ -79,7 +88,11 @@ def find_pairs(
     """
     check_numbers(numbers)
     listed, longest = config.cutoff + skin, longest_bond(numbers, config) + skin
-    pairs, distances = neighbour_pairs(positions, max(listed, longest))
+    shifts = None
+    if lattice is None:
+        pairs, distances = neighbour_pairs(positions, max(listed, longest))
+    else:
+        pairs, shifts, distances = lattice.neighbours(positions, max(listed, longest))
     if len(distances) and distances.min() < COINCIDENT:
         i, j = pairs[np.argmin(distances)].tolist()
         raise ValueError(
@@ -89,12 +102,15 @@ def find_pairs(
     near, may_bond = distances < listed, distances <= longest
     candidates = pairs[may_bond]
     limits = bond_limits(numbers, candidates, config)
+    candidate_shifts = None if shifts is None else shifts[may_bond]
     return Pairs(
         near=pairs[near],
         distances=distances[near],
         candidates=candidates,
         limits=limits,
-        bonds=find_bonds(candidates, distances[may_bond], limits),
+        bonds=find_bonds(candidates, distances[may_bond], limits, candidate_shifts),
+        near_shifts=None if shifts is None else shifts[near],
+        candidate_shifts=candidate_shifts,
     )
 
 
@@ -106,6 +122,7 @@ def build_hypergraph(
     mixer: FragmentMixer | None = None,
     skin: float = 0.0,
     bonds: np.ndarray | None = None,
+    lattice: Lattice | None = None,
 ) -> Hypergraph:
     """The hypergraph of one geometry.
 
@@ -117,16 +134,19 @@ def build_hypergraph(
     skin : Angstrom added to cutoff and reach, so that the lists stay complete until an atom has
         moved by half of it or the bond state changes.
     bonds : (B, 2) atom indices, ``i < j``: exactly these pairs are bonded, for any distances.
+    lattice : of a periodic system, which takes no ``bonds``.
 
     Raises
     ------
-    ValueError : positions have the wrong shape, are not finite or coincide, or atomic numbers are
-        invalid.
+    ValueError : positions have the wrong shape, are not finite or coincide, atomic numbers are
+        invalid, or bonds are given for a cell.
     """
+    if bonds is not None and lattice is not None:
+        raise ValueError("expected bonds of an isolated molecule, got bonds for a cell")
     numbers = np.asarray(numbers, dtype=np.int64)
     positions = np.asarray(positions, dtype=np.float64)
     check_positions(positions, len(numbers))
-    pairs = find_pairs(numbers, positions, config, skin)
+    pairs = find_pairs(numbers, positions, config, skin, lattice)
     if bonds is not None:
         pairs = replace(pairs, bonds=only(bonds))
     return connect(numbers, pairs, config, mixer=mixer or FragmentMixer(), skin=skin)
@@ -143,7 +163,10 @@ def connect(
     """The hypergraph of these pairs: owners, fragments and members of every hyperedge."""
     numbers = np.array(numbers, dtype=np.int64)  # a copy, which the hypergraph keeps
     state = pairs.bonds
-    mixture = mixer(numbers, state.sure, state.ambiguous, state.ambiguous_weight)
+    shifts = None
+    if state.sure_shift is not None and state.ambiguous_shift is not None:
+        shifts = np.concatenate([state.sure_shift, state.ambiguous_shift])
+    mixture = mixer(numbers, state.sure, state.ambiguous, state.ambiguous_weight, shifts)
     fragments = mixture.fragments
     n_atoms, n_fragments = len(numbers), len(fragments)
     sizes = np.array([len(f.atoms) for f in fragments], dtype=np.int64)
@@ -159,13 +182,26 @@ def connect(
     times = per_atom[target]
     row = np.repeat(np.arange(len(target)), times)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-    edge_fragment = member_fragment[by_atom[start[target[row]] + offset]]
+    member = by_atom[start[target[row]] + offset]
+    edge_fragment = member_fragment[member]
     edge_owner, edge_atom = source[row], target[row]
     edge_distance = np.tile(pairs.distances, 2)[row]
 
-    # A hyperedge is a pair (owner, fragment), as one integer.
+    # A hyperedge is a pair (owner, fragment), as one integer; in a cell, with the copy of it.
     own = member_atom * n_fragments + member_fragment
     edge_key = edge_owner * n_fragments + edge_fragment
+    edge_shift, n_copies = None, 1
+    if pairs.near_shifts is not None:
+        images = np.array([i for f in fragments for i in f.images or ()], dtype=np.int64)
+        edge_shift = np.concatenate([pairs.near_shifts, -pairs.near_shifts])[row]
+        copies = _copies(
+            np.concatenate([-images, edge_shift - images[member]]),
+            np.concatenate([member_fragment, edge_fragment]),
+            fragments,
+        )
+        n_copies = int(copies.max()) + 1
+        own = own * n_copies + copies[: len(own)]
+        edge_key = edge_key * n_copies + copies[len(own) :]
     reach = config.reach - 0.5 * config.reach_width if config.hard else config.reach
     hyper_key = np.unique(np.concatenate([own, edge_key[edge_distance < reach + skin]]))
     edge_hyper = np.searchsorted(hyper_key, edge_key)
@@ -177,6 +213,7 @@ def connect(
     rest_of = np.full(n_atoms, -1)
     rest_of[member_atom[rest[member_fragment]]] = np.flatnonzero(rest)
     lacking = ~rest[member_fragment] & (rest_of[member_atom] >= 0)
+    hyper_pair = hyper_key // n_copies
     return Hypergraph(
         numbers=numbers,
         sure_bonds=state.sure,
@@ -186,9 +223,36 @@ def connect(
         rest_fragment=rest_of[member_atom[lacking]],
         rest_other=member_fragment[lacking],
         fleeting=mixture.fleeting,
-        hyper_atom=hyper_key // max(n_fragments, 1),
-        hyper_fragment=hyper_key % max(n_fragments, 1),
+        hyper_atom=hyper_pair // max(n_fragments, 1),
+        hyper_fragment=hyper_pair % max(n_fragments, 1),
         hyper_member=np.isin(hyper_key, own),
         edge_hyper=edge_hyper[order],
         edge_atom=edge_atom[order],
+        bond_shift=state.ambiguous_shift,
+        edge_shift=None if edge_shift is None else edge_shift[seen][order],
     )
+
+
+def _copies(
+    cells: np.ndarray, fragment: np.ndarray, fragments: tuple[WeightedFragment, ...]
+) -> np.ndarray:
+    """Number the copies of fragments that lie in these cells.
+
+    Parameters
+    ----------
+    cells : (R, 3) int, cell of a copy; equal up to vectors that map the fragment onto itself.
+    fragment : (R,) which fragment each is a copy of.
+
+    Returns
+    -------
+    (R,) from 0, equal for equal cells.
+    """
+    wraps = {f.wraps for f in fragments if f.wraps}
+    for basis in wraps:
+        wrapped = np.array([f.wraps == basis for f in fragments])[fragment]
+        cells[wrapped] = modulo(cells[wrapped], basis)
+    code = np.zeros(len(cells), dtype=np.int64)
+    for column in cells.T:
+        values, number = np.unique(column, return_inverse=True)
+        code = code * len(values) + number
+    return np.unique(code, return_inverse=True)[1].reshape(-1)

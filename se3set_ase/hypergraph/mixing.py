@@ -15,31 +15,16 @@ remaining weight of an atom goes to a fragment of that atom alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from se3set_ase._lock import Lock
 from se3set_ase.hypergraph.bond_graph import components
-from se3set_ase.hypergraph.outcomes import BondOrders, Chemistry, Molecule, Overloaded
-from se3set_ase.hypergraph.structure import EXACT_BONDS, Term, WeightedFragment
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """Weighted fragments of a system.
-
-    Attributes
-    ----------
-    fragments : ordered by their atoms.
-    fleeting : improbable outcomes were left out, so the mixture is valid for these bond weights
-        only.
-    """
-
-    fragments: tuple[WeightedFragment, ...]
-    fleeting: bool
+from se3set_ase.hypergraph.lattice import unrolled
+from se3set_ase.hypergraph.outcomes import BondOrders, Chemistry, Molecule
+from se3set_ase.hypergraph.polynomials import Mixture, outcomes_in, reduced
+from se3set_ase.hypergraph.structure import Term, WeightedFragment
+from se3set_ase.hypergraph.wrapping import mix_wrapping
 
 
 class FragmentMixer:
@@ -64,7 +49,12 @@ class FragmentMixer:
         self._lock = Lock()  # threads may share a potential, which has one mixer
 
     def __call__(
-        self, numbers: np.ndarray, sure: np.ndarray, ambiguous: np.ndarray, weights: np.ndarray
+        self,
+        numbers: np.ndarray,
+        sure: np.ndarray,
+        ambiguous: np.ndarray,
+        weights: np.ndarray,
+        shifts: np.ndarray | None = None,
     ) -> Mixture:
         """Weighted fragments of one system; terms refer to rows of ``ambiguous``.
 
@@ -74,6 +64,7 @@ class FragmentMixer:
         sure, ambiguous : (B, 2) and (A, 2) bonds with weight 1 and between 0 and 1, ``i < j``.
         weights : (A,) weights of the ambiguous bonds; used only if there are too many to follow
             every outcome.
+        shifts : (B + A, 3) int, in a cell: that of the second atom of each bond.
         """
         fragments = []
         fleeting = False
@@ -88,6 +79,9 @@ class FragmentMixer:
             local[list(atoms)] = np.arange(len(atoms))
         order = np.argsort(label[bonds[:, 0]], kind="stable")
         last = np.cumsum(np.bincount(label[bonds[:, 0]], minlength=len(molecules)))
+        offset = steps = None
+        if shifts is not None:
+            offset, steps = unrolled(molecules, len(numbers), bonds, shifts)
         for atoms, rows in zip(molecules, np.split(order, last[:-1]), strict=True):
             global_atom = np.array(atoms)
             with self._lock:
@@ -97,6 +91,7 @@ class FragmentMixer:
                     origin[rows] >= 0,
                     weight[rows],
                     global_atom,
+                    None if steps is None or not steps[rows].any() else steps[rows],
                 )
             fleeting |= mixture.fleeting
             fragments += [
@@ -107,10 +102,12 @@ class FragmentMixer:
                         for term in fragment.terms
                     ),
                     rest=fragment.rest,
+                    images=None if offset is None else _placed(fragment, offset[global_atom]),
+                    wraps=fragment.wraps,
                 )
                 for fragment in mixture.fragments
             ]
-        fragments.sort(key=lambda f: f.atoms)
+        fragments.sort(key=lambda f: (f.atoms, f.images or ()))
         return Mixture(fragments=tuple(fragments), fleeting=fleeting)
 
     def _molecule(
@@ -120,20 +117,29 @@ class FragmentMixer:
         is_ambiguous: np.ndarray,
         weights: np.ndarray,
         atoms: np.ndarray,
+        steps: np.ndarray | None,
     ) -> Mixture:
-        """Cached :func:`mix` of one connected molecule; terms refer to rows of ``bonds``."""
+        """Cached :func:`mix` of one connected molecule; terms refer to rows of ``bonds``.
+
+        ``steps`` : as of :func:`.unrolled`, if bonds extend through all cells.
+        """
         orders = self._orders(bonds, atoms)
         key = (
             numbers.tobytes(),
             bonds.tobytes(),
             is_ambiguous.tobytes(),
             tuple(sorted(orders.items())),
+            None if steps is None else steps.tobytes(),
         )
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
-        molecule = Molecule(numbers, bonds, is_ambiguous, orders, self._chemistry)
-        result = mix(molecule, weights)
+        if steps is None:
+            result = mix(Molecule(numbers, bonds, is_ambiguous, orders, self._chemistry), weights)
+        else:
+            result = mix_wrapping(
+                numbers, bonds, steps, is_ambiguous, weights, orders, self._chemistry
+            )
         if result.fleeting:
             return result
         self._memory[key] = result
@@ -164,25 +170,16 @@ def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
     fleeting = False
     for zone in molecule.zones():
         found: dict[tuple[int, ...], list[Term]] = {}
-        try:
-            for start in zone:
-                for outcome in molecule.outcomes(start):
-                    found.setdefault(outcome.atoms, []).append(outcome.state)
-            fragments += [
-                WeightedFragment(atoms=atoms, terms=_reduced(states))
-                for atoms, states in found.items()
-            ]
-        except Overloaded:
+        outcomes, complete = outcomes_in(molecule, zone, weights)
+        for outcome in outcomes:
+            found.setdefault(outcome.atoms, []).append(outcome.state)
+        fragments += [
+            WeightedFragment(atoms=atoms, terms=reduced(states))
+            for atoms, states in found.items()
+            if complete or len(atoms) > 1
+        ]
+        if not complete:
             fleeting = True
-            found.clear()
-            for start in zone:
-                for outcome in molecule.outcomes(start, weights):
-                    found.setdefault(outcome.atoms, []).append(outcome.state)
-            fragments += [
-                WeightedFragment(atoms=atoms, terms=_reduced(states))
-                for atoms, states in found.items()
-                if len(atoms) > 1
-            ]
             fragments += [
                 WeightedFragment(atoms=(atom,), terms=((),), rest=True)
                 for block in zone
@@ -191,27 +188,9 @@ def mix(molecule: Molecule, weights: np.ndarray) -> Mixture:
     return Mixture(fragments=tuple(fragments), fleeting=fleeting)
 
 
-def _reduced(states: Iterable[Term]) -> tuple[Term, ...]:
-    """The polynomial of the states, without bonds that do not affect it."""
-    states = tuple(sorted(states))
-    bonds = sorted({bond for state in states for bond, _ in state})
-    if len(bonds) > EXACT_BONDS:
-        return states
-    occurs = np.zeros((2,) * len(bonds), dtype=bool)
-    for choice in product((False, True), repeat=len(bonds)):
-        whole = dict(zip(bonds, choice, strict=True))
-        occurs[tuple(map(int, choice))] = any(
-            all(whole[bond] == there for bond, there in state) for state in states
-        )
-    axis = 0
-    while axis < occurs.ndim:
-        absent, present = occurs.take(0, axis), occurs.take(1, axis)
-        if (absent == present).all():
-            occurs = absent
-            del bonds[axis]
-        else:
-            axis += 1
-    return tuple(
-        tuple((bond, bool(bit)) for bond, bit in zip(bonds, choice, strict=True))
-        for choice in np.argwhere(occurs)
-    )
+def _placed(fragment: WeightedFragment, offset: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    """Cell of each atom of a fragment of a molecule whose atoms lie in these cells (N, 3)."""
+    images = offset[list(fragment.atoms)]
+    if fragment.images is not None:
+        images = images + np.array(fragment.images)
+    return tuple((x, y, z) for x, y, z in images.tolist())

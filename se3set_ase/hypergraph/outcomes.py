@@ -50,10 +50,16 @@ class Overloaded(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A fragment, and the states of the ambiguous bonds (by row) that produce it."""
+    """A fragment, and the states of the ambiguous bonds (by row) that produce it.
+
+    Attributes
+    ----------
+    joins : bonds that hold the fragment together in this state, besides those inside blocks.
+    """
 
     atoms: tuple[int, ...]
     state: State
+    joins: tuple[int, ...]
 
 
 class Chemistry:
@@ -100,6 +106,8 @@ class _Branch(NamedTuple):
     """Bonds that are present, and kept or cut depending on bonds nearby."""
     unknown: int | None = None
     """The bond whose state is needed next; None at the end."""
+    joins: tuple[int, ...] = ()
+    """Bonds that are kept."""
 
 
 class Molecule:
@@ -117,6 +125,7 @@ class Molecule:
     ----------
     blocks : atoms that are together in all states of the ambiguous bonds.
     settled : (number of blocks,) bool, blocks that are fragments in all states.
+    together : (B,) bool, bonds that hold blocks together.
     """
 
     def __init__(
@@ -151,8 +160,8 @@ class Molecule:
         for row in np.flatnonzero(near[bonds].any(axis=1) & ~is_ambiguous & ~sure).tolist():
             sure[row] = in_small_ring(unbroken, *self._ends[row])
         open_ = near[bonds].any(axis=1) & ~sure
-        together = sure | (kept_bonds(numbers, bonds, bond_orders) & ~open_)
-        self.blocks = components(len(numbers), bonds[together])
+        self.together = sure | (kept_bonds(numbers, bonds, bond_orders) & ~open_)
+        self.blocks = components(len(numbers), bonds[self.together])
         block_of = np.empty(len(numbers), dtype=np.int64)
         for index, atoms in enumerate(self.blocks):
             block_of[list(atoms)] = index
@@ -189,7 +198,9 @@ class Molecule:
             state, unknown = branch.state, branch.unknown
             if unknown is None:
                 atoms = sorted(atom for block in branch.blocks for atom in self.blocks[block])
-                yield Outcome(atoms=tuple(atoms), state=tuple(sorted(state.items())))
+                yield Outcome(
+                    atoms=tuple(atoms), state=tuple(sorted(state.items())), joins=branch.joins
+                )
                 continue
             if weights is None and len(state) == EXACT_BONDS:
                 raise Overloaded
@@ -216,7 +227,7 @@ class Molecule:
         Stops at a block before ``start``, whose outcomes are found from that block.
         """
         state, blocks = branch.state, branch.blocks
-        rows, single = list(branch.rows), list(branch.single)
+        rows, single, joins = list(branch.rows), list(branch.single), list(branch.joins)
         while True:
             if min(blocks) < start:
                 return branch._replace(blocks=blocks)
@@ -225,12 +236,17 @@ class Molecule:
                 unknown = self._unknown(row, self._ends[row], state)
                 if unknown is not None:
                     return branch._replace(
-                        blocks=blocks, rows=tuple(rows), single=tuple(single), unknown=unknown
+                        blocks=blocks,
+                        rows=tuple(rows),
+                        single=tuple(single),
+                        unknown=unknown,
+                        joins=tuple(joins),
                     )
                 rows.pop()
                 if not self._there(row, state):
                     continue
                 if self._holds(row, state):
+                    joins.append(row)
                     blocks = self._joined(row, blocks, rows)
                 else:
                     single.append(row)
@@ -240,11 +256,17 @@ class Molecule:
                 unknown = self._unknown(row, near, state)
                 if unknown is not None:
                     return branch._replace(
-                        blocks=blocks, rows=(), single=tuple(single), unknown=unknown
+                        blocks=blocks,
+                        rows=(),
+                        single=tuple(single),
+                        unknown=unknown,
+                        joins=tuple(joins),
                     )
                 inside |= near
             if not single:
-                return branch._replace(blocks=blocks, rows=(), single=(), unknown=None)
+                return branch._replace(
+                    blocks=blocks, rows=(), single=(), unknown=None, joins=tuple(joins)
+                )
             known = sorted(
                 {row for atom in inside for row in self._bonds_of[atom] if self._there(row, state)}
             )
@@ -252,6 +274,7 @@ class Molecule:
             decided = dict(zip(known, kept.tolist(), strict=True))
             for row in single:
                 if decided[row]:
+                    joins.append(row)
                     blocks = self._joined(row, blocks, rows)
             single = []
 

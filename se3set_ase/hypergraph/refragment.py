@@ -11,9 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from se3set_ase.hypergraph.bonds import COINCIDENT, BondState, find_bonds, only
+from se3set_ase.hypergraph.bonds import (
+    COINCIDENT,
+    BondState,
+    find_bonds,
+    longest_bond,
+    only,
+)
 from se3set_ase.hypergraph.build import check_positions, connect, find_pairs
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 
@@ -24,7 +31,8 @@ class Refragmenter:
     """The hypergraph of a moving molecule, rebuilt only when necessary.
 
     A hypergraph is listed with a skin. It stays valid, and the same object is returned, while no
-    atom has moved by half the skin and the sets of certain and ambiguous bonds are unchanged.
+    atom has moved by half the skin and the sets of certain and ambiguous bonds are unchanged. In a
+    cell, the strain of the cell counts as well.
 
     Parameters
     ----------
@@ -61,17 +69,34 @@ class Refragmenter:
         self._reference = np.empty((0, 3))
         self._pairs = np.empty((0, 2), dtype=np.int64)
         self._limits = np.empty((0, 2))
-        self._bonds: tuple[bytes, bytes] | None = None
+        self._shifts: np.ndarray | None = None
+        self._lattice: Lattice | None = None
+        self._bonds: tuple[bytes, ...] | None = None
         self._hypergraph: Hypergraph | None = None
 
-    def update(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
-        """The hypergraph at these positions (N, 3), Angstrom; errors as in build_hypergraph."""
+    def update(
+        self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None = None
+    ) -> Hypergraph:
+        """The hypergraph at these positions (N, 3), Angstrom; errors as in build_hypergraph.
+
+        Raises
+        ------
+        ValueError : also for frozen fragments in a cell.
+        """
         check_positions(positions, len(numbers))
+        if self._frozen and lattice is not None:
+            raise ValueError("expected an isolated molecule with frozen fragments, got a cell")
         last, pairs = self._hypergraph, self._pairs
-        if last is not None and not last.fleeting and self._still_listed(numbers, positions):
+        if (
+            last is not None
+            and not last.fleeting
+            and self._still_listed(numbers, positions, lattice)
+        ):
             vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+            if lattice is not None:
+                vectors += self._shifts @ lattice.vectors
             distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
-            state = find_bonds(pairs, distances, self._limits)
+            state = find_bonds(pairs, distances, self._limits, self._shifts)
             if not (distances < COINCIDENT).any():  # otherwise the rebuild raises the error
                 if state.key() == self._bonds:
                     return last
@@ -79,17 +104,27 @@ class Refragmenter:
                     self._bonds = state.key()
                     self._compare(state)
                     return last
-        return self._rebuild(numbers, positions)
+        return self._rebuild(numbers, positions, lattice)
 
-    def _still_listed(self, numbers: np.ndarray, positions: np.ndarray) -> bool:
+    def _still_listed(
+        self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None
+    ) -> bool:
         if not np.array_equal(numbers, self._numbers) or len(positions) != len(self._numbers):
             return False
+        if lattice is not None or self._lattice is not None:
+            if lattice is None or self._lattice is None:
+                return False
+            apart = max(self.config.cutoff, longest_bond(numbers, self.config))
+            start = self._reference
+            return lattice.surely_apart(self._lattice, positions, start, apart, self.skin)
         moved = positions - self._reference
         return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
 
-    def _rebuild(self, numbers: np.ndarray, positions: np.ndarray) -> Hypergraph:
+    def _rebuild(
+        self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None
+    ) -> Hypergraph:
         self._hypergraph = None  # leaves nothing stale if this raises
-        pairs = find_pairs(numbers, positions, self.config, self.skin)
+        pairs = find_pairs(numbers, positions, self.config, self.skin, lattice)
         state = pairs.bonds
         first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
         if self._frozen:
@@ -97,6 +132,7 @@ class Refragmenter:
             pairs = replace(pairs, bonds=only(first))
         hypergraph = connect(numbers, pairs, self.config, mixer=self._mixer, skin=self.skin)
         self._pairs, self._limits = pairs.candidates, pairs.limits
+        self._shifts, self._lattice = pairs.candidate_shifts, lattice
         self._first_bonds, self._bonds = first, state.key()
         self._compare(state)
         self._numbers, self._reference = numbers.copy(), positions.copy()

@@ -29,11 +29,16 @@ class WeightedFragment:
         its ambiguous bonds. ``((),)``, the empty product alone, is the weight 1. A term of more
         than EXACT_BONDS bonds is damped, see :mod:`se3set_ase.hypergraph.outcomes`.
     rest : a fragment of one atom with the weight 1 minus those of all other fragments of the atom.
+    images : in a periodic system, the cell of each of its atoms; else None. The fragment stands
+        for all its copies by lattice vectors.
+    wraps : basis of the lattice vectors that map a fragment onto itself, such as a polymer.
     """
 
     atoms: tuple[int, ...]
     terms: tuple[Term, ...]
     rest: bool = False
+    images: tuple[tuple[int, int, int], ...] | None = None
+    wraps: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,11 @@ class Hypergraph:
     fleeting : valid only for the positions for which it was built, see
         :class:`se3set_ase.hypergraph.mixing.Mixture`.
     hyper_atom, hyper_fragment : (H,) owner and fragment; hyper_member : (H,) whether the owner is
-        a member of the fragment.
+        a member of the fragment. In a cell, of this copy of the fragment: others are hyperedges
+        of their own.
     edge_hyper, edge_atom : (E,) hyperedge and member.
+    bond_shift, edge_shift : (A, 3) and (E, 3) int, the cell of the second atom of each ambiguous
+        bond, and of the member of each edge, relative to the owner; None without a cell.
     """
 
     numbers: np.ndarray
@@ -72,3 +80,5 @@ class Hypergraph:
     hyper_member: np.ndarray
     edge_hyper: np.ndarray
     edge_atom: np.ndarray
+    bond_shift: np.ndarray | None = None
+    edge_shift: np.ndarray | None = None

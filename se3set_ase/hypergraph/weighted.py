@@ -27,6 +27,7 @@ class WeightedHypergraph:
     fragment_weights : (F,) weights of the fragments.
     hyperedge_weights : (H,) weights, zero for hyperedges out of reach.
     hyperedge_reach : (H,) reach of the fragment from its owner, 1 for members.
+    cell : (3, 3) Angstrom; None for an isolated molecule.
     """
 
     structure: Hypergraph
@@ -35,6 +36,7 @@ class WeightedHypergraph:
     fragment_weights: np.ndarray
     hyperedge_weights: np.ndarray
     hyperedge_reach: np.ndarray
+    cell: np.ndarray | None = None
 
     @property
     def numbers(self) -> np.ndarray:
@@ -43,7 +45,10 @@ class WeightedHypergraph:
 
     @cached_property
     def bonds(self) -> list[tuple[tuple[int, int], float]]:
-        """Every bond with a weight above zero: atoms and weight."""
+        """Every bond with a weight above zero: atoms and weight.
+
+        In a small cell two atoms may have several bonds, to different images.
+        """
         sure = [((i, j), 1.0) for i, j in self.structure.sure_bonds.tolist()]
         weights = zip(self.structure.bond_atoms.tolist(), self.bond_weights.tolist(), strict=True)
         return sorted(sure + [((i, j), w) for (i, j), w in weights if w > 0])
@@ -62,7 +67,7 @@ class WeightedHypergraph:
         """
         totals = np.zeros(len(self.numbers))
         for atoms, weight in self.fragments:
-            totals[list(atoms)] += weight
+            np.add.at(totals, list(atoms), weight)  # in a cell, atoms may occur several times
         shares = energies / totals
         return [(atoms, w * float(shares[list(atoms)].sum())) for atoms, w in self.fragments]
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from se3set_ase.integrations.replicas import Replicas
 from se3set_ase.potential import Potential
+from se3set_ase.system import UnsupportedSystem
 
 _missing: ImportError | None = None
 try:
@@ -72,6 +73,11 @@ class SE3SetDriver(ASEDriver):
     def check_parameters(self) -> None:
         """Read the molecule, and refuse unsupported ones before i-PI starts."""
         super().check_parameters()
+        if (pbc := self.template_ase.pbc).any():
+            raise UnsupportedSystem(
+                f"expected an isolated molecule, got periodic boundaries {pbc.tolist()}: the "
+                "driver has no virial; write the template without a cell"
+            )
         self.replicas.potential.check_declared(self.template_ase, 0, 1)
 
     def compute(self, cell: Any, pos: Any) -> Any:

@@ -14,6 +14,7 @@ from se3set_ase.events.log import Event
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.integrations.replicas import Replicas
 from se3set_ase.potential import Potential
+from se3set_ase.system import UnsupportedSystem
 
 _missing: ImportError | None = None
 try:
@@ -103,7 +104,12 @@ def molecules(state: Any) -> list[Atoms]:
     numbers = np.split(state.atomic_numbers.cpu().numpy(), ends)
     positions = np.split(state.positions.detach().double().cpu().numpy(), ends)
     pbc = np.broadcast_to(torch.as_tensor(state.pbc).cpu().numpy(), 3)
-    found = [Atoms(z, positions=r, pbc=pbc) for z, r in zip(numbers, positions, strict=True)]
+    if pbc.any():
+        raise UnsupportedSystem(
+            f"expected an isolated molecule, got periodic boundaries {pbc.tolist()}: SE3SetModel "
+            "has no cells and no stress, as SE3SetCalculator has; set pbc = False"
+        )
+    found = [Atoms(z, positions=r) for z, r in zip(numbers, positions, strict=True)]
     for name, key in DECLARED.items():
         values = getattr(state, name, None)
         if values is not None:

@@ -40,7 +40,7 @@ class Graph(NamedTuple):
     bond_range: Tensor
     """(A, 2) Angstrom, distances between which its weight falls from 1 to 0."""
     bond_shift: Tensor
-    """(A, 3) Angstrom, added to the bond vector; zero but for padding."""
+    """(A, 3) Angstrom, added to the bond vector; zero but for padding and cells."""
     term_factor: Tensor
     """(T, K) factors of each term: 0 is the number 1; 1 + a is b_a; 1 + A + a is 1 - b_a."""
     term_fragment: Tensor
@@ -64,7 +64,8 @@ class Graph(NamedTuple):
     edge_atom: Tensor
     """(E,) member j at the end of each edge."""
     edge_shift: Tensor
-    """(E, 3) Angstrom, added to r_j - r_i; zero but for padding, which it puts out of reach."""
+    """(E, 3) Angstrom, added to r_j - r_i; zero but for padding, which it puts out of reach, and
+    for cells, see :mod:`se3set_ase.nn.cells`."""
     charge: Tensor
     """(M,) e, total charge of each molecule."""
     pair: Tensor
@@ -103,7 +104,8 @@ def weigh(
     """
     ends = positions[graph.bond_atoms]  # a, 2, xyz
     # Differences first, in the precision of the positions; then the network's.
-    bond_vector = (ends[:, 1] - ends[:, 0]).to(graph.bond_shift.dtype) + graph.bond_shift
+    dtype = graph.bond_range.dtype
+    bond_vector = (ends[:, 1] - ends[:, 0] + graph.bond_shift).to(dtype)
     bond_distance = (bond_vector * bond_vector).sum(-1).sqrt()
     bond = switch(bond_distance, graph.bond_range[:, 0], graph.bond_range[:, 1])
     # W_f = sum_{t of f} prod_k factor[t, k]
@@ -119,8 +121,7 @@ def weigh(
     fragment = fragment - scatter_sum(others, graph.rest_fragment, n_fragments, backend)  # q -> f
 
     owner = graph.hyper_atom[graph.edge_hyper]  # e -> i
-    vector = (positions[graph.edge_atom] - positions[owner]).to(graph.edge_shift.dtype)
-    vector = vector + graph.edge_shift
+    vector = (positions[graph.edge_atom] - positions[owner] + graph.edge_shift).to(dtype)
     distance = (vector * vector).sum(-1).sqrt()
     if config.hard:
         near = (distance < config.reach - 0.5 * config.reach_width).to(distance.dtype)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -324,7 +324,15 @@ ROWS = {
 }
 
 
-def outputs(model: SE3Set, positions: Tensor, graph: Graph) -> Outputs:
+class Weighted(Protocol):
+    """What :func:`outputs` needs of a :class:`SE3Set`."""
+
+    def weigh(self, positions: Tensor, graph: Graph) -> Weights: ...
+
+    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms: ...
+
+
+def outputs(model: Weighted, positions: Tensor, graph: Graph) -> Outputs:
     """Energies, forces and smooth weights, in one pass."""
     seen: list[Tensor] = []
 

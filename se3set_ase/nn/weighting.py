@@ -8,11 +8,15 @@ import torch
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.nn.cells import in_cells, shifts_and_cells
 from se3set_ase.nn.graph import collate, weigh
 
 
 def weighted_hypergraph(
-    structure: Hypergraph, positions: np.ndarray, config: HypergraphConfig
+    structure: Hypergraph,
+    positions: np.ndarray,
+    config: HypergraphConfig,
+    cell: np.ndarray | None = None,
 ) -> WeightedHypergraph:
     """A hypergraph with its weights at some positions.
 
@@ -22,11 +26,15 @@ def weighted_hypergraph(
         to these.
     positions : (N, 3) Angstrom.
     config : configuration of the structure.
+    cell : (3, 3) Angstrom, if the structure is periodic.
     """
     positions = np.array(positions, dtype=np.float64)  # a copy: atoms may move later
     species_of = {int(z): k for k, z in enumerate(np.unique(structure.numbers))}
     graph = collate([structure], species_of, config, dtype=torch.float64)
-    weights = weigh(torch.from_numpy(positions), graph, config)
+    where = torch.from_numpy(positions)
+    if cell is not None:
+        graph = in_cells(graph, *shifts_and_cells([structure], [cell], where))
+    weights = weigh(where, graph, config)
     return WeightedHypergraph(
         structure=structure,
         positions=positions,
@@ -34,4 +42,5 @@ def weighted_hypergraph(
         fragment_weights=weights.fragment.numpy(),
         hyperedge_weights=weights.hyperedge.numpy(),
         hyperedge_reach=weights.reach.numpy(),
+        cell=cell,
     )

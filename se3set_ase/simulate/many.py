@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from se3set_ase.pipeline import Replica, numbered, step
 from se3set_ase.potential import Potential, Prediction, check_several
+from se3set_ase.prediction import PROPERTIES
 from se3set_ase.simulate import defaults
 from se3set_ase.simulate.relaxation import checked_optimizer
 from se3set_ase.simulate.results import Relaxations, RelaxResult
@@ -161,7 +162,7 @@ class _Run:
 class _StoredResults(Calculator):
     """Returns stored results, and evaluates other positions that an optimiser requests."""
 
-    implemented_properties: Sequence[str] = ("energy", "free_energy", "energies", "forces")
+    implemented_properties: Sequence[str] = PROPERTIES
 
     def __init__(self, replica: Replica):
         super().__init__()

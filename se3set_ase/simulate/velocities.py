@@ -43,7 +43,8 @@ def degrees_of_freedom(atoms: Atoms, conserved: bool) -> int:
     momenta, away = atoms.get_momenta(), atoms.positions - atoms.get_center_of_mass()
     rest = STILL * np.abs(momenta).sum()
     resting = 3 if np.linalg.norm(momenta.sum(axis=0)) <= rest else 0
-    if np.linalg.norm(np.cross(away, momenta).sum(axis=0)) <= rest * np.abs(away).max():
+    turning = not atoms.pbc.any()  # a cell does not conserve angular momentum
+    if turning and np.linalg.norm(np.cross(away, momenta).sum(axis=0)) <= rest * np.abs(away).max():
         # Rotations about axes with an extent: none for an isolated atom, two for a linear molecule.
         resting += int((atoms.get_moments_of_inertia() > STILL).sum())
     return max(1, free - resting)
@@ -54,6 +55,7 @@ def draw_velocities(
 ) -> None:
     """Set random momenta at a temperature, without translation and rotation of the molecule.
 
+    The momenta of a periodic system may rotate.
     With constraints translation and rotation are kept, because constrained atoms stay in place.
 
     conserved : no thermostat excites translation and rotation, so the others get all the energy.
@@ -65,6 +67,7 @@ def draw_velocities(
     free = free_coordinates(atoms)
     if len(atoms) > 1 and not atoms.constraints:  # an isolated atom has only translation
         Stationary(atoms, preserve_temperature=False)
+    if len(atoms) > 1 and not atoms.constraints and not atoms.pbc.any():
         with np.errstate(divide="ignore", invalid="ignore"):  # about the axis of a linear molecule
             ZeroRotation(atoms, preserve_temperature=False)
     if len(atoms) > 1 and free and temperature_K > 0:

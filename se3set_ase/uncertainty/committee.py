@@ -145,9 +145,10 @@ class Committee:
         """
         structures = [p.hypergraph.structure for p in predictions]
         positions = [p.hypergraph.positions for p in predictions]
+        cells = [p.hypergraph.cell for p in predictions]
         charges = [p.charge for p in predictions]
         first = [p.correction for p in predictions]
-        others = (other.evaluate(structures, positions, charges) for other in self.others)
+        others = (other.evaluate(structures, positions, charges, cells) for other in self.others)
         found = [first, *others]
         return [self._expected(of_one) for of_one in zip(*found, strict=True)]
 
@@ -155,7 +156,8 @@ class Committee:
         """Expected errors, from the predictions of all members for one molecule."""
         energy, forces = disagreement(predictions)
         calibration = self.calibration
-        several = len(forces) > 1  # an isolated atom is exact
+        cell = predictions[0].hypergraph.cell
+        several = len(forces) > 1 or cell is not None  # an isolated atom is exact
         return (
             float(np.hypot(calibration.energy_factor * energy, several * calibration.energy_floor)),
             np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
@@ -210,7 +212,8 @@ class Committee:
 
     def _unseen_bonds(self, hypergraph: WeightedHypergraph, reports: AllReports) -> list[str]:
         unseen = environments(hypergraph) - self._known
-        if not unseen or len(hypergraph.numbers) == 1:  # the energy of an isolated atom is exact
+        alone = len(hypergraph.numbers) == 1 and hypergraph.cell is None
+        if not unseen or alone:  # the energy of an isolated atom is exact
             return []
         of = formula(hypergraph.numbers)
         new = sorted(unseen - reports[of].environments)
@@ -326,7 +329,7 @@ def environments(hypergraph: WeightedHypergraph) -> set[str]:
     Bonds with a weight above 1/2 count.
     """
     symbols = [chemical_symbols[z] for z in hypergraph.structure.numbers]
-    return environments_of(symbols, hypergraph.decided_bonds)
+    return environments_of(symbols, (bond for bond, w in hypergraph.bonds if w > 0.5))
 
 
 def environments_of(symbols: Sequence[str], bonds: Iterable[tuple[int, int]]) -> set[str]:

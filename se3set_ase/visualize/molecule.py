@@ -13,6 +13,7 @@ from se3set_ase.calculator import SE3SetCalculator
 from se3set_ase.events.log import EventLog
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.config import HypergraphConfig
+from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.io.text import atom_names, formula
@@ -83,8 +84,10 @@ def draw(
 def _seen(atoms: Atoms) -> WeightedHypergraph:
     if not isinstance(atoms.calc, SE3SetCalculator):
         config = HypergraphConfig()
-        structure = build_hypergraph(atoms.numbers, atoms.positions, config)
-        return weighted_hypergraph(structure, atoms.positions, config)
+        lattice = Lattice.of(atoms.cell.array, atoms.pbc)
+        structure = build_hypergraph(atoms.numbers, atoms.positions, config, lattice=lattice)
+        cell = None if lattice is None else atoms.cell.array.copy()
+        return weighted_hypergraph(structure, atoms.positions, config, cell)
     return atoms.calc.seen_at(atoms)
 
 

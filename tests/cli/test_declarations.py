@@ -108,6 +108,18 @@ def test_a_molecule_in_a_box(here: Path, name: str) -> None:
     relaxed = read("out.xyz")
     assert not relaxed.pbc.any()
     assert relaxed.get_all_distances().max() < 5.0  # whole
+    energy = relaxed.get_potential_energy()
+    result = run("relax", name, "-o", "cell.xyz", "--periodic", "--fmax", "0.1", "--overwrite")
+    assert result.exit_code == 0, result.output
+    boxed = read("cell.xyz")
+    assert boxed.pbc.all()
+    assert boxed.get_potential_energy() == pytest.approx(energy, abs=0.05)
+    result = run("md", name, "--periodic", "--steps", "3")
+    assert result.exit_code == 0, result.output
+    assert read(f"{Path(name).stem}-md.traj", format="traj").pbc.all()
+    result = run("md", name, "--periodic", "--isolated")
+    assert result.exit_code == BAD_INPUT
+    assert "expected --isolated or --periodic, got both" in result.stderr
 
 
 def test_a_declared_ion_does_not_hide_an_undeclared_one(here: Path) -> None:

@@ -202,6 +202,22 @@ def test_invalid_molecules_are_reported_and_do_not_affect_others(here: Path) -> 
     assert list(failures) == ["1", "3", "4", "5"]
 
 
+def test_cells_are_relaxed_on_request(here: Path) -> None:
+    made = molecules(3)
+    made[1].set_cell(np.eye(3) * 6)
+    made[1].pbc = True
+    write("many.xyz", made)
+    result = relax()
+    assert result.exit_code == BAD_INPUT, result.output
+    assert "--periodic computes the cell, --isolated takes its atoms" in result.stderr
+    result = relax("--periodic", "--fmax", "0.2")
+    assert "3 of 3 molecules relaxed" in result.stdout
+    _, boxed, _ = read("many-relaxed.xyz", ":")
+    np.testing.assert_allclose(boxed.cell.array, np.eye(3) * 6)
+    assert boxed.pbc.all()
+    assert np.abs(boxed.get_stress()).max() > 1e-6
+
+
 def test_constraints_hold(here: Path) -> None:
     made = molecules(3)
     made[0].set_constraint(FixAtoms([0, 1]))
