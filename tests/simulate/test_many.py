@@ -85,9 +85,9 @@ def test_the_finished_leave_the_batch(
     sizes: list[int] = []
     evaluate = Potential.evaluate
 
-    def counted(self: Potential, hypergraphs: Sequence[Any], positions: Sequence[Any]) -> Any:
+    def counted(self: Potential, hypergraphs: Sequence[Any], *others: Any) -> Any:
         sizes.append(len(hypergraphs))
-        return evaluate(self, hypergraphs, positions)
+        return evaluate(self, hypergraphs, *others)
 
     monkeypatch.setattr(Potential, "evaluate", counted)
     done: list[int] = []
@@ -128,13 +128,13 @@ def test_one_that_goes_wrong_does_not_stop_the_others(
     molecules = several()[:3]
     update, calls = Refragmenter.update, 0
 
-    def failing(self: Refragmenter, numbers: np.ndarray, positions: np.ndarray) -> Any:
+    def failing(self: Refragmenter, numbers: np.ndarray, *others: Any) -> Any:
         nonlocal calls
         if len(numbers) == len(molecules[1]):
             calls += 1
             if calls == 4:
                 raise ValueError("expected atoms apart, got two in one place")
-        return update(self, numbers, positions)
+        return update(self, numbers, *others)
 
     monkeypatch.setattr(Refragmenter, "update", failing)
     first, second, third = relax_many(molecules, potential, fmax=FMAX)
@@ -177,9 +177,9 @@ def test_batches_that_fit_the_memory_are_the_same(
     passes: list[int] = []
     evaluate = Potential._evaluate
 
-    def counted(self: Potential, hypergraphs: Sequence[Any], positions: Sequence[Any]) -> Any:
+    def counted(self: Potential, hypergraphs: Sequence[Any], *others: Any) -> Any:
         passes.append(len(hypergraphs))
-        return evaluate(self, hypergraphs, positions)
+        return evaluate(self, hypergraphs, *others)
 
     monkeypatch.setattr(Potential, "_evaluate", counted)
     for most, expected in ((2**14, [6]), (1, [1] * 6)):

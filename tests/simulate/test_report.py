@@ -129,7 +129,7 @@ def test_relaxation(converged: bool, interrupted: bool, text: str) -> None:
     assert "step 4" in describe_events(result)
     assert describe_events(run()) + "\nearlier events: 6" == describe_events(run(n_events=9))
     empty = dataclasses.replace(result, energy=np.array([]))
-    assert describe_relaxation(empty) == "interrupted before the first step"
+    assert describe_relaxation(empty) == "ended before the first step"
 
 
 def test_dynamics() -> None:
@@ -141,7 +141,7 @@ def test_dynamics() -> None:
     assert "drift" not in describe_dynamics(run(ensemble="langevin"))
     assert "hyperedges" not in describe_dynamics(run(n_hyperedges=np.full(101, np.nan)))
     assert "(interrupted)" in describe_dynamics(run(interrupted=True))
-    assert describe_dynamics(run(0)) == "interrupted before the first step"
+    assert describe_dynamics(run(0)) == "ended before the first step"
 
 
 def test_events() -> None:

@@ -83,7 +83,7 @@ def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
         Trainer(load_config(path), progress=False)
 
 
-def test_refuses_charges_that_the_initial_model_cannot_tell_apart(
+def test_refuses_charges_that_the_initial_model_cannot_distinguish(
     tmp_path: Path, initial: Path
 ) -> None:
     charged = fine_tuning(tmp_path / "a", initial, frames(12), data={"charge": [0, 2]})
