@@ -221,8 +221,8 @@ def test_several_molecules_in_boxes(here: Path) -> None:
     result = run("relax", "boxed.xyz", "--steps", "1")
     assert result.exit_code == BAD_INPUT
     assert result.stderr == (
-        "error: expected molecules, got a periodic cell in boxed.xyz; --periodic computes the cell, "
-        "--isolated takes its atoms as molecules without one\n"
+        "error: expected molecules, got a periodic cell in boxed.xyz; --periodic computes the "
+        "cell, --isolated takes its atoms as molecules without one\n"
     )
     assert not (here / "boxed-relaxed.xyz").exists()
     result = run("relax", "boxed.xyz", "--isolated", "--fmax", "0.1")
