@@ -47,7 +47,7 @@ class SE3SetCalculator(Derivatives):
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
     (eV/Angstrom), and of periodic cells ``stress`` (eV/Angstrom^3), all from one pass. A model that
     is a correction to another method, its baseline, has the sum of both, with ``charges`` (e) and
-    ``dipole`` (e Angstrom) of the baseline. Threads that share a calculator wait for each other:
+    ``dipole`` (e Angstrom) of the baseline; one with charges has its own. Threads that share a calculator wait for each other:
     methods return what belongs to the given atoms, but attributes are those of the last
     calculation in any thread.
 
@@ -78,7 +78,7 @@ class SE3SetCalculator(Derivatives):
     CalculatorSetupError : an unknown option, or compile=True is not possible.
     ImportError : torch-scatter, or the program of the baseline, is not installed.
     InputError : on calculation, for unsupported systems: other elements, charges or spins, cells
-        with a baseline or compiled code, no atoms, NaN, coincident atoms.
+        with a baseline, energies of pairs or compiled code, no atoms, NaN, coincident atoms.
     PropertyNotImplementedError : stress without three cell vectors and a periodic direction.
     CalculationFailed : on calculation, the baseline method failed.
     """

@@ -192,11 +192,12 @@ def vibrations(atoms: Atoms, *, scale: float = 1.0) -> VibrationsResult:
 
     Raises
     ------
-    ValueError : no such calculator, or a scale out of range.
+    ValueError : no such calculator, a periodic cell, or a scale out of range.
     CalculatorError : see the calculator.
     """
     check_atoms(atoms)
     check_positive(scale=scale)
+    require(not atoms.pbc.any(), "an isolated molecule, got a periodic cell")
     calc = atoms.calc
     require(
         isinstance(calc, SE3SetCalculator),

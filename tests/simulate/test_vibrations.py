@@ -197,3 +197,11 @@ def test_dipoles_of_a_baseline_give_intensities(tmp_path: Path) -> None:
 def test_other_calculators_are_refused() -> None:
     with pytest.raises(ValueError, match="an SE3SetCalculator, got EMT"):
         vibrations(Atoms("Cu2", [[0, 0, 0], [2, 0, 0]], calculator=EMT()))
+
+
+def test_a_cell_is_refused(relaxed: Atoms) -> None:
+    """Rotations and an ideal gas are those of a molecule."""
+    crystal = Atoms(relaxed.numbers, relaxed.positions, cell=[9.0] * 3, pbc=True)
+    crystal.calc = relaxed.calc
+    with pytest.raises(ValueError, match="an isolated molecule, got a periodic cell"):
+        vibrations(crystal)
