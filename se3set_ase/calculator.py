@@ -47,9 +47,9 @@ class SE3SetCalculator(Derivatives):
     Results: ``energy`` and ``free_energy`` (eV), ``energies`` (eV, per atom), ``forces``
     (eV/Angstrom), and of periodic cells ``stress`` (eV/Angstrom^3), all from one pass. A model that
     is a correction to another method, its baseline, has the sum of both, with ``charges`` (e) and
-    ``dipole`` (e Angstrom) of the baseline; one with charges has its own. Threads that share a calculator wait for each other:
-    methods return what belongs to the given atoms, but attributes are those of the last
-    calculation in any thread.
+    ``dipole`` (e Angstrom) of the baseline; one with charges has its own. Threads
+    that share a calculator wait for each other: methods return what belongs to the given atoms,
+    but attributes are those of the last calculation in any thread.
 
     Parameters
     ----------
