@@ -65,9 +65,10 @@ class Derivatives(Calculator):
             self.get_potential_energy(atoms)
             assert self._prediction is not None
             found = self._replica.baseline_dipole_derivatives()
+            h, charge = self._prediction.hypergraph, self._prediction.charge
+            if h.cell is not None:
+                raise PropertyNotImplementedError("a cell has no dipole")
             if self._replica.baseline is None and self.potential.model.has_charges:
-                h = self._prediction.hypergraph
-                charge = self._prediction.charge
                 found = self.potential.dipole_derivatives(h.structure, h.positions, charge)
         if found is None:
             raise PropertyNotImplementedError(

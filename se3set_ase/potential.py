@@ -21,18 +21,20 @@ from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
-from se3set_ase.io.text import symbol, warn_each_time
-from se3set_ase.nn.cells import in_cells, outputs_in_cells, shifts_and_cells
+from se3set_ase.io.text import warn_each_time
+from se3set_ase.nn.cells import Cells, InCells, outputs_in_cells
 from se3set_ase.nn.compiled import compiled, padded
 from se3set_ase.nn.context import plain_torch_context
 from se3set_ase.nn.dipole import dipole_derivatives
 from se3set_ase.nn.graph import Graph, Sizes, collate, sizes_of
 from se3set_ase.nn.hessian import hessian
-from se3set_ase.nn.model import Outputs, SE3Set, outputs
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.outputs import Outputs, outputs
 from se3set_ase.nn.threads import threads_for
 from se3set_ase.pipeline import Replica, follow
 from se3set_ase.prediction import Prediction, predictions_of, stress_of
-from se3set_ase.system import UnsupportedSystem, check_electrons, declared_charge_and_spin
+from se3set_ase.supported import check_supported
+from se3set_ase.system import UnsupportedSystem, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee, committee_of
 from se3set_ase.uncertainty.doubt import untrained
 
@@ -128,39 +130,13 @@ class Potential:
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
-        if len(atoms) == 0:
-            raise UnsupportedSystem("expected at least one atom, got none")
-        without: dict[str, object] = {"compile=True": self._compiled, "a baseline": self.baseline}
-        without["energies of pairs"] = self.model.long_range
+        without = {"compile=True": self._compiled, "a baseline": self.baseline}
         if atoms.pbc.any() and (why := [w for w, it in without.items() if it is not None]):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
                 f"cells are not possible with {why[0]}; set atoms.pbc = False"
             )
-        covered = set(self.metadata.elements)
-        if foreign := sorted(set(atoms.numbers.tolist()) - covered):
-            raise UnsupportedSystem(
-                f"expected the elements {', '.join(self.metadata.symbols)}, which model "
-                f"{self.metadata.name!r} was trained on, got "
-                f"{', '.join(map(symbol, foreign))}"
-            )
-        for name, value, known in (
-            ("charge", charge, self.metadata.charges),
-            ("spin_multiplicity", spin_multiplicity, self.metadata.multiplicities),
-        ):
-            alone = (
-                name == "spin_multiplicity" and len(atoms) == 1
-            )  # any charge and spin, because its energy is exact
-            if value not in known and not alone:
-                raise UnsupportedSystem(
-                    f"expected {name} {' or '.join(map(str, known))}, which model "
-                    f"{self.metadata.name!r} was trained on, got {value}"
-                )
-        if charge and len(atoms) == 1:
-            raise UnsupportedSystem(
-                f"expected a neutral atom, whose energy is exact, got charge {charge}"
-            )
-        check_electrons(atoms, charge=charge, spin_multiplicity=spin_multiplicity)
+        check_supported(self.metadata, atoms, charge, spin_multiplicity)
 
     def check_declared(self, atoms: Atoms, charge: int, spin_multiplicity: int) -> tuple[int, int]:
         """Like :meth:`check`, but declared charges and spins take precedence; they are returned.
@@ -271,8 +247,8 @@ class Potential:
             if all(cell is None for cell in cells):
                 found = model(where, graph)._asdict()
             else:
-                inside = shifts_and_cells(hypergraphs, cells, where)
-                results, virials = outputs_in_cells(self.model, where, graph, *inside)
+                inside = self._cells(hypergraphs, positions, cells)
+                results, virials = outputs_in_cells(self.model, where, graph, inside)
                 found, stresses = results._asdict(), stress_of(virials.cpu().numpy(), cells)
             found = {name: t.double().cpu().numpy() for name, t in found.items()}
         if not self.model.has_charges:
@@ -290,10 +266,20 @@ class Potential:
         with plain_torch_context(self.model.device):
             graph = self._collate([hypergraph], [charge], None)
             where = torch.as_tensor(positions, dtype=torch.float64, device=self.model.device)
+            inside = None
             if cell is not None:
-                graph = in_cells(graph, *shifts_and_cells([hypergraph], [cell], where))
-            found: np.ndarray = hessian(self.model, where, graph).cpu().numpy()
+                inside = InCells(self.model, self._cells([hypergraph], [positions], [cell]))
+            found: np.ndarray = hessian(inside or self.model, where, graph).cpu().numpy()
         return found
+
+    def _cells(
+        self,
+        hypergraphs: Sequence[Hypergraph],
+        positions: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray | None],
+    ) -> Cells:
+        pairs = self.model.long_range is not None
+        return Cells.of(hypergraphs, positions, cells, pairs=pairs, device=self.model.device)
 
     def dipole_derivatives(
         self, hypergraph: Hypergraph, positions: np.ndarray, charge: int
@@ -335,7 +321,9 @@ class Potential:
             device=self.model.device,
             pad_to=sizes,
             charges=charges,
-            pairs=self.model.long_range is not None,
+            # In cells, pairs depend on the positions.
+            pairs=self.model.long_range is not None
+            and not any(any(h.periodic) for h in hypergraphs),
         )
 
 

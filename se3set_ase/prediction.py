@@ -15,7 +15,7 @@ from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.nn.graph import split
-from se3set_ase.nn.model import ROWS
+from se3set_ase.nn.outputs import ROWS
 
 #: Names in ASE of what every model predicts; the stress only in periodic cells.
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
@@ -51,8 +51,11 @@ class Prediction:
 
     @property
     def dipole(self) -> np.ndarray | None:
-        """(3,) e Angstrom, of the predicted charges; relative to the origin, for ions."""
-        if self.charges is None:
+        """(3,) e Angstrom, of the predicted charges; relative to the origin, for ions.
+
+        None in a cell, where it depends on which images of the atoms are taken.
+        """
+        if self.charges is None or self.hypergraph.cell is not None:
             return None
         found: np.ndarray = self.charges @ self.hypergraph.positions  # i, ix -> x
         return found

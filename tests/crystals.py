@@ -16,7 +16,7 @@ from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.smiles import atoms_from_smiles
-from se3set_ase.nn.cells import outputs_in_cells, shifts_of
+from se3set_ase.nn.cells import Cells, outputs_in_cells
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.model import SE3Set
 
@@ -39,12 +39,13 @@ def evaluated(
     """Energies of the atoms, forces, and dE/dstrain (6,) of a system with or without a cell."""
     listed = hypergraph or hypergraph_of(model, atoms)
     graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
+    cell = atoms.cell.array if atoms.pbc.any() else None
+    pairs = model.long_range is not None
     found, virial = outputs_in_cells(
         model,
         torch.tensor(atoms.positions),
         graph,
-        shifts_of([listed], "cpu"),
-        torch.tensor(atoms.cell.array)[None],
+        Cells.of([listed], [atoms.positions], [cell], pairs=pairs),
     )
     strain = full_3x3_to_voigt_6_stress(virial[0].numpy())
     return found.energies.numpy(), found.forces.numpy(), strain

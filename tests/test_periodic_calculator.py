@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import InputError, PropertyNotImplementedError
@@ -21,7 +20,7 @@ from untrained import Make, save_committee
 from se3set_ase import Potential, SE3SetCalculator
 from se3set_ase.hypergraph.build import build_hypergraph
 from se3set_ase.hypergraph.lattice import Lattice
-from se3set_ase.nn.model import outputs
+from se3set_ase.nn.outputs import outputs
 from se3set_ase.nn.weighting import weighted_hypergraph
 
 SAME = 1e-9  # eV, eV/Angstrom
@@ -136,14 +135,6 @@ def test_frozen_fragments_have_no_cells(make: Make) -> None:
     atoms.calc = make(refragment="frozen")
     with pytest.raises(InputError, match="isolated molecule with frozen fragments"):
         atoms.get_potential_energy()
-
-
-def test_energies_of_pairs_refuse_cells(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    potential = make().potential
-    potential.predict([liquid()])  # the control
-    monkeypatch.setattr(potential.model, "long_range", torch.nn.Identity())
-    with pytest.raises(ValueError, match="cells are not possible with energies of pairs"):
-        potential.predict([liquid()])
 
 
 def test_compiled_code_refuses_cells(make: Make) -> None:

@@ -35,7 +35,8 @@ from research.tables import read_rows, write_rows
 from se3set_ase.hypergraph import HypergraphConfig, build_hypergraph
 from se3set_ase.nn.architecture import network_config, preset_values
 from se3set_ase.nn.graph import collate
-from se3set_ase.nn.model import SE3Set, outputs
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.outputs import outputs
 from se3set_ase.potential import Potential
 from se3set_ase.train.config import load_config
 from se3set_ase.train.run import train

@@ -25,7 +25,7 @@ from se3set_ase.hypergraph.bonds import (
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.lattice import Lattice, modulo
 from se3set_ase.hypergraph.mixing import FragmentMixer
-from se3set_ase.hypergraph.structure import Hypergraph, WeightedFragment
+from se3set_ase.hypergraph.structure import NOT_PERIODIC, Hypergraph, WeightedFragment
 from se3set_ase.system import check_numbers
 
 #: Angstrom; for larger coordinates, differences of positions are too inaccurate for forces.
@@ -62,6 +62,7 @@ class Pairs:
     bonds : bonds at this geometry.
     near_shifts, candidate_shifts : (P, 3) and (C, 3) int, the cell of the second atom relative to
         the first; None without a cell.
+    periodic : for each cell vector.
     """
 
     near: np.ndarray
@@ -71,6 +72,7 @@ class Pairs:
     bonds: BondState
     near_shifts: np.ndarray | None = None
     candidate_shifts: np.ndarray | None = None
+    periodic: tuple[bool, bool, bool] = NOT_PERIODIC
 
 
 def find_pairs(
@@ -111,6 +113,7 @@ def find_pairs(
         bonds=find_bonds(candidates, distances[may_bond], limits, candidate_shifts),
         near_shifts=None if shifts is None else shifts[near],
         candidate_shifts=candidate_shifts,
+        periodic=lattice.periodic if lattice else NOT_PERIODIC,
     )
 
 
@@ -230,6 +233,7 @@ def connect(
         edge_atom=edge_atom[order],
         bond_shift=state.ambiguous_shift,
         edge_shift=None if edge_shift is None else edge_shift[seen][order],
+        periodic=pairs.periodic,
     )
 
 

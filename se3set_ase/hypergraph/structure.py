@@ -12,6 +12,9 @@ EXACT_BONDS = 5
 #: state (slightly less than that of nine equally ambiguous bonds), and the sharpness of ranks.
 RANK, SHARPNESS = 6.39, 0.25
 
+#: Directions of an isolated molecule that are periodic.
+NOT_PERIODIC = (False, False, False)
+
 #: States of ambiguous bonds, by row: present or not.
 State = tuple[tuple[int, bool], ...]
 #: A term of W_f: the states of ambiguous bonds, by index.
@@ -65,6 +68,7 @@ class Hypergraph:
     edge_hyper, edge_atom : (E,) hyperedge and member.
     bond_shift, edge_shift : (A, 3) and (E, 3) int, the cell of the second atom of each ambiguous
         bond, and of the member of each edge, relative to the owner; None without a cell.
+    periodic : for each cell vector.
     """
 
     numbers: np.ndarray
@@ -82,3 +86,4 @@ class Hypergraph:
     edge_atom: np.ndarray
     bond_shift: np.ndarray | None = None
     edge_shift: np.ndarray | None = None
+    periodic: tuple[bool, bool, bool] = NOT_PERIODIC

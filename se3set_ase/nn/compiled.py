@@ -27,7 +27,8 @@ from se3set_ase.hypergraph.structure import EXACT_BONDS
 from se3set_ase.io.files import replace, sha256_of
 from se3set_ase.nn.graph import COUNTS, FIELDS, Graph, Sizes
 from se3set_ase.nn.light.network import LightNetwork
-from se3set_ase.nn.model import Outputs, SE3Set, outputs
+from se3set_ase.nn.model import SE3Set
+from se3set_ase.nn.outputs import Outputs, outputs
 
 _LOGGER = logging.getLogger(__name__)
 

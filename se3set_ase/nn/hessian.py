@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from se3set_ase.nn.cells import InCells
 from se3set_ase.nn.graph import Graph
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import SE3Set
@@ -16,13 +17,13 @@ BYTES, BYTES_ON_DEVICE = 2**28, 2**32
 NUMBERS = 250
 
 
-def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
+def hessian(model: SE3Set | InCells, positions: Tensor, graph: Graph) -> Tensor:
     """Matrix of second derivatives of one molecule's energy.
 
     Parameters
     ----------
     model : of any backend; computed by the native one, which autograd can differentiate any
-        number of times. positions : (N, 3) Angstrom.
+        number of times. For a cell, with it. positions : (N, 3) Angstrom.
     graph : of this molecule alone.
 
     Returns
@@ -31,7 +32,8 @@ def hessian(model: SE3Set, positions: Tensor, graph: Graph) -> Tensor:
     symmetric, as the mean of the matrix and its transpose.
     """
     model = model.with_backend("native")
-    at_once = min(rows_at_once(model, graph), positions.numel())
+    network = model.model if isinstance(model, InCells) else model
+    at_once = min(rows_at_once(network, graph), positions.numel())
     with threads_for(at_once * len(graph.edge_atom)):
         positions = positions.detach().requires_grad_(True)
         energy = model(positions, graph).sum()

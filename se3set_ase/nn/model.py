@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -187,8 +187,18 @@ class SE3Set(nn.Module):
         """:func:`se3set_ase.nn.graph.weigh` with the settings of this model."""
         return weigh(positions, graph, self.hypergraph, backend=self.backend)
 
-    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms:
-        """Energies and charges of the atoms for given weights."""
+    def energies(
+        self,
+        positions: Tensor,
+        graph: Graph,
+        weights: Weights,
+        cells: Sequence[Tensor | None] | None = None,
+    ) -> OfAtoms:
+        """Energies and charges of the atoms for given weights.
+
+        ``cells`` : (3, 3) Angstrom, of each molecule, None for isolated ones; see
+        :class:`se3set_ase.nn.cells.InCells`.
+        """
         n_atoms = graph.species.shape[0]
         n_molecules, n_pairs = graph.n_atoms.shape[0], graph.pair.shape[0]
         if self.long_range is not None and n_pairs == 0 and n_atoms > n_molecules:
@@ -223,7 +233,7 @@ class SE3Set(nn.Module):
                     scalar[:n_atoms], basis, bonded, graph, weights
                 )
                 energy = energy + charging
-            energy = energy + self.long_range.energies(positions, graph, charge)
+            energy = energy + self.long_range.energies(positions, graph, charge, cells)
         return OfAtoms(energy * graph.atom_weight.double(), charge)
 
     def bonded(self, graph: Graph, weights: Weights) -> Tensor:
@@ -290,58 +300,3 @@ def energy_and_forces(
     if not create_graph:
         energy, energies = energy.detach(), energies.detach()
     return energy, -gradient, energies
-
-
-class Outputs(NamedTuple):
-    """Energies, forces and smooth weights of M molecules with N atoms in total."""
-
-    energy: Tensor
-    """(M,) eV."""
-    forces: Tensor
-    """(N, 3) eV/Angstrom."""
-    energies: Tensor
-    """(N,) eV, energies of the atoms."""
-    charges: Tensor
-    """(N,) e, zero if the model has no charges."""
-    bond: Tensor
-    """(A,); this and the following as in :class:`se3set_ase.nn.graph.Weights`."""
-    fragment: Tensor
-    hyperedge: Tensor
-    reach: Tensor
-
-
-#: The items that have a row in each field of :class:`Outputs`, as in
-#: :data:`se3set_ase.nn.graph.COUNTS`.
-ROWS = {
-    "energy": "molecules",
-    "forces": "atoms",
-    "energies": "atoms",
-    "charges": "atoms",
-    "bond": "bonds",
-    "fragment": "fragments",
-    "hyperedge": "hyperedges",
-    "reach": "hyperedges",
-}
-
-
-class Weighted(Protocol):
-    """What :func:`outputs` needs of a :class:`SE3Set`."""
-
-    def weigh(self, positions: Tensor, graph: Graph) -> Weights: ...
-
-    def energies(self, positions: Tensor, graph: Graph, weights: Weights) -> OfAtoms: ...
-
-
-def outputs(model: Weighted, positions: Tensor, graph: Graph) -> Outputs:
-    """Energies, forces and smooth weights, in one pass."""
-    seen: list[Tensor] = []
-
-    def energies(positions: Tensor, graph: Graph) -> Tensor:
-        w = model.weigh(positions, graph)
-        seen.extend(t.detach() for t in (w.bond, w.fragment, w.hyperedge, w.reach))
-        found = model.energies(positions, graph, w)
-        charge = torch.zeros_like(found.energy) if found.charge is None else found.charge
-        seen.insert(0, charge.detach())
-        return found.energy
-
-    return Outputs(*energy_and_forces(energies, positions, graph), *seen)

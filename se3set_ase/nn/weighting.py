@@ -8,7 +8,7 @@ import torch
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
-from se3set_ase.nn.cells import in_cells, shifts_and_cells
+from se3set_ase.nn.cells import Cells, in_cells
 from se3set_ase.nn.graph import collate, weigh
 
 
@@ -33,7 +33,8 @@ def weighted_hypergraph(
     graph = collate([structure], species_of, config, dtype=torch.float64)
     where = torch.from_numpy(positions)
     if cell is not None:
-        graph = in_cells(graph, *shifts_and_cells([structure], [cell], where))
+        cells = Cells.of([structure], [positions], [cell])
+        graph = in_cells(graph, cells, cells.vectors)
     weights = weigh(where, graph, config)
     return WeightedHypergraph(
         structure=structure,

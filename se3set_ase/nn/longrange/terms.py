@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from se3set_ase.nn.graph import Graph
 from se3set_ase.nn.longrange.charges import ChargeHead
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.longrange.dispersion import Dispersion
-from se3set_ase.nn.longrange.electrostatics import coulomb
+from se3set_ase.nn.longrange.electrostatics import coulomb, coulomb_in_cell
 from se3set_ase.nn.scatter import Backend
 from se3set_ase.nn.smooth import switch
 
@@ -56,13 +57,45 @@ class LongRange(nn.Module):
         if config.charges:
             self.charges = ChargeHead(config, channels, radial_functions, backend=backend)
 
-    def energies(self, positions: Tensor, graph: Graph, charge: Tensor | None) -> Tensor:
-        """Energy of each atom (N,) eV, float64, for its charge (N,) e."""
+    def energies(
+        self,
+        positions: Tensor,
+        graph: Graph,
+        charge: Tensor | None,
+        cells: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
+        """Energy of each atom (N,) eV, float64, for its charge (N,) e.
+
+        ``cells`` : (3, 3) Angstrom, of each molecule, periodic in all directions for charges; None
+        for isolated ones.
+        """
         pairs = Pairs.of(positions, graph)
         energy = pairs.distance.new_zeros(graph.species.shape[0])
         if self.dispersion is not None:
             near = pairs.weight * switch(pairs.distance, ON, OFF)
             energy = energy + self.dispersion(graph.species, pairs.atoms, pairs.distance, near)
         if charge is not None:
-            energy = energy + coulomb(charge, *pairs, self.config.width)
+            energy = energy + self._electrostatics(charge, positions, graph, pairs, cells or ())
+        return energy
+
+    def _electrostatics(
+        self,
+        charge: Tensor,
+        positions: Tensor,
+        graph: Graph,
+        pairs: Pairs,
+        cells: Sequence[Tensor | None],
+    ) -> Tensor:
+        """Sums over pairs of isolated molecules, and over all images in cells."""
+        width = self.config.width
+        if not any(cell is not None for cell in cells):
+            return coulomb(charge, *pairs, width)
+        periodic = torch.tensor([cell is not None for cell in cells], device=charge.device)
+        isolated = ~periodic[graph.molecule[pairs.atoms[:, 0]]]
+        energy = coulomb(charge, *Pairs(*(rows[isolated] for rows in pairs)), width)
+        for m, cell in enumerate(cells):
+            if cell is not None:
+                own = torch.nonzero(graph.molecule == m).squeeze(1)
+                found = coulomb_in_cell(charge[own], positions[own].double(), cell, width)
+                energy = energy.index_add(0, own, found)
         return energy
