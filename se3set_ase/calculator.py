@@ -78,7 +78,8 @@ class SE3SetCalculator(Derivatives):
     CalculatorSetupError : an unknown option, or compile=True is not possible.
     ImportError : torch-scatter, or the program of the baseline, is not installed.
     InputError : on calculation, for unsupported systems: other elements, charges or spins, cells
-        with a baseline, energies of pairs or compiled code, no atoms, NaN, coincident atoms.
+        with a baseline or compiled code, charged or partly periodic cells with electrostatics, no
+        atoms, NaN, coincident atoms.
     PropertyNotImplementedError : stress without three cell vectors and a periodic direction.
     CalculationFailed : on calculation, the baseline method failed.
     """
