@@ -57,22 +57,19 @@ def _errors(measured: tuple[Measurement, ...]) -> str:
         "| data | frames | energy MAE, meV | energy RMSE, meV | energy MAE, meV/atom "
         "| forces MAE, meV/A | forces RMSE, meV/A |\n|---|---|---|---|---|---|---|"
     )
-    rows = [
-        f"| {m.data.file} ({m.data.role}) | {m.data.n_frames} | "
-        + " | ".join(
-            _number(value)
-            for value in (
-                m.energy_mae_meV,
-                m.energy_rmse_meV,
-                m.energy_mae_meV_per_atom,
-                m.forces_mae_meV_A,
-                m.forces_rmse_meV_A,
-            )
-        )
-        + " |"
-        for m in measured
-    ]
-    note = "Force errors are per Cartesian component; `-` means that the data have no such label."
+    dipoles = any(m.dipole_mae_e_A is not None for m in measured)
+    if dipoles:
+        header = header.replace("|\n", "| dipole MAE, e A | dipole RMSE, e A |\n") + "---|---|"
+    rows = []
+    for m in measured:
+        cells = [m.energy_mae_meV, m.energy_rmse_meV, m.energy_mae_meV_per_atom]
+        cells += [m.forces_mae_meV_A, m.forces_rmse_meV_A]
+        row = [f"{m.data.file} ({m.data.role})", str(m.data.n_frames), *map(_number, cells)]
+        if dipoles:
+            row += [_number(value, 3) for value in (m.dipole_mae_e_A, m.dipole_rmse_e_A)]
+        rows.append("| " + " | ".join(row) + " |")
+    what = "Errors of forces and dipoles" if dipoles else "Force errors"
+    note = f"{what} are per Cartesian component; `-` means that the data have no such label."
     return "\n".join([header, *rows]) + "\n\n" + note
 
 
@@ -142,5 +139,5 @@ def _listed(values: tuple[int, ...]) -> str:
     return ", ".join(str(value) for value in values) or "none"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -107,6 +107,8 @@ class Measurement:
     energy_mae_meV_per_atom: float | None
     forces_mae_meV_A: float | None
     forces_rmse_meV_A: float | None
+    dipole_mae_e_A: float | None = None
+    dipole_rmse_e_A: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,8 @@ def describe_errors(errors: dict[str, Any]) -> str:
             "meV/A",
         ),
     ]
+    if errors["n_dipole_components"]:
+        quantities.append(("dipole", "dipole_mae_e_A", "dipole_rmse_e_A", None, "e A"))
     rows = [
         [name, *(_number(errors[key]) if key else "-" for key in keys), unit]
         for name, *keys, unit in quantities

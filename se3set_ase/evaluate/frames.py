@@ -14,7 +14,7 @@ from ase.calculators.calculator import CalculationFailed
 from se3set_ase.evaluate.errors import EnergyErrors, Errors
 from se3set_ase.evaluate.levels import Levels, OnOtherLevel, metadata_of
 from se3set_ase.potential import Potential, Prediction
-from se3set_ase.system import declared_labels
+from se3set_ase.system import declared_dipole, declared_labels
 from se3set_ase.uncertainty.committee import Uncertainty
 from se3set_ase.uncertainty.doubt import Doubt, doubt_of
 
@@ -38,7 +38,7 @@ def evaluate(
     uncertainty: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Compare energies and forces with the labels of the frames.
+    """Compare energies, forces and dipoles with the labels of the frames.
 
     Frames are processed one by one and not kept, so the file may be larger than the memory. Ctrl-C
     ends the evaluation and returns the errors of the finished frames.
@@ -50,7 +50,8 @@ def evaluate(
     ----------
     model : A :class:`~se3set_ase.potential.Potential`, or any ASE calculator.
     frames : Labels are taken from the results that :func:`ase.io.read` attaches: ``energy``
-        in eV, ``forces`` in eV/Angstrom; either may be missing, in any frame.
+        in eV, ``forces`` in eV/Angstrom, ``dipole`` in e Angstrom; any may be missing, in any
+        frame.
     charge, spin_multiplicity : Charge and spin of the molecules, unless a frame declares its own;
         for a ``Potential`` only.
     batch_size : Frames per call of a ``Potential``.
@@ -65,9 +66,10 @@ def evaluate(
     -------
     ``n_frames`` frames done; over those with an energy ``energy_mae_meV``,
     ``energy_rmse_meV`` (per molecule) and ``energy_mae_meV_per_atom``; over all Cartesian
-    components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``; ``None``
-    without such labels. ``n_energies`` and ``n_force_components`` count the
-    labels; ``complete`` is false after Ctrl-C. ``energy_uncertainty_rms_meV`` and
+    components of those with forces ``forces_mae_meV_A`` and ``forces_rmse_meV_A``, and with a
+    dipole ``dipole_mae_e_A`` and ``dipole_rmse_e_A``, if the model has dipoles; ``None``
+    without such labels. ``n_energies``, ``n_force_components`` and ``n_dipole_components`` count
+    the labels; ``complete`` is false after Ctrl-C. ``energy_uncertainty_rms_meV`` and
     ``forces_uncertainty_rms_meV_A`` are the root mean squares that the committee expects for the
     errors of all frames (compare them with the RMSE), ``None`` without a committee;
     ``n_doubtful`` counts the frames with a reason not to trust them, and ``doubts`` has these
@@ -90,6 +92,7 @@ def evaluate(
         )
     levels = Levels(metadata_of(model), other_level)
     energies, force = EnergyErrors(align=other_level == "align"), Errors()
+    dipole = Errors()
     forced = False
     expected, expected_force = Errors(), Errors()
     reasons: dict[int, list[str]] = {}
@@ -99,27 +102,32 @@ def evaluate(
     try:
         for batch in _batches(frames, batch_size):
             labels = [_labels(atoms, n_frames + i) for i, atoms in enumerate(batch)]
+            dipoles: Sequence[np.ndarray | None]
             uncertainties: Sequence[Uncertainty | None] = [None] * len(batch)
             doubts: Sequence[Doubt] = []
             own = [levels.check(atoms, n_frames + i) for i, atoms in enumerate(batch)]
             if isinstance(model, Potential):
                 found = _predict_batch(model, batch, state, first=n_frames)
                 predictions = [(p.energy, p.forces) for p in found]
+                dipoles = [p.results.get("dipole") for p in found]
                 if uncertainty and model.committee is not None:
                     uncertainties = model.committee.uncertainties(found)
                 pairs = zip(found, uncertainties, strict=True)
                 doubts = [doubt_of(model, p.hypergraph, u) for p, u in pairs]
             else:
-                forces = any(f is not None for _, f in labels)
+                forces = any(f is not None for _, f, _ in labels)
                 predictions = _predict_each(model, batch, forces=forces)
+                dipoles = [None] * len(batch)
             # Nothing below can fail, so a batch is never counted in part.
-            compared = zip(batch, own, labels, predictions, strict=True)
-            for atoms, own_level, (e, f), (e_model, f_model) in compared:
+            compared = zip(batch, own, labels, predictions, dipoles, strict=True)
+            for atoms, own_level, (e, f, d), (e_model, f_model), d_model in compared:
                 if e is not None:
                     energies.add(atoms.numbers, e_model - e, same_level=own_level)
                 if f is not None:
                     force.add((f_model - f) * _MEV)
                     forced |= bool(f.any())
+                if d is not None and d_model is not None:
+                    dipole.add(d_model - d)
             for e_expected, f_expected in filter(None, uncertainties):
                 expected.add(np.array([e_expected]) * _MEV)
                 # Of each component of the force on an atom.
@@ -155,6 +163,9 @@ def evaluate(
         "forces_rmse_meV_A": force.rmse(),
         "n_energies": energies.n,
         "n_force_components": force.n,
+        "dipole_mae_e_A": dipole.mae(),
+        "dipole_rmse_e_A": dipole.rmse(),
+        "n_dipole_components": dipole.n,
         "complete": complete,
         "levels": sorted(levels.found),
         "element_energies": shifts,
@@ -172,10 +183,10 @@ def _batches(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
         yield batch
 
 
-def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None]:
-    """Labels of frame ``index``, which a ValueError names."""
+def _labels(atoms: Atoms, index: int) -> tuple[float | None, np.ndarray | None, np.ndarray | None]:
+    """Energy, forces and dipole of frame ``index``, which a ValueError names."""
     try:
-        return declared_labels(atoms)
+        return *declared_labels(atoms), declared_dipole(atoms)
     except ValueError as error:
         raise ValueError(f"frame {index}: {error}") from error
 

@@ -238,12 +238,12 @@ class Trainer:
 
     def _validate(self, train_error: np.ndarray) -> str:
         """Measure the averaged weights, log them, keep the best and save the state."""
-        measured = (0.0, 0.0)
+        measured = (0.0, 0.0, 0.0)
         if self.fabric.global_rank == 0:
             self._fit_shifts(self._average(), SHIFT_FRAMES)
             measured = errors(self._average(), self._batches(self.validation_frames, 25))
         # Only one process measures, because all must agree on which weights are best.
-        energy, forces = self.fabric.broadcast(measured)
+        energy, forces, dipole = self.fabric.broadcast(measured)
         score = self._score(energy, forces)
         better = score < self.progress.best_score
         if better:
@@ -262,6 +262,7 @@ class Trainer:
                 "train_forces_rmse_meV_A": train_error[1] * 1e3,
                 "validation_energy_rmse_meV": energy * 1e3,
                 "validation_forces_rmse_meV_A": forces * 1e3,
+                **({} if math.isnan(dipole) else {"validation_dipole_rmse_e_A": dipole}),
                 "best": int(better),
             }
             write_row(self.folder, row)
@@ -275,7 +276,8 @@ class Trainer:
                 self.optimizer,
                 self._conditions,
             )
-        return f"E {energy * 1e3:.2f} meV, F {forces * 1e3:.2f} meV/A"
+        found = f"E {energy * 1e3:.2f} meV, F {forces * 1e3:.2f} meV/A"
+        return found if math.isnan(dipole) else f"{found}, dipole {dipole:.3f} e A"
 
     def _score(self, energy: float, forces: float) -> float:
         """The criterion for the best weights: the loss with the final energy weight, or the same of

@@ -85,6 +85,7 @@ def test_errors() -> None:
         "energy_mae_meV_per_atom": 0.125,
         "forces_mae_meV_A": None,
         "forces_rmse_meV_A": None,
+        "n_dipole_components": 0,
         "complete": True,
         "levels": [],
         "notes": [],
