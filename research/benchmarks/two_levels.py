@@ -33,7 +33,7 @@ from se3set_ase.hypergraph import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import Repulsion
-from se3set_ase.train.build import build_model
+from se3set_ase.train.build import Checkpoint, build_model
 from se3set_ase.train.config import DataConfig, RunConfig, load_config
 from se3set_ase.train.data import Frame, TrainingData, read_training_data
 from se3set_ase.train.normalisation import Normalisation, normalise
@@ -138,10 +138,9 @@ def train_both(config: RunConfig, cheap: DataConfig, *, share: float) -> Path:
     trainer = Trainer(config, data=data, build=build_both)
     model = trainer.run()
     atomic = dict(zip(model.elements, model.atomic_energies, strict=True))
-    alone = build_model(config, model.hypergraph, normalise(own.train, atomic), model)
+    metadata = ModelMetadata(name=config.name, level_of_theory=config.data.level_of_theory)
+    alone = build_model(config, model.hypergraph, normalise(own.train, atomic), (model, metadata))
     alone.set_shifts([model.shifts[model.elements.index(z)] for z in alone.elements])
-    level = config.data.level_of_theory
-    metadata = ModelMetadata(name=config.name, level_of_theory=level)
     save_checkpoint(trainer.folder / "model", alone, metadata)
     return trainer.folder / "model"
 
@@ -150,7 +149,7 @@ def build_both(
     config: RunConfig,
     hypergraph: HypergraphConfig,
     normalisation: Normalisation,
-    initial: SE3Set | None,
+    initial: Checkpoint | None,
 ) -> SE3Set:
     """Model whose repulsion treats the atoms of both levels as the same elements."""
     model = build_model(config, hypergraph, normalisation, initial)

@@ -141,7 +141,9 @@ class RunConfig(_Section):
     labels are differences, and the calculator adds the method again."""
     initial: str | Path | None = None
     """Fine-tuning: a model whose weights are the initial ones, by its bundled name or its path. Its
-    network, hypergraph and scale are used. It may have more elements than the data."""
+    network, hypergraph and scale are used. It may have more elements than the data. If this run
+    has another ``baseline``, only the features are taken: energies, scale and ``long_range`` are
+    those of this run."""
     network: dict[str, Any] = {}
     """``preset``, and settings that replace its values; see :mod:`se3set_ase.nn.model`."""
     hypergraph: dict[str, Any] = {}
@@ -196,10 +198,8 @@ class RunConfig(_Section):
                 f"expected state_arguments of {method.name}, the names of its arguments for charge "
                 f"and spin multiplicity, because the data have charges {self.data.charges}"
             )
-        if self.initial is not None and (self.network or self.hypergraph or self.long_range):
-            raise ValueError(
-                "expected network, hypergraph and long_range to be those of the initial model"
-            )
+        if self.initial is not None and (self.network or self.hypergraph):
+            raise ValueError("expected network and hypergraph to be those of the initial model")
         return self
 
 

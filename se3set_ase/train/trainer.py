@@ -87,9 +87,9 @@ class Trainer:
         self.baseline = data.baseline
         self.train_frames, self.validation_frames = list(data.train), list(data.validation)
         self.normalisation = normalise(self.train_frames, data.atomic_energies)
-        self.model = build(
-            config, hypergraph, self.normalisation, self.initial and self.initial[0]
-        ).to(self.fabric.device)
+        self.model = build(config, hypergraph, self.normalisation, self.initial).to(
+            self.fabric.device
+        )
         self.averaged = AveragedModel(
             self.model, multi_avg_fn=partial(average_weights, options.ema_decay)
         )

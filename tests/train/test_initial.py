@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from made_up_data import HYDROGEN, TINY, WATER, frames, write_run
 
@@ -78,6 +79,10 @@ def test_refuses_what_does_not_fit(tmp_path: Path, initial: Path) -> None:
     path = write_run(tmp_path / "both", frames(12), initial=str(initial), network=TINY)
     with pytest.raises(ConfigError, match="those of the initial model"):
         load_config(path)
+    charges = {"charges": True}
+    path = fine_tuning(tmp_path / "charges", initial, frames(12), long_range=charges)
+    with pytest.raises(DataError, match="expected long_range to be that of the initial model"):
+        Trainer(load_config(path), progress=False)
     path = fine_tuning(tmp_path / "none", tmp_path / "nothing", frames(12))
     with pytest.raises(FileNotFoundError, match="nothing"):
         Trainer(load_config(path), progress=False)
@@ -117,3 +122,24 @@ def test_takes_a_bundled_name_or_a_path(tmp_path: Path, initial: Path) -> None:
         FileNotFoundError, match=r"no model 'organic-gfn3' in .*Did you mean 'organ"
     ):
         load_config(path)
+
+
+def test_a_correction_takes_the_features_of_another_model(tmp_path: Path, initial: Path) -> None:
+    """It starts as its baseline: the energies of the other model are of no use."""
+    method = {"calculator": "made_up_data:ChargedMorse", "name": "Morse"}
+    method["options"] = {"epsilon": 1.5, "r0": 1.2, "rho0": 3.0}
+    water = frames(12, [WATER], seed=3)
+    path = fine_tuning(tmp_path, initial, water, baseline=method)
+    training = Trainer(load_config(path), progress=False)
+    first = Potential(initial).model.state_dict()
+    own = training.model.state_dict()
+    for name, value in own.items():
+        if name.endswith("readout.2.weight"):
+            assert not value.any()
+            assert first[name].any()
+        elif value.shape == first[name].shape:
+            torch.testing.assert_close(value, first[name].to(value))
+        else:
+            torch.testing.assert_close(value, first[name][[0, 2]].to(value))
+    folder = train(load_config(path), progress=False)
+    assert load_metadata(folder).baseline is not None

@@ -103,6 +103,13 @@ class LightNetwork(nn.Module):
         """(N',) species, of which the first N are the graph's atoms -> (N',) outputs."""
         return self.described(species, graph, weights)[0]
 
+    def zero_output(self) -> None:
+        """Make all outputs zero, and keep the features."""
+        for block in self.modules():
+            if isinstance(block, Block):
+                *_, last = block.readout.parameters()
+                nn.init.zeros_(last)
+
     def described(
         self, species: Tensor, graph: Graph, weights: Weights
     ) -> tuple[Tensor, Tensor, Tensor]:

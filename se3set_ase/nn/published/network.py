@@ -63,6 +63,12 @@ class PublishedNetwork(nn.Module):
         width = Irreps(config.irreps_last).dim
         self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
 
+    def zero_output(self) -> None:
+        """Make all outputs zero, and keep the features."""
+        *_, weight, bias = self.readout.parameters()
+        nn.init.zeros_(weight)
+        nn.init.zeros_(bias)
+
     def forward(self, species: Tensor, graph: Graph, weights: Weights) -> Tensor:
         """Dimensionless output of every atom.
 

@@ -1,0 +1,65 @@
+"""Training and validation files of the bulk labels.
+
+    python -m research.gfn2.dataset    # after research.labels.bulk; minutes
+
+Writes runs/bulk/{train,validation}.xyz and isolated_atoms.xyz. Molecules and reactions are split as
+in research/data/wb97x-3c.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from tqdm import tqdm
+
+from research.correction.dataset import GROUND_STATES, write
+from research.paths import RUNS
+from se3set_ase.io.extended_xyz import as_text, frames_of_file
+from se3set_ase.label import make_labeller
+
+#: Frames of the validation file, out of all molecules and reactions of that part.
+VALIDATION = 1000
+
+
+def main() -> None:
+    """Write the files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bulk", type=Path, default=RUNS / "bulk")
+    arguments = parser.parse_args()
+    folder: Path = arguments.bulk
+    write(folder / "isolated_atoms.xyz", isolated_atoms())
+    validation: list[Atoms] = []
+    n_train = 0
+    with (folder / "train.xyz").open("w") as file:
+        for path in tqdm(sorted(folder.glob("*.xyz.gz")), unit="file"):
+            train = []
+            for frame in frames_of_file(path):
+                if frame.info["part"] == "train":
+                    train.append(frame)
+                elif frame.info["part"] == "validation":
+                    validation.append(frame)
+            file.write(as_text(train))
+            n_train += len(train)
+    picks = np.random.default_rng(0).permutation(len(validation))[:VALIDATION]
+    write(folder / "validation.xyz", [validation[k] for k in sorted(picks)])
+    print(f"{n_train} frames for training, {len(picks)} of {len(validation)} for validation")
+
+
+def isolated_atoms() -> list[Atoms]:
+    """Ground states of the free atoms."""
+    labeller = make_labeller("GFN2-xTB")
+    frames = []
+    for symbol, multiplicity in GROUND_STATES.items():
+        atom = Atoms(symbol, info={"spin_multiplicity": multiplicity})
+        label = labeller(atom)
+        atom.calc = SinglePointCalculator(atom, energy=label.energy, forces=label.forces)
+        frames.append(atom)
+    return frames
+
+
+if __name__ == "__main__":
+    main()
