@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
+from rdkit import rdBase
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -33,10 +34,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     found: dict[object, Atoms] = {}
+    block = rdBase.BlockLogs()  # isolated hydrogen nuclei
     for contact in read_all():
         if contact.info["family"] == "contacts" and contact.info["charge"] == 0:
             found |= {identity(atoms): atoms for atoms in molecules_of(contact)}
     write_atomically(arguments.output, as_text(list(found.values())).encode())
+    del block
     print(f"{len(found)} molecules")
 
 
