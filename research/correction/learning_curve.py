@@ -51,7 +51,9 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.output / "correction_curve.csv"
     every = sum(1 for _ in frames_of_file(RUNS / "labels" / "train.xyz"))
-    rows = {(r["kind"], int(r["labels"])): dict(r) for r in read_rows(path)}
+    rows: dict[tuple[str, int], dict[str, object]] = {
+        (r["kind"], int(r["labels"])): dict(r) for r in read_rows(path)
+    }
     for kind in arguments.kinds:
         for labels in (*arguments.labels, every):
             if (kind, labels) not in rows:
@@ -98,10 +100,8 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
     figure = Figure(figsize=(12, 3), layout="constrained")
     for (key, title), axes in zip(SHOWN.items(), figure.subplots(1, len(SHOWN)), strict=True):
         for kind, label in KINDS.items():
-            own = sorted(
-                (r for r in rows if r["kind"] == kind), key=lambda r: int(str(r["labels"]))
-            )
-            labels = [int(str(r["labels"])) for r in own]
+            own = [row for row in rows if row["kind"] == kind]
+            labels = [int(str(row["labels"])) for row in own]
             axes.loglog(labels, [float(str(r[key])) for r in own], "o-", label=label)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("labels")
