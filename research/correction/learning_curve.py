@@ -72,8 +72,6 @@ def trained_on(kind: str, labels: int) -> Path:
     values = config.model_dump()
     values |= {"name": f"{kind}-{labels}", "initial": RUNS / "gfn2-bulk" / "model"}
     values["data"] |= {"n_train": labels, "tests": {}}
-    if kind == "organic-direct":
-        values["long_range"] = {}  # that of the initial model
     return train(RunConfig(**{**values, "training": training}))
 
 
