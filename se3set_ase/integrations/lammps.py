@@ -69,7 +69,7 @@ class SE3SetFix:
         self._replicas = Replicas(
             potential, charge=charge, spin_multiplicity=spin_multiplicity, skin=skin
         )
-        self._error: Exception | None = None
+        self._errors: list[Exception] = []
         lmp.command(f"fix {name} all external pf/callback 1 1")
         lmp.command(f"fix_modify {name} energy yes virial yes")
         lmp.set_fix_external_callback(name, self._evaluate)
@@ -90,15 +90,15 @@ class SE3SetFix:
         UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`, and for more types
             than symbols or several processes.
         """
-        self._error = None
+        self._errors.clear()
         try:
             self._lmp.command(text)
         except Exception:
-            if self._error is None:
+            if not self._errors:
                 raise
-        if self._error is not None:
+        if self._errors:
             self._lmp.command("timer timeout off")  # it was what stopped the run
-            raise self._error
+            raise self._errors[0]
 
     def _evaluate(
         self, _: Any, step: int, n_local: int, tags: np.ndarray, x: np.ndarray, f: np.ndarray
@@ -107,7 +107,8 @@ class SE3SetFix:
         try:
             self._fill(n_local, tags, x, f)
         except Exception as error:
-            self._error, f[:] = error, 0.0
+            self._errors.append(error)
+            f[:] = 0.0
             self._lmp.fix_external_set_energy_global(self._name, np.nan)
             self._lmp.force_timeout()
 
