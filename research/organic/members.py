@@ -5,8 +5,8 @@
 
 Then run research.organic.calibrate and ``python -m se3set_ase.checkpoint.registry``. Models trained
 on the same labels in another order hardly disagree and have the same errors, so each number draws
-another half. The bundled members of `organic` drew from the 2,954 labels before research.organic.chelates. Runs
-are in runs/MODEL-NUMBER, models in models/MODEL/member-NUMBER.
+another half. The bundled members of `organic` drew from the 2,954 labels before
+research.organic.chelates. Runs are in runs/MODEL-NUMBER, models in models/MODEL/member-NUMBER.
 """
 
 from __future__ import annotations
