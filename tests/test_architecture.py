@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hypergraph"}),
     frozenset({"nn"}),
     frozenset({"checkpoint", "events"}),
-    frozenset({"baseline"}),
+    frozenset({"baseline", "supported"}),
     frozenset({"prediction"}),
     frozenset({"uncertainty"}),
     frozenset({"pipeline"}),
@@ -54,6 +54,7 @@ FILES: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"wrapping"}),
         frozenset({"mixing"}),
         frozenset({"build"}),
+        frozenset({"listing"}),
         frozenset({"refragment"}),
     ),
 }
