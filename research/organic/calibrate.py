@@ -16,22 +16,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 from rdkit import Chem
-from scipy.optimize import minimize
 from tqdm import tqdm
 
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
-from se3set_ase.uncertainty.committee import disagreement, environments_of, write_calibration
+from se3set_ase.uncertainty.calibration import Doubt, compare, fit, joined, rms
+from se3set_ase.uncertainty.committee import environments_of, write_calibration
 
-FAMILIAR = 0.99
-#: Uncertainty of an energy (eV), and of the force on each atom (eV/Angstrom).
-Doubt = tuple[float, np.ndarray]
 #: Number of points of the plot, each with the same number of atoms.
 BINS = 20
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -49,34 +46,20 @@ def main() -> None:
     folder, members = arguments.model, arguments.members
     models = [Potential(folder), *(Potential(folder / member) for member in members)]
     said, errors = doubts(models, arguments.labels)
-    energy_factor, energy_floor = likeliest(
-        np.array([e for e, _ in said]), np.array([e for e, _ in errors])
-    )
-    forces_factor, forces_floor = likeliest(joined(said), joined(errors))
+    found = fit(said, errors)
     smiles = {atoms.info["smiles"] for path in arguments.saw for atoms in frames_of_file(path)}
     seen = set().union(*map(neighbourhoods, smiles))
     write_calibration(
         folder,
         members,
-        energy_factor=energy_factor,
-        energy_floor=energy_floor,
-        forces_factor=forces_factor,
-        forces_floor=forces_floor,
-        familiar_energy=float(
-            np.hypot(energy_factor * np.quantile([e for e, _ in said], FAMILIAR), energy_floor)
-        ),
-        familiar_forces=float(
-            np.hypot(
-                forces_factor * np.quantile([f.max() for _, f in said], FAMILIAR), forces_floor
-            )
-        ),
+        **asdict(found),
         environments=tuple(sorted(seen)),
     )
     said, errors = doubts(models, arguments.tests)
-    expected = np.hypot(forces_factor * joined(said), forces_floor)
+    expected = np.hypot(found.forces_factor * joined(said), found.forces_floor)
     draw(expected, joined(errors), folder / "calibration.png")
     report("forces", joined(errors) / expected)
-    expected = np.hypot(energy_factor * np.array([e for e, _ in said]), energy_floor)
+    expected = np.hypot(found.energy_factor * np.array([e for e, _ in said]), found.energy_floor)
     report("energies", np.abs([e for e, _ in errors]) / expected)
 
 
@@ -93,42 +76,14 @@ def neighbourhoods(smiles: str) -> set[str]:
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
 
 
-def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Factor and floor of maximum likelihood, for Gaussians of width sqrt((factor s)^2 + floor^2).
-
-    Errors are energies, or lengths of vectors. With n components, the logarithm of the probability
-    is -n/2 times the sum below, apart from a constant.
-    """
-
-    def unlikelihood(logs: np.ndarray) -> float:
-        factor, floor = np.exp(logs)
-        variance = (factor * spread) ** 2 + floor**2
-        return float(np.sum(np.log(variance) + error**2 / variance))
-
-    start = np.log([rms(error) / rms(spread), rms(error)])
-    factor, floor = np.exp(minimize(unlikelihood, start, method="Nelder-Mead").x)
-    return float(factor), float(floor)
-
-
 def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
     """Disagreement of the models and errors of the first one, for each geometry."""
-    said, errors = [], []
-    for atoms in tqdm(list(frames_of_file(labels)), labels.stem, disable=None):
-        found = [model.predict([atoms])[0] for model in models]
-        said.append(disagreement(found))
-        off = np.linalg.norm(found[0].forces - atoms.get_forces(), axis=1)
-        errors.append((found[0].energy - atoms.get_potential_energy(), off))
-    return said, errors
-
-
-def joined(doubts: Sequence[Doubt]) -> np.ndarray:
-    """Values of all atoms, in one array."""
-    return np.concatenate([forces for _, forces in doubts])
-
-
-def rms(values: ArrayLike) -> float:
-    """Root mean square of all values."""
-    return float(np.sqrt(np.mean(np.square(values))))
+    frames = list(frames_of_file(labels))
+    predictions = (
+        [model.predict([atoms])[0] for model in models]
+        for atoms in tqdm(frames, labels.stem, disable=None)
+    )
+    return compare(predictions, ((a.get_potential_energy(), a.get_forces()) for a in frames))
 
 
 def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:

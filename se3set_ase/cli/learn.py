@@ -9,6 +9,7 @@ import typer
 
 from se3set_ase.cli.options import (
     INTERRUPTED,
+    By,
     Charge,
     ConformerSeed,
     First,
@@ -18,7 +19,7 @@ from se3set_ase.cli.options import (
 from se3set_ase.learning import defaults
 
 if TYPE_CHECKING:
-    from se3set_ase.learning.run import Prepared
+    from se3set_ase.learning.prepare import Prepared
 
 __all__ = ["learn"]
 
@@ -63,6 +64,13 @@ def learn(
     committee: Annotated[
         int, typer.Option(min=1, help="Number of models, whose disagreement chooses geometries.")
     ] = defaults.COMMITTEE,
+    choice: Annotated[
+        By | None,
+        typer.Option(
+            help="Geometries to label: the most uncertain ones, the most different ones, or any.  "
+            "[default: committee, different with one model]"
+        ),
+    ] = None,
     initial: Annotated[
         str | None,
         typer.Option(
@@ -122,7 +130,8 @@ def learn(
     from se3set_ase.jobs.executor import task_executor
 
     try:
-        from se3set_ase.learning.run import prepare, run
+        from se3set_ase.learning.prepare import prepare
+        from se3set_ase.learning.run import run
     except ModuleNotFoundError as error:
         raise ValueError(
             f"learning needs the package {error.name!r}: pip install 'se3set-ase[label,train]'"
@@ -138,6 +147,7 @@ def learn(
         labels=labels,
         hours=hours,
         committee=committee,
+        choice=None if choice is None else choice.value,
         initial=initial,
         baseline=baseline,
         torsions=torsions,

@@ -45,6 +45,14 @@ class Membership(str, enum.Enum):
     hard = "hard"
 
 
+class By(str, enum.Enum):
+    """Which geometries are labelled."""
+
+    committee = "committee"
+    different = "different"
+    random = "random"
+
+
 class First(str, enum.Enum):
     """What moves the atoms before a model is trained."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +24,11 @@ from se3set_ase.learning.surfaces import Surface
 TEST_SEED = 1_000_003
 
 
+By = Literal["committee", "different", "random"]
+"""Which geometries are labelled: those about which the committee is least sure, those that differ
+most, or any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """How geometries are made and chosen.
@@ -32,12 +37,14 @@ class Choice:
     ----------
     temperatures_K : of the dynamics.
     torsions, dimers : see :class:`~se3set_ase.learning.sampling.Plan`.
+    by : see :data:`By`.
     seed : of all random numbers.
     """
 
     temperatures_K: tuple[float, ...]
     torsions: bool
     dimers: bool
+    by: By
     seed: int
 
 
@@ -84,24 +91,26 @@ def choose(
     drawn = _draw(pool, labelled, max(1, round(RANDOM_SHARE * n)), rng)
     taken = {id(atoms) for atoms in drawn}
     rest = [atoms for atoms in pool if id(atoms) not in taken]
-    named = [] if path is None else _named(path, labelled)
+    named = [] if path is None else _named(path)
     n_left = max(0, n - len(drawn) - len(named))
     single = len(start.frames[0])
     contacts = [atoms for atoms in rest if len(atoms) > single]
     rest = [atoms for atoms in rest if len(atoms) == single]
     n_contacts = min(len(contacts), math.ceil(CONTACTS * n_left)) if contacts else 0
-    models = potentials(members)
+    models = potentials(members) if choice.by == "committee" else []
     frames = [*named, *drawn]
     for some, n_some in ((rest, n_left - n_contacts), (contacts, n_contacts)):
         if not some or not n_some:
             continue
         size = len(some[0])
         known = [atoms for atoms in [*labelled, *frames] if len(atoms) == size]
-        doubt = uncertainties(models, some) if len(models) > 1 else None
+        doubt = uncertainties(models, some) if models else None
+        if choice.by == "random":
+            doubt = rng.random(len(some))
         for index in select(_distances(some), _distances(known), n_some, uncertainty=doubt):
             atoms = some[index]
             atoms.info["role"] = "uncertain"
-            if doubt is not None:
+            if models and doubt is not None:
                 atoms.info["uncertainty"] = float(doubt[index])
             frames.append(atoms)
     return Chosen(frames=frames, path=[] if path is None else _stored(path), facts=facts)
@@ -190,7 +199,7 @@ def _draw(
     return [shuffled[index] for index in chosen]
 
 
-def _named(path: ReactionPath, labelled: Sequence[Atoms]) -> list[Atoms]:
+def _named(path: ReactionPath) -> list[Atoms]:
     """Both ends and the highest image, whose labels give the error of the barrier."""
     found = []
     for role, index in (("reactant", 0), ("saddle", path.highest), ("product", -1)):

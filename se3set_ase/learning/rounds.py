@@ -131,7 +131,7 @@ class Rounds:
                 job.start,
                 surface,
                 self.models.labelled(number),
-                members if job.committee > 1 else [],
+                members,
                 n=min(job.per_round, self._left()),
                 number=number,
                 earlier_path=read_frames(earlier) if earlier else [],

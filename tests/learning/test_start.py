@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from se3set_ase import learn
 from se3set_ase.cli import app
 from se3set_ase.label.labellers import make_labeller
-from se3set_ase.learning.run import prepare
+from se3set_ase.learning.prepare import prepare
 from se3set_ase.learning.start import read_start
 
 STRETCHED = Atoms("OH2", [[0.0, 0.0, 0.0], [1.7, 0.0, 0.0], [0.6, 1.04, 0.0]])
@@ -84,6 +84,7 @@ def test_refuses_starts(given: list[Any], others: dict[str, Any], message: str) 
             "a baseline that is not the method itself",
         ),
         (["water.xyz", "--temperature", "0"], "expected temperatures above 0 K"),
+        (["water.xyz", "--committee", "1", "--choice", "committee"], "expected a choice by"),
         (["water.xyz", "--labels", "3"], "expected at least 8 labels"),
         (["water.xyz", "--hours", "0"], "expected hours above 0"),
         (["water.xyz", "--forces", "0"], "expected a target above 0 meV/A"),
@@ -152,6 +153,7 @@ def test_the_charge_of_an_ion_reaches_the_method() -> None:
             "charge": None,
             "options": None,
             "hours": None,
+            "choice": None,
             "baseline": None,
             "torsions": True,
             "dimers": False,
