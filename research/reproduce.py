@@ -3,10 +3,11 @@
     pip install 'se3set-ase[train,label]'
     python -m research.reproduce 3bpa --data FOLDER
 
-`organic` starts from `organic-gfn2`, all others except `gfn2` from `gfn2`. `organic-gfn2` needs
-FOLDER/des-monomers/conformers.xyz.gz, `gfn2` and `organic` need no data, the others need those of
-research.benchmarks.accuracy. Each step writes a file and is skipped if that file exists; an
-interrupted training resumes. The result, in runs/NAME/model, corresponds to models/NAME.
+`organic` starts from `organic-gfn2`, `organic-xtb` from a network of its own, all others except
+`gfn2` from `gfn2`. `organic-gfn2` needs FOLDER/des-monomers/conformers.xyz.gz, `gfn2`, `organic`
+and `organic-xtb` need no data, the others need those of research.benchmarks.accuracy. Each step
+writes a file and is skipped if that file exists; an interrupted training resumes. The result, in
+runs/NAME/model, corresponds to models/NAME.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ OWN_FRAMES = {
 #: Models that start from a model of :data:`OWN_FRAMES`, by its name.
 PRETRAINED = {"3bpa": "3bpa", "acac": "acac", "ethanol": "ethanol", "rmd17-ethanol": "ethanol"}
 #: Models that need no data from outside the repository.
-WITHOUT_DATA = ("gfn2", "organic")
+WITHOUT_DATA = ("gfn2", "organic", "organic-xtb")
+#: Models that will be bundled.
+COMING = ("organic-xtb",)
 
 
 def main() -> None:
     """Run the steps of one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    bundled = sorted(path.parent.name for path in MODELS.glob("*/model.json"))
-    parser.add_argument("name", choices=bundled)
+    bundled = {path.parent.name for path in MODELS.glob("*/model.json")}
+    parser.add_argument("name", choices=sorted(bundled.union(COMING)))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="of published data")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
@@ -46,6 +49,12 @@ def main() -> None:
         make_frames("gfn2", "--processes", processes)
     elif name == "organic":
         make_isolated_atoms()
+    elif name == "organic-xtb":
+        make_bulk(processes)
+        run("research.correction.dataset")
+        run("research.correction.first")
+        if not trained("organic-xtb-first"):
+            train("organic-xtb-first")
     elif name == "organic-gfn2":
         make_isolated_atoms()
         make_many_frames(data / "des-monomers", processes)
@@ -103,6 +112,15 @@ def make_many_frames(monomers: Path, processes: int) -> None:
         frames.write_text("".join(path.read_text() for path in made))
         options = ("--processes", processes, "--frames-per-task", 50, "--output", labels)
         run("se3set_ase", "label", frames, "--method", "GFN2-xTB", *options)
+
+
+def make_bulk(processes: int) -> None:
+    """GFN2-xTB labels of twelve elements, and the network that is trained on them first."""
+    if not (RUNS / "bulk" / "train.xyz").exists():
+        run("research.labels.bulk", "--processes", processes)
+        run("research.gfn2.dataset")
+    if not trained("gfn2-bulk"):
+        train("gfn2-bulk")
 
 
 def trained(name: str) -> bool:

@@ -250,6 +250,11 @@ class SE3SetCalculator(Derivatives):
             raise InputError(str(error)) from error
 
     @property
+    def prediction(self) -> Prediction | None:
+        """The last prediction; None if there is none or the calculation failed."""
+        return self._prediction
+
+    @property
     def hypergraph(self) -> WeightedHypergraph | None:
         """The hypergraph of the last geometry; None if there is none or the calculation failed."""
         return None if self._prediction is None else self._prediction.hypergraph

@@ -140,8 +140,8 @@ def test_code_of_the_pages_runs(
     assert blocks
     names: dict[str, object] = {}
     for block in blocks:
-        if "torch_sim" in block and not find_spec("torch_sim"):
-            continue  # an optional dependency, which Python 3.10 cannot have
+        if any(name in block and not find_spec(name) for name in ("torch_sim", "openmmml")):
+            continue  # optional dependencies; Python 3.10 cannot have torch-sim
         exec(compile(block, page, "exec"), names)
     # What a comment says that is printed, is.
     printed = capsys.readouterr().out

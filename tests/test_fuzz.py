@@ -35,7 +35,7 @@ from se3set_ase.io.structures import read_structures
 from se3set_ase.nn.architecture import network_config, preset_values
 from se3set_ase.system import declared_labels
 from se3set_ase.train.config import ConfigError, load_config
-from se3set_ase.uncertainty.committee import read_calibration
+from se3set_ase.uncertainty.calibration import read_calibration
 
 #: Tolerance between equivalent geometries, relative to the largest number, float64.
 SAME = 1e-9

@@ -23,7 +23,7 @@ from se3set_ase.nn.longrange.electrostatics import coulomb
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.radial import COULOMB
 from se3set_ase.simulate import relax_many
-from se3set_ase.uncertainty.committee import write_calibration
+from se3set_ase.uncertainty.calibration import write_calibration
 
 CONSERVED = 1e-10  # e
 EXACT = 1e-10  # eV, eV/Angstrom

@@ -14,7 +14,7 @@ from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set
-from se3set_ase.uncertainty.committee import write_calibration
+from se3set_ase.uncertainty.calibration import write_calibration
 
 #: Makes a calculator of :func:`tiny_model` with these options (fixture ``make``).
 Make = Callable[..., SE3SetCalculator]

@@ -3,6 +3,7 @@
     python -m research.benchmarks.energy_conservation    # everything: hours on one core
     python -m research.benchmarks.energy_conservation acac --dtype float64
     python -m research.benchmarks.energy_conservation acac --compile    # compiles the smooth runs
+    python -m research.benchmarks.energy_conservation water-box --model MODEL --picoseconds 5
     python -m research.benchmarks.energy_conservation --draw            # only table and figure
 
 Each run writes its row and its energies to docs/energy_conservation/. The table and the figure are
@@ -13,17 +14,21 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from ase import Atoms
 from ase.io import read
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from research.benchmarks.machine import about
-from research.paths import DIMER_PEPTIDE, DOCS, EXAMPLES, ROOT
+from research.benchmarks.systems import water_box, zwitterion_in_water
+from research.paths import DIMER_PEPTIDE, DOCS, EXAMPLES
 from research.tables import read_rows, write_rows
 from se3set_ase import SE3SetCalculator
 from se3set_ase.simulate import DynamicsResult, md, relax
@@ -51,19 +56,28 @@ class System:
 
     title: str
     model: str
-    file: Path
+    atoms: Callable[[], Atoms]
     start_K: float = 600.0
 
 
 SYSTEMS = {
-    "acac": System("acetylacetone, model acac", "acac", EXAMPLES / "acetylacetone.xyz"),
+    "acac": System(
+        "acetylacetone, model acac", "acac", partial(read, EXAMPLES / "acetylacetone.xyz")
+    ),
     "ethanol-dimer": System(
         "ethanol dimer, model gfn2",
         "gfn2",
-        DIMER_PEPTIDE / "ethanol-dimer.xyz",
+        partial(read, DIMER_PEPTIDE / "ethanol-dimer.xyz"),
         start_K=300.0,
     ),
-    "ac-ala3-nhme": System("Ac-Ala3-NHMe, model gfn2", "gfn2", DIMER_PEPTIDE / "ac-ala3-nhme.xyz"),
+    "ac-ala3-nhme": System(
+        "Ac-Ala3-NHMe, model gfn2", "gfn2", partial(read, DIMER_PEPTIDE / "ac-ala3-nhme.xyz")
+    ),
+}
+#: Systems for a model with charges, which is given.
+CHARGED = {
+    "zwitterion": System("glycine zwitterion in four waters", "", zwitterion_in_water),
+    "water-box": System("box of 32 waters", "", water_box),
 }
 
 
@@ -77,10 +91,14 @@ def main() -> None:
     parser.add_argument("--hard-picoseconds", type=float, default=1.0)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--output", type=Path, default=DOCS / "energy_conservation")
+    parser.add_argument("--model", help=f"for {', '.join(CHARGED)}")
     parser.add_argument("--draw", action="store_true", help="no runs")
     arguments = parser.parse_args()
-    if unknown := set(arguments.systems) - set(SYSTEMS):
-        parser.error(f"expected systems out of {', '.join(SYSTEMS)}, got {', '.join(unknown)}")
+    systems = dict(SYSTEMS)
+    if arguments.model:
+        systems |= {k: replace(s, model=arguments.model) for k, s in CHARGED.items()}
+    if unknown := set(arguments.systems) - set(systems):
+        parser.error(f"expected systems out of {', '.join(systems)}, got {', '.join(unknown)}")
     arguments.output.mkdir(parents=True, exist_ok=True)
     lengths = {"smooth": arguments.picoseconds, "hard": arguments.hard_picoseconds}
     for name in [] if arguments.draw else arguments.systems or SYSTEMS:
@@ -88,8 +106,8 @@ def main() -> None:
             for refragment in arguments.refragment:
                 compiled = arguments.compile and refragment == "smooth"
                 steps = round(lengths[refragment] * 2000)
-                result = run(SYSTEMS[name], refragment, dtype, compiled, steps)
-                row = describe(name, refragment, dtype, compiled, result)
+                result = run(systems[name], refragment, dtype, compiled, steps)
+                row = describe(name, systems[name].model, refragment, dtype, compiled, result)
                 path = arguments.output / f"{name}_{refragment}_{dtype}"
                 write_rows(path.with_suffix(".row.csv"), [row])
                 write_rows(path.with_suffix(".csv"), trace(result))
@@ -104,7 +122,7 @@ def run(
     system: System, refragment: Membership, dtype: Dtype, compiled: bool, steps: int
 ) -> DynamicsResult:
     """Relax, then run NVE from a Maxwell-Boltzmann distribution in steps of 0.5 fs."""
-    atoms = read(system.file)
+    atoms = system.atoms()
     atoms.calc = SE3SetCalculator(system.model, dtype="float64")
     relax(atoms, fmax=0.02)
     with warnings.catch_warnings():
@@ -126,13 +144,13 @@ def run(
 
 
 def describe(
-    name: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
+    name: str, model: str, refragment: str, dtype: str, compiled: bool, result: DynamicsResult
 ) -> dict[str, object]:
     """Row of the table."""
     kinds = [e.kind for e in result.events]
     return {
         "system": name,
-        "model": SYSTEMS[name].model.removeprefix(f"{ROOT}/"),
+        "model": model,
         "refragment": refragment,
         "dtype": dtype,
         "compiled": compiled,

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.build import graphene, molecule
+from ase.build import bulk, graphene, molecule
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 from scipy.spatial.transform import Rotation
+
+from research.geometries.clusters import assembled
+from research.organic.geometry import as_atoms, embedded_once
+
+#: Angstrom^3 of a molecule in liquid water at 298 K.
+WATER_VOLUME = 29.97
 
 
 def peptide_helix(n_residues: int) -> Atoms:
@@ -54,6 +60,25 @@ def peptide_helix(n_residues: int) -> Atoms:
     for _ in range(n_residues - n_given):
         end.positions = turn.apply(end.positions) + shift
     return helix + end
+
+
+def water_box() -> Atoms:
+    """32 molecules of water in a cubic cell at the density of the liquid, turned at random."""
+    rng = np.random.default_rng(1)
+    length = (4 * WATER_VOLUME) ** (1 / 3)
+    sites = bulk("O", "fcc", a=length, cubic=True) * (2, 2, 2)
+    box = Atoms(cell=sites.cell, pbc=True)
+    for site in sites.positions:
+        water = molecule("H2O")
+        water.positions = Rotation.random(rng=rng).apply(water.positions) + site
+        box += water
+    return box
+
+
+def zwitterion_in_water() -> Atoms:
+    """The zwitterion of glycine and four molecules of water, placed by GFN2-xTB."""
+    parts = [embedded_once("[NH3+]CC(=O)[O-]"), *4 * [embedded_once("O")]]
+    return assembled([as_atoms(part, 0) for part in parts], [0] * 5, np.random.default_rng(1))
 
 
 def water_cluster(n_molecules: int) -> Atoms:

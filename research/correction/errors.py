@@ -44,7 +44,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     frames = list(frames_of_file(arguments.data))
-    potential = Potential(arguments.model)
+    rows, barriers = measured(Potential(arguments.model), frames)
+    print(tabulate(rows, headers="keys"))
+    if len(barriers):
+        mad, bias = np.abs(barriers).mean(), barriers.mean()
+        print(f"{len(barriers)} barriers: mean absolute error {mad:.2f}, mean {bias:+.2f} kcal/mol")
+    if arguments.output:
+        write_rows(arguments.output, [{**row, **about()} for row in rows], line_end="\n")
+
+
+def measured(
+    potential: Potential, frames: Sequence[Atoms]
+) -> tuple[list[dict[str, object]], np.ndarray]:
+    """Errors of each group of labelled frames, and of the barriers between them, kcal/mol."""
     predictions = potential.predict(frames, warn=False)
     energies = np.array(
         [p.energy - a.get_potential_energy() for p, a in zip(predictions, frames, strict=True)]
@@ -54,46 +66,35 @@ def main() -> None:
         np.abs(p.baseline.forces - a.get_forces()) if p.baseline else None
         for p, a in zip(predictions, frames, strict=True)
     ]
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, belongs in GROUPS.items():
         which = [k for k, atoms in enumerate(frames) if belongs(atoms)]
         if not which:
             continue
+        errors = np.abs(energies[which]) / KCAL
         rows.append(
             {
                 "group": name,
                 "frames": len(which),
-                "energy_mae_kcal_mol": round(float(np.abs(energies[which]).mean()) / KCAL, 2),
-                "energy_median_kcal_mol": round(
-                    float(np.median(np.abs(energies[which]))) / KCAL, 2
-                ),
+                "energy_mae_kcal_mol": round(float(errors.mean()), 2),
+                "energy_median_kcal_mol": round(float(np.median(errors)), 2),
                 "forces_mae_meV_A": mean(forces, which),
                 "baseline_forces_mae_meV_A": mean(base, which) if base[0] is not None else "",
             }
         )
-    print(tabulate(rows, headers="keys"))
-    print_barriers(potential, frames)
-    if arguments.output:
-        write_rows(arguments.output, [{**row, **about()} for row in rows], line_end="\n")
+    of_frame = {id(atoms): energy for atoms, energy in zip(frames, energies, strict=True)}
+    barriers = [
+        (of_frame[id(saddle)] - of_frame[id(minimum)]) / KCAL
+        for saddle, minima in complete_reactions(frames).values()
+        for minimum in minima.values()
+    ]
+    return rows, np.array(barriers)
 
 
 def mean(errors: Sequence[np.ndarray | None], which: Sequence[int]) -> float:
     """Mean absolute error of the force components of some frames, meV/Angstrom."""
     values = [found.ravel() for k in which if (found := errors[k]) is not None]
     return round(1e3 * float(np.concatenate(values).mean()), 1)
-
-
-def print_barriers(potential: Potential, frames: Sequence[Atoms]) -> None:
-    """Errors of barriers between labelled geometries, both directions."""
-    found = []
-    for saddle, minima in complete_reactions(frames).values():
-        for minimum in minima.values():
-            label = saddle.get_potential_energy() - minimum.get_potential_energy()
-            top, bottom = potential.predict([saddle, minimum], warn=False)
-            found.append((top.energy - bottom.energy - label) / KCAL)
-    if found:
-        mad, bias = np.abs(found).mean(), np.mean(found)
-        print(f"{len(found)} barriers: mean absolute error {mad:.2f}, mean {bias:+.2f} kcal/mol")
 
 
 if __name__ == "__main__":

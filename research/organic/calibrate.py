@@ -9,14 +9,15 @@ likelihood of the errors on labelled geometries of the validation part. An uncer
 if 99 % of these geometries, including hot ones, have a smaller one. Known environments are those of
 the SMILES of the training geometries, not of dissociated geometries, because the models are
 inaccurate for isolated atoms. The plot and the printed shares are of test geometries, which have no
-influence on the calibration. Writes committee.json and calibration.png to the folder of the model.
+influence on the calibration. With ``--kinds``, contacts, ions and reactions have scales of their
+own. Writes committee.json and calibration.png to the folder of the model.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,22 @@ from matplotlib.figure import Figure
 from rdkit import Chem
 from tqdm import tqdm
 
+from se3set_ase.checkpoint.registry import COMMITTEE_FILE
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.potential import Potential
-from se3set_ase.uncertainty.calibration import Doubt, compare, fit, joined, rms
-from se3set_ase.uncertainty.committee import environments_of, write_calibration
+from se3set_ase.uncertainty.calibration import (
+    Kind,
+    Scale,
+    kind_of,
+    read_calibration,
+    write_calibration,
+)
+from se3set_ase.uncertainty.committee import disagreement, environments_of
+from se3set_ase.uncertainty.fit import likeliest, rms
 
+FAMILIAR = 0.99
+#: Least number of geometries for a scale of their kind.
+LEAST = 20
 #: Number of points of the plot, each with the same number of atoms.
 BINS = 20
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -41,26 +53,86 @@ def main() -> None:
     parser.add_argument("members", nargs="+", help="folders in the folder of the model")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--tests", type=Path, required=True)
+    parser.add_argument("--kinds", action="store_true", help="a scale for each kind of system")
     parser.add_argument("--saw", type=Path, nargs="+", required=True, help="training geometries")
     arguments = parser.parse_args()
     folder, members = arguments.model, arguments.members
     models = [Potential(folder), *(Potential(folder / member) for member in members)]
-    said, errors = doubts(models, arguments.labels)
-    found = fit(said, errors)
+    found = doubts(models, arguments.labels)
     smiles = {atoms.info["smiles"] for path in arguments.saw for atoms in frames_of_file(path)}
     seen = set().union(*map(neighbourhoods, smiles))
+    scales = {}
+    if arguments.kinds:
+        for kind, own in sorted(by_kind(found).items()):
+            if len(own) >= LEAST:
+                scales[kind] = scale_of(own)
+                print(f"{kind}: {len(own)} geometries, {scales[kind]}")
     write_calibration(
         folder,
         members,
-        **asdict(found),
+        **(scales.get("molecule") or scale_of(found)),
+        kinds={kind: Scale(**values) for kind, values in scales.items() if kind != "molecule"},
         environments=tuple(sorted(seen)),
     )
-    said, errors = doubts(models, arguments.tests)
-    expected = np.hypot(found.forces_factor * joined(said), found.forces_floor)
-    draw(expected, joined(errors), folder / "calibration.png")
-    report("forces", joined(errors) / expected)
-    expected = np.hypot(found.energy_factor * np.array([e for e, _ in said]), found.energy_floor)
-    report("energies", np.abs([e for e, _ in errors]) / expected)
+    calibration = read_calibration(folder / COMMITTEE_FILE)
+    tested = doubts(models, arguments.tests)
+    expected = np.concatenate(
+        [
+            np.hypot(scale.forces_factor * d.forces, scale.forces_floor)
+            for d in tested
+            for scale in [calibration.kinds.get(d.kind, calibration)]
+        ]
+    )
+    off = np.concatenate([d.forces_error for d in tested])
+    draw(expected, off, folder / "calibration.png")
+    report("forces", off / expected)
+    for kind, own in sorted(by_kind(tested).items()):
+        scale = calibration.kinds.get(kind, calibration)
+        energies = np.hypot(scale.energy_factor * array("energy", own), scale.energy_floor)
+        report(f"energies, {kind}", np.abs(array("energy_error", own)) / energies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """Disagreement and error of one geometry, of its energy (eV) and its forces (eV/Angstrom)."""
+
+    kind: Kind
+    energy: float
+    energy_error: float
+    forces: np.ndarray
+    forces_error: np.ndarray
+
+
+def by_kind(found: Sequence[Doubt]) -> dict[Kind, list[Doubt]]:
+    """Geometries of each kind."""
+    kinds: dict[Kind, list[Doubt]] = {}
+    for one in found:
+        kinds.setdefault(one.kind, []).append(one)
+    return kinds
+
+
+def array(name: str, found: Sequence[Doubt]) -> np.ndarray:
+    """Values of all geometries, in one array."""
+    return np.array([getattr(one, name) for one in found])
+
+
+def scale_of(found: Sequence[Doubt]) -> dict[str, float]:
+    """Factors, minima and familiar values, see :class:`.calibration.Scale`."""
+    energies = array("energy", found)
+    energy_factor, energy_floor = likeliest(energies, array("energy_error", found))
+    forces_factor, forces_floor = likeliest(
+        np.concatenate([d.forces for d in found]), np.concatenate([d.forces_error for d in found])
+    )
+    familiar = energy_factor * np.quantile(energies, FAMILIAR)
+    largest = forces_factor * np.quantile([d.forces.max() for d in found], FAMILIAR)
+    return {
+        "energy_factor": energy_factor,
+        "energy_floor": energy_floor,
+        "forces_factor": forces_factor,
+        "forces_floor": forces_floor,
+        "familiar_energy": float(np.hypot(familiar, energy_floor)),
+        "familiar_forces": float(np.hypot(largest, forces_floor)),
+    }
 
 
 def report(what: str, beyond: np.ndarray) -> None:
@@ -76,14 +148,23 @@ def neighbourhoods(smiles: str) -> set[str]:
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
 
 
-def doubts(models: Sequence[Potential], labels: Path) -> tuple[list[Doubt], list[Doubt]]:
+def doubts(models: Sequence[Potential], labels: Path) -> list[Doubt]:
     """Disagreement of the models and errors of the first one, for each geometry."""
-    frames = list(frames_of_file(labels))
-    predictions = (
-        [model.predict([atoms])[0] for model in models]
-        for atoms in tqdm(frames, labels.stem, disable=None)
-    )
-    return compare(predictions, ((a.get_potential_energy(), a.get_forces()) for a in frames))
+    results = []
+    for atoms in tqdm(list(frames_of_file(labels)), labels.stem, disable=None):
+        found = [model.predict([atoms], warn=False)[0] for model in models]
+        first = found[0]
+        energy, forces = disagreement(found)
+        results.append(
+            Doubt(
+                kind=kind_of(first.hypergraph, first.charge),
+                energy=energy,
+                energy_error=first.energy - atoms.get_potential_energy(),
+                forces=forces,
+                forces_error=np.linalg.norm(first.forces - atoms.get_forces(), axis=1),
+            )
+        )
+    return results
 
 
 def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:

@@ -62,28 +62,49 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.plot and not arguments.output:
         parser.error("expected --output, the file that --plot draws")
-    reactions, species = load(arguments.reactions)
-    usable = {
-        name
-        for name, atoms in species.items()
-        if len(atoms) <= arguments.largest and (arguments.all or is_neutral_organic(atoms))
-    }
-    reactions = [
-        reaction
-        for reaction in reactions
-        if (not arguments.sets or reaction.set in arguments.sets)
-        and reaction.species.keys() <= usable
-    ]
-    needed = {name: species[name] for reaction in reactions for name in reaction.species}
     options = {name: json.loads(value) for name, value in (o.split("=") for o in arguments.option)}
-    method = Method(arguments.method, options)
-    energies = kept_energies(method.file, needed, method, arguments.processes)
-    found = list(errors(reactions, energies))
+    found = errors_of(
+        Method(arguments.method, options),
+        arguments.reactions,
+        sets=arguments.sets,
+        largest=arguments.largest,
+        everything=arguments.all,
+        processes=arguments.processes,
+    )
     report(arguments.method, found)
     if arguments.output:
         write(arguments.output, arguments.method, found)
     if arguments.plot:
         draw(read_errors(arguments.output), arguments.plot)
+
+
+def errors_of(
+    method: Method,
+    file: Path = TRUTH,
+    *,
+    sets: Sequence[str] | None = None,
+    largest: int = 70,
+    everything: bool = False,
+    processes: int = 1,
+) -> list[SetErrors]:
+    """Errors of a method on the sets of a file, with its missing energies.
+
+    ``sets`` : only these. ``largest`` : most atoms of a species. ``everything`` : ions and all
+    elements as well.
+    """
+    reactions, species = load(file)
+    usable = {
+        name
+        for name, atoms in species.items()
+        if len(atoms) <= largest and (everything or is_neutral_organic(atoms))
+    }
+    reactions = [
+        reaction
+        for reaction in reactions
+        if (not sets or reaction.set in sets) and reaction.species.keys() <= usable
+    ]
+    needed = {name: species[name] for reaction in reactions for name in reaction.species}
+    return list(errors(reactions, kept_energies(method.file, needed, method, processes)))
 
 
 class Method:

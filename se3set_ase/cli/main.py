@@ -51,6 +51,7 @@ from se3set_ase.cli.relaxation import relax
 from se3set_ase.cli.source import find_source, read_molecule
 from se3set_ase.cli.train import label, train
 from se3set_ase.cli.vibrations import vibrations
+from se3set_ase.cli.wording import for_shell
 from se3set_ase.events.kinds import BONDS, checked_kinds
 from se3set_ase.io.progress import progress_bar
 from se3set_ase.io.text import counted
@@ -76,7 +77,7 @@ class PlainErrors(TyperGroup):
         except (ValueError, OSError, CalculatorError) as error:
             if ctx.params.get("traceback"):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {for_shell(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from None
 
 
@@ -87,7 +88,7 @@ class _LogLines(logging.Handler):
         """Write one record."""
         from tqdm import tqdm
 
-        tqdm.write(record.getMessage(), file=sys.stderr)
+        tqdm.write(for_shell(record.getMessage()), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -96,7 +97,7 @@ def _command_line_conventions() -> Iterator[None]:
     logger, lines = logging.getLogger("se3set_ase"), _LogLines(logging.WARNING)
     logger.addHandler(lines)
     formatted = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda text, *_, **__: f"warning: {for_shell(text)}\n"
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
     try:

@@ -113,7 +113,7 @@ def evaluate(
                 if uncertainty and model.committee is not None:
                     uncertainties = model.committee.uncertainties(found)
                 pairs = zip(found, uncertainties, strict=True)
-                doubts = [doubt_of(model, p.hypergraph, u) for p, u in pairs]
+                doubts = [doubt_of(model, p, u) for p, u in pairs]
             else:
                 forces = any(f is not None for _, f, _ in labels)
                 predictions = _predict_each(model, batch, forces=forces)

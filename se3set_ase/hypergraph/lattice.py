@@ -79,23 +79,28 @@ class Lattice:
             once, an atom and its own image with the first non-zero number positive.
         distances : (P,) Angstrom.
         """
-        from vesin import NeighborList  # late: only cells need it
-
-        found = NeighborList(cutoff=cutoff, full_list=False).compute(
-            points=positions, box=self.vectors, periodic=list(self.periodic), quantities="ijS"
-        )
-        first, second, shifts = (np.asarray(part).astype(np.int64) for part in found)
+        pairs, shifts = self.pairs(positions, cutoff)
+        first, second = pairs.T.copy()
         sign = shifts[:, 0]
         for column in (1, 2):
             sign = np.where(sign != 0, sign, shifts[:, column])
         backward = (first > second) | ((first == second) & (sign < 0))
-        pairs = np.stack([first, second], axis=1)
         pairs[backward] = pairs[backward, ::-1]
         shifts[backward] *= -1
         order = np.lexsort((*shifts.T[::-1], pairs[:, 1], pairs[:, 0]))
         pairs, shifts = pairs[order], shifts[order]
         vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]] + shifts @ self.vectors
         return pairs, shifts, np.linalg.norm(vectors, axis=1)
+
+    def pairs(self, positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`neighbours`, in any order, and each in any direction; without distances."""
+        from vesin import NeighborList  # late: only cells need it
+
+        found = NeighborList(cutoff=cutoff, full_list=False).compute(
+            points=positions, box=self.vectors, periodic=list(self.periodic), quantities="PS"
+        )
+        pairs, shifts = (np.asarray(part).astype(np.int64) for part in found)
+        return pairs, shifts
 
     def surely_apart(
         self, before: Lattice, moved: np.ndarray, start: np.ndarray, apart: float, skin: float

@@ -30,8 +30,9 @@ from se3set_ase.train.errors import energy_errors
 from se3set_ase.train.normalisation import Normalisation, fit_elements
 from se3set_ase.train.run import data_files, describe
 from se3set_ase.train.trainer import Trainer
-from se3set_ase.uncertainty.calibration import compare, fit
-from se3set_ase.uncertainty.committee import disagreement, environments, write_calibration
+from se3set_ase.uncertainty.calibration import write_calibration
+from se3set_ase.uncertainty.committee import disagreement, environments
+from se3set_ase.uncertainty.fit import compare, fit
 
 #: Smallest and largest number of times that it processes each frame.
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 100

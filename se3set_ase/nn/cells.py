@@ -89,7 +89,7 @@ def _pairs(g: Hypergraph, positions: np.ndarray, cell: np.ndarray) -> tuple[np.n
     if lattice is None:
         pairs = np.stack(np.triu_indices(len(g.numbers), 1), axis=1)
         return pairs, np.zeros((len(pairs), 3))
-    pairs, images, _ = lattice.neighbours(positions, OFF)
+    pairs, images = lattice.pairs(positions, OFF)
     return pairs, images.astype(np.float64)
 
 

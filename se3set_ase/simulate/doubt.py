@@ -25,14 +25,14 @@ def present_doubt(atoms: Atoms, *, evaluate: bool = True) -> Doubt | None:
     if not isinstance(calc, SE3SetCalculator):
         return None
     atoms.get_potential_energy()  # so that it is the calculator's last geometry
-    assert calc.hypergraph is not None
+    assert calc.prediction is not None
     uncertainty = None
     if evaluate and calc.potential.committee is not None:
         energy, forces = calc.energy_uncertainty, calc.forces_uncertainty
         assert energy is not None
         assert forces is not None
         uncertainty = energy, forces
-    return doubt_of(calc.potential, calc.hypergraph, uncertainty)
+    return doubt_of(calc.potential, calc.prediction, uncertainty)
 
 
 class DoubtWatch:

@@ -1,100 +1,152 @@
-"""Factors and floors of a committee, from its errors on labelled geometries."""
+"""The content of ``committee.json``: members, and from disagreement to expected errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.optimize import minimize
+import pydantic
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from se3set_ase.prediction import Prediction
-from se3set_ase.uncertainty.committee import disagreement
+from se3set_ase.checkpoint.files import METADATA_FILE
+from se3set_ase.checkpoint.metadata import CheckpointError
+from se3set_ase.checkpoint.registry import COMMITTEE_FILE
+from se3set_ase.checkpoint.store import load_metadata
+from se3set_ase.hypergraph.weighted import WeightedHypergraph
+from se3set_ase.io.files import sha256_of, write_atomically
 
-#: Share of the geometries whose uncertainty is familiar.
-FAMILIAR = 0.99
-#: Relative to the errors: a smaller spread of the members is none.
-NO_SPREAD = 1e-6
-
-Doubt = tuple[float, np.ndarray]
-"""Uncertainty of an energy (eV), and of the force on each atom (eV/Angstrom); or their errors."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """The fields of :class:`se3set_ase.uncertainty.committee.Calibration` that are fitted."""
-
-    energy_factor: float
-    energy_floor: float
-    forces_factor: float
-    forces_floor: float
-    familiar_energy: float
-    familiar_forces: float
+FORMAT = "se3set-ase committee"
+SCHEMA_VERSION = 1
+#: Kinds of systems whose errors are of different sizes, see :func:`kind_of`.
+Kind = Literal["molecule", "contact", "ion", "reaction"]
+#: Weights of a bond that is neither there nor not.
+PARTIAL = (0.05, 0.95)
 
 
-def fit(spread: Sequence[Doubt], errors: Sequence[Doubt]) -> Fit:
-    """Fit to disagreements of the members and errors of the first one, one for each geometry."""
-    energies = np.array([e for e, _ in spread])
-    energy_factor, energy_floor = likeliest(energies, np.array([e for e, _ in errors]))
-    forces_factor, forces_floor = likeliest(joined(spread), joined(errors))
-    longest = np.array([f.max() for _, f in spread])
-    return Fit(
-        energy_factor=energy_factor,
-        energy_floor=energy_floor,
-        forces_factor=forces_factor,
-        forces_floor=forces_floor,
-        familiar_energy=float(
-            np.hypot(energy_factor * np.quantile(energies, FAMILIAR), energy_floor)
-        ),
-        familiar_forces=float(
-            np.hypot(forces_factor * np.quantile(longest, FAMILIAR), forces_floor)
-        ),
-    )
+def kind_of(hypergraph: WeightedHypergraph, charge: int) -> Kind:
+    """Reaction (a bond is partially broken), ion, contact (several molecules), or molecule."""
+    low, high = PARTIAL
+    if any(low < weight < high for _, weight in hypergraph.bonds):
+        return "reaction"
+    if charge:
+        return "ion"
+    n = len(hypergraph.numbers)
+    bonds = np.array([bond for bond, weight in hypergraph.bonds if weight >= high]).reshape(-1, 2)
+    graph = coo_array((np.ones(len(bonds)), bonds.T), shape=(n, n))
+    n_molecules, _ = connected_components(graph, directed=False)
+    return "contact" if n_molecules > 1 else "molecule"
 
 
-def compare(
-    predictions: Iterable[Sequence[Prediction]], labels: Iterable[Doubt]
-) -> tuple[list[Doubt], list[Doubt]]:
-    """Disagreement of the members and errors of the first one.
+class Scale(pydantic.BaseModel):
+    """From the disagreement of the members to expected errors."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    energy_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Factor from the standard deviation of the energies to the expected error."""
+    energy_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
+    """eV: expected error if all members agree, for molecules of several atoms."""
+    forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    forces_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
+    """eV/Angstrom: the same for forces."""
+    familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """eV/Angstrom: largest force uncertainty of geometries similar to the training data."""
+    familiar_energy: float | None = pydantic.Field(default=None, gt=0, allow_inf_nan=False)
+    """eV: the same for energies; None if it was not determined."""
+
+
+class Member(pydantic.BaseModel):
+    """A further model, identified by the hash of its metadata, which has that of its weights."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    folder: str
+    metadata_sha256: str
+
+
+class Calibration(Scale):
+    """The content of ``committee.json``; its own scale is that of systems of no other kind."""
+
+    format: str = FORMAT
+    schema_version: int = SCHEMA_VERSION
+    members: tuple[Member, ...] = pydantic.Field(min_length=1)
+    kinds: Mapping[Kind, Scale] = {}
+    """Scales of some kinds of systems."""
+    environments: tuple[str, ...] = ()
+    """Bonding environments of the training data, see :func:`.environments`."""
+    sha256: str = ""
+    """Checksum of the other fields, see :attr:`digest`."""
+
+    def scale(self, hypergraph: WeightedHypergraph, charge: int) -> Scale:
+        """The scale of a system."""
+        return self.kinds.get(kind_of(hypergraph, charge), self) if self.kinds else self
+
+    @property
+    def digest(self) -> str:
+        """Checksum of the other fields, which detects a changed digit.
+
+        Defaults are left out, so that new fields with defaults do not change it.
+        """
+        fields = self.model_dump(exclude={"sha256"}, exclude_defaults=True)
+        content = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_calibration(file: Path) -> Calibration:
+    """Read and check ``committee.json``; CheckpointError if it cannot be used."""
+    try:
+        values = json.loads(file.read_bytes())
+        # Checked first, because another version may have other fields.
+        kind = values.get("format"), values.get("schema_version")
+        if kind != (FORMAT, SCHEMA_VERSION):
+            raise CheckpointError(
+                f"{file}: expected {FORMAT!r}, schema version {SCHEMA_VERSION}, got {kind[0]!r}, "
+                f"{kind[1]!r}"
+            )
+        content = Calibration.model_validate(values)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if content.sha256 != content.digest:
+        raise CheckpointError(
+            f"{file} is damaged: checksum mismatch, recorded {content.sha256!r}, contents hash to "
+            f"{content.digest!r}. Download or copy the model again, or rewrite the file with "
+            "write_calibration()."
+        )
+    for member in content.members:
+        # The names come from a file of unknown origin and must not lead to other folders.
+        if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):
+            raise CheckpointError(
+                f"{file}: expected the plain name of a folder, got {member.folder!r}"
+            )
+    return content
+
+
+def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Calibration:
+    """Write ``committee.json`` into the folder of a model, for member folders in the same folder.
 
     Parameters
     ----------
-    predictions : of all members, the first one first, for each geometry.
-    labels : energy (eV) and forces (N, 3) of each geometry.
+    folder : folder of the model.
+    members : names of the member folders.
+    values : the other fields of :class:`Calibration`.
     """
-    spread, errors = [], []
-    for found, (energy, forces) in zip(predictions, labels, strict=True):
-        spread.append(disagreement(found))
-        off = np.linalg.norm(found[0].forces - forces, axis=1)
-        errors.append((found[0].energy - energy, off))
-    return spread, errors
-
-
-def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Factor and floor of maximum likelihood, for Gaussians of width sqrt((factor s)^2 + floor^2).
-
-    Errors are energies, or lengths of vectors. With n components, the logarithm of the probability
-    is -n/2 times the sum below, apart from a constant.
-    """
-    if rms(spread) <= NO_SPREAD * rms(error):  # members that agree say nothing about the error
-        return 1.0, rms(error)
-
-    def unlikelihood(logs: np.ndarray) -> float:
-        factor, floor = np.exp(logs)
-        variance = (factor * spread) ** 2 + floor**2
-        return float(np.sum(np.log(variance) + error**2 / variance))
-
-    start = np.log([rms(error) / rms(spread), rms(error)])
-    factor, floor = np.exp(minimize(unlikelihood, start, method="Nelder-Mead").x)
-    return float(factor), float(floor)
-
-
-def joined(doubts: Sequence[Doubt]) -> np.ndarray:
-    """Values of all atoms, in one array."""
-    return np.concatenate([forces for _, forces in doubts])
-
-
-def rms(values: ArrayLike) -> float:
-    """Root mean square of all values."""
-    return float(np.sqrt(np.mean(np.square(values))))
+    for member in members:
+        load_metadata(folder / member)  # raises if it is not a model
+    content = Calibration(
+        members=tuple(
+            Member(folder=name, metadata_sha256=sha256_of(folder / name / METADATA_FILE))
+            for name in members
+        ),
+        **values,
+    )
+    content = content.model_copy(update={"sha256": content.digest})
+    text = json.dumps(content.model_dump(), indent=1) + "\n"
+    write_atomically(folder / COMMITTEE_FILE, text.encode())
+    return content

@@ -10,16 +10,12 @@ A model folder may contain a committee next to its own weights::
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydantic
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 
@@ -29,65 +25,20 @@ from se3set_ase.checkpoint.registry import COMMITTEE_FILE
 from se3set_ase.checkpoint.store import load_metadata
 from se3set_ase.hypergraph.valences import VALENCES
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
-from se3set_ase.io.files import sha256_of, write_atomically
+from se3set_ase.io.files import sha256_of
 from se3set_ase.io.text import formula
 from se3set_ase.prediction import Evaluator, Prediction
+from se3set_ase.uncertainty.calibration import read_calibration
 from se3set_ase.uncertainty.novelty import AllReports, NoveltyTracker, Reports
 
 Uncertainty = tuple[float, np.ndarray]
 
-FORMAT = "se3set-ase committee"
-SCHEMA_VERSION = 1
 #: Number of bonds of a saturated atom without charge, hypervalent atoms aside.
 FULL = {chemical_symbols[z]: valences[0] for z, valences in VALENCES.items()}
 
 
 class NoCommittee(PropertyNotImplementedError, AttributeError):
     """The model has no committee; an AttributeError as well, so that ``hasattr`` is False."""
-
-
-class Member(pydantic.BaseModel):
-    """A further model, identified by the hash of its metadata, which has that of its weights."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    folder: str
-    metadata_sha256: str
-
-
-class Calibration(pydantic.BaseModel):
-    """The content of ``committee.json``."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    format: str = FORMAT
-    schema_version: int = SCHEMA_VERSION
-    members: tuple[Member, ...] = pydantic.Field(min_length=1)
-    energy_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Factor from the standard deviation of the energies to the expected error."""
-    energy_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
-    """eV: expected error if all members agree, for molecules of several atoms."""
-    forces_factor: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
-    forces_floor: float = pydantic.Field(default=0.0, ge=0, allow_inf_nan=False)
-    """eV/Angstrom: the same for forces."""
-    familiar_forces: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """eV/Angstrom: largest force uncertainty of geometries similar to the training data."""
-    familiar_energy: float | None = pydantic.Field(default=None, gt=0, allow_inf_nan=False)
-    """eV: the same for energies; None if it was not determined."""
-    environments: tuple[str, ...] = ()
-    """Bonding environments of the training data, see :func:`environments`."""
-    sha256: str = ""
-    """Checksum of the other fields, see :attr:`digest`."""
-
-    @property
-    def digest(self) -> str:
-        """Checksum of the other fields, which detects a changed digit.
-
-        Defaults are left out, so that new fields with defaults do not change it.
-        """
-        fields = self.model_dump(exclude={"sha256"}, exclude_defaults=True)
-        content = json.dumps(fields, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Committee:
@@ -155,15 +106,16 @@ class Committee:
     def _expected(self, predictions: Sequence[Prediction]) -> Uncertainty:
         """Expected errors, from the predictions of all members for one molecule."""
         energy, forces = disagreement(predictions)
-        calibration = self.calibration
-        cell = predictions[0].hypergraph.cell
-        several = len(forces) > 1 or cell is not None  # an isolated atom is exact
+        first = predictions[0]
+        scale = self.calibration.scale(first.hypergraph, first.charge)
+        # An isolated atom is exact.
+        several = len(forces) > 1 or first.hypergraph.cell is not None
         return (
-            float(np.hypot(calibration.energy_factor * energy, several * calibration.energy_floor)),
-            np.hypot(calibration.forces_factor * forces, several * calibration.forces_floor),
+            float(np.hypot(scale.energy_factor * energy, several * scale.energy_floor)),
+            np.hypot(scale.forces_factor * forces, several * scale.forces_floor),
         )
 
-    def reasons(self, hypergraph: WeightedHypergraph, uncertainty: Uncertainty | None) -> list[str]:
+    def reasons(self, prediction: Prediction, uncertainty: Uncertainty | None) -> list[str]:
         """All reasons not to trust a prediction, whether or not they were reported before.
 
         Parameters
@@ -171,9 +123,9 @@ class Committee:
         uncertainty : see :meth:`uncertainties`; None if it was not evaluated.
         """
         reports: AllReports = defaultdict(Reports)
-        found = self._unseen_bonds(hypergraph, reports)
+        found = self._unseen_bonds(prediction.hypergraph, reports)
         if uncertainty is not None:
-            found += self._large_errors(uncertainty, hypergraph, reports)
+            found += self._large_errors(uncertainty, prediction, reports)
         return found
 
     def surprises(
@@ -207,7 +159,7 @@ class Committee:
         answers = dict(zip(checked, found, strict=True))
         for k, uncertainty in answers.items():
             reports = trackers[k].reports
-            reasons[k] += self._large_errors(uncertainty, predictions[k].hypergraph, reports)
+            reasons[k] += self._large_errors(uncertainty, predictions[k], reports)
         return [(of_one, answers.get(k)) for k, of_one in enumerate(reasons)]
 
     def _unseen_bonds(self, hypergraph: WeightedHypergraph, reports: AllReports) -> list[str]:
@@ -225,26 +177,28 @@ class Committee:
         ]
 
     def _large_errors(
-        self, uncertainty: Uncertainty, hypergraph: WeightedHypergraph, reports: AllReports
+        self, uncertainty: Uncertainty, prediction: Prediction, reports: AllReports
     ) -> list[str]:
-        (energy, forces), calibration = uncertainty, self.calibration
+        energy, forces = uncertainty
+        hypergraph = prediction.hypergraph
+        scale = self.calibration.scale(hypergraph, prediction.charge)
         worst, found = int(forces.argmax()), []
         name, of = self.first.metadata.name, formula(hypergraph.numbers)
         before = reports[of]
-        familiar = calibration.familiar_energy
+        familiar = scale.familiar_energy
         if familiar is not None and energy > max(familiar, 2 * before.energy):
             before.energy = energy
             found.append(
                 f"model {name!r} may be wrong by {energy:.2f} eV in the energy of this geometry of "
                 f"{of}; geometries like its training data stay below {familiar:.2f}"
             )
-        if forces[worst] > max(calibration.familiar_forces, 2 * before.forces):
+        if forces[worst] > max(scale.familiar_forces, 2 * before.forces):
             before.forces = float(forces[worst])
             found.append(
                 f"model {name!r} may be wrong by {forces[worst]:.1f} eV/Angstrom "
                 f"at {chemical_symbols[hypergraph.numbers[worst]]}{worst} of this geometry of "
                 f"{of}; geometries like its training data stay below "
-                f"{calibration.familiar_forces:.1f}"
+                f"{scale.familiar_forces:.1f}"
             )
         return found
 
@@ -266,61 +220,6 @@ def committee_of(path: str | os.PathLike[str], first: Evaluator) -> Committee | 
     folder = Path(path)
     folder = folder if folder.is_dir() else folder.parent
     return Committee(folder, first) if (folder / COMMITTEE_FILE).exists() else None
-
-
-def read_calibration(file: Path) -> Calibration:
-    """Read and check ``committee.json``; CheckpointError if it cannot be used."""
-    try:
-        values = json.loads(file.read_bytes())
-        # Checked first, because another version may have other fields.
-        kind = values.get("format"), values.get("schema_version")
-        if kind != (FORMAT, SCHEMA_VERSION):
-            raise CheckpointError(
-                f"{file}: expected {FORMAT!r}, schema version {SCHEMA_VERSION}, got {kind[0]!r}, "
-                f"{kind[1]!r}"
-            )
-        content = Calibration.model_validate(values)
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{file} is damaged: {error}") from error
-    if content.sha256 != content.digest:
-        raise CheckpointError(
-            f"{file} is damaged: checksum mismatch, recorded {content.sha256!r}, contents hash to "
-            f"{content.digest!r}. Download or copy the model again, or rewrite the file with "
-            "write_calibration()."
-        )
-    for member in content.members:
-        # The names come from a file of unknown origin and must not lead to other folders.
-        if Path(member.folder).name != member.folder or member.folder in ("", ".", ".."):
-            raise CheckpointError(
-                f"{file}: expected the plain name of a folder, got {member.folder!r}"
-            )
-    return content
-
-
-def write_calibration(folder: Path, members: Sequence[str], **values: Any) -> Calibration:
-    """Write ``committee.json`` into the folder of a model, for member folders in the same folder.
-
-    Parameters
-    ----------
-    folder : folder of the model.
-    members : names of the member folders.
-    values : the other fields of :class:`Calibration`.
-    """
-    for member in members:
-        load_metadata(folder / member)  # raises if it is not a model
-    content = Calibration(
-        members=tuple(
-            Member(folder=name, metadata_sha256=sha256_of(folder / name / METADATA_FILE))
-            for name in members
-        ),
-        **values,
-    )
-    content = content.model_copy(update={"sha256": content.digest})
-    text = json.dumps(content.model_dump(), indent=1) + "\n"
-    write_atomically(folder / COMMITTEE_FILE, text.encode())
-    return content
 
 
 def environments(hypergraph: WeightedHypergraph) -> set[str]:

@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 
 from se3set_ase.checkpoint.metadata import ModelMetadata
-from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.io.text import formula
 from se3set_ase.prediction import Prediction
 from se3set_ase.uncertainty.committee import Committee, Uncertainty
@@ -105,19 +104,16 @@ def remove_doubt(molecules: Iterable[Atoms]) -> None:
             del atoms.info[name]
 
 
-def doubt_of(
-    potential: Doubted, hypergraph: WeightedHypergraph, uncertainty: Uncertainty | None
-) -> Doubt:
+def doubt_of(potential: Doubted, prediction: Prediction, uncertainty: Uncertainty | None) -> Doubt:
     """The doubt of a prediction of a potential.
 
     Parameters
     ----------
-    hypergraph : that of the prediction.
     uncertainty : see :meth:`.Committee.uncertainties`; None if it was not evaluated.
     """
-    reasons = untrained(potential.metadata, hypergraph.numbers)
+    reasons = untrained(potential.metadata, prediction.hypergraph.numbers)
     if potential.committee is not None:
-        reasons += potential.committee.reasons(hypergraph, uncertainty)
+        reasons += potential.committee.reasons(prediction, uncertainty)
     energy, forces = uncertainty or (None, None)
     return Doubt(
         energy=energy,
@@ -133,7 +129,7 @@ def doubts_of(potential: Doubted, predictions: Sequence[Prediction]) -> list[Dou
     if potential.committee is not None and predictions:
         found = potential.committee.uncertainties(predictions)
     return [
-        doubt_of(potential, prediction.hypergraph, uncertainty)
+        doubt_of(potential, prediction, uncertainty)
         for prediction, uncertainty in zip(predictions, found, strict=True)
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +230,12 @@ def test_several_molecules_in_boxes(here: Path) -> None:
     result = run("relax", "boxed.xyz", "--isolated", "--fmax", "0.1")
     assert result.exit_code == 0, result.output
     assert "3 of 3 molecules relaxed" in result.stdout
+
+
+def test_an_entry_that_is_not_read_is_named_as_one_of_the_file(tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.info["net_charge"] = 0
+    write(tmp_path / "water.xyz", atoms)
+    command = [sys.executable, "-m", "se3set_ase", "fragments", str(tmp_path / "water.xyz")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "warning: the entry 'net_charge' of the file is not read" in result.stderr

@@ -20,7 +20,7 @@ from test_contract import random_model
 from se3set_ase.hypergraph.bond_graph import LARGEST_RING
 from se3set_ase.hypergraph.lattice import basis_of, modulo
 from se3set_ase.hypergraph.wrapping import copies_needed
-from se3set_ase.nn.cells import in_cells, shifts_of
+from se3set_ase.nn.cells import Cells, InCells
 from se3set_ase.nn.graph import collate
 from se3set_ase.nn.hessian import hessian
 
@@ -99,10 +99,9 @@ def test_second_derivatives_in_a_cell():
     model, atoms = random_model(), small_cell()
     listed = hypergraph_of(model, atoms)
     graph = collate([listed], model.species_of, model.hypergraph, dtype=model.dtype)
-    cells = torch.tensor(atoms.cell.array)[None]
-    matrix = hessian(
-        model, torch.tensor(atoms.positions), in_cells(graph, shifts_of([listed], "cpu"), cells)
-    ).numpy()
+    cells = Cells.of([listed], [atoms.positions], [atoms.cell.array])
+    inside = InCells(model, cells)
+    matrix = hessian(inside, torch.tensor(atoms.positions), graph).numpy()
     h = 1e-4
     for k in range(3):
         forces = []

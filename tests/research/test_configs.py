@@ -22,7 +22,7 @@ def test_every_bundled_model_has_its_configuration() -> None:
     coming = {"organic-xtb", "organic-direct"}
     assert {names[name] for name in names.keys() - bundled - coming} == {
         "3bpa-pretrain", "acac-pretrain", "ethanol-pretrain",
-        "organic-gfn2-pretrain", "organic-gfn2-second", "organic-xtb-first",
+        "organic-gfn2-pretrain", "organic-gfn2-second", "organic-xtb-first", "gfn2-bulk",
     }  # fmt: skip
 
 
@@ -51,7 +51,10 @@ def test_input_files_are_tracked_or_written_by_a_step(path: Path) -> None:
         assert (config.initial / "model.json").is_file()
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/model.json")))
+@pytest.mark.parametrize(
+    "name",
+    sorted({*reproduce.COMING, *(path.parent.name for path in MODELS.glob("*/model.json"))}),
+)
 def test_steps_of_a_model_write_what_its_trainings_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +72,14 @@ def test_steps_of_a_model_write_what_its_trainings_read(
         elif module == "research.organic.atoms":
             folder = tmp_path / "geometries"
             touch(folder / "isolated_atoms.xyz", folder / "isolated_atoms-gfn2.xyz")
+        elif module == "research.gfn2.dataset":
+            folder = tmp_path / "bulk"
+            touch(folder / "train.xyz", folder / "isolated_atoms.xyz")
+        elif module == "research.correction.dataset":
+            folder = tmp_path / "labels"
+            touch(folder / "train.xyz", folder / "isolated_atoms.xyz")
+        elif module == "research.correction.first":
+            touch(tmp_path / "labels" / "first.xyz")
         elif module == "se3set_ase" and options[0] == "label":
             touch(Path(options[-1]))
         elif module == "se3set_ase":

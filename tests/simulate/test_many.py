@@ -22,7 +22,7 @@ from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.potential import Potential, UnsupportedSystem
 from se3set_ase.simulate.many import relax_many
 from se3set_ase.simulate.relaxation import OPTIMIZERS, relax
-from se3set_ase.uncertainty.committee import write_calibration
+from se3set_ase.uncertainty.calibration import write_calibration
 
 FMAX = 0.02
 SAME_MINIMUM = 1e-5

@@ -34,13 +34,8 @@ from se3set_ase.hypergraph.weighted import WeightedHypergraph
 from se3set_ase.nn.weighting import weighted_hypergraph
 from se3set_ase.potential import Potential, Prediction
 from se3set_ase.uncertainty import novelty
-from se3set_ase.uncertainty.committee import (
-    Calibration,
-    Committee,
-    environments,
-    read_calibration,
-    write_calibration,
-)
+from se3set_ase.uncertainty.calibration import Calibration, read_calibration, write_calibration
+from se3set_ase.uncertainty.committee import Committee, environments
 from se3set_ase.uncertainty.novelty import NoveltyTracker
 
 ROUNDING = 1e-12

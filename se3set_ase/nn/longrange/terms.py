@@ -37,6 +37,11 @@ class Pairs(NamedTuple):
         vector = (positions[j] - positions[i]).double() + graph.pair_shift.double()
         return cls(graph.pair, (vector * vector).sum(1).sqrt(), graph.pair_weight.double())
 
+    def within(self, cutoff: float) -> Pairs:
+        """The pairs closer than ``cutoff``, Angstrom."""
+        near = self.distance < cutoff
+        return Pairs(*(rows[near] for rows in self))
+
 
 class LongRange(nn.Module):
     """Dispersion and charges, as far as a model has them."""
@@ -52,6 +57,7 @@ class LongRange(nn.Module):
     ):
         super().__init__()
         self.config = config
+        self.traced = backend != "by_hand"
         self.dispersion = Dispersion(elements) if config.dispersion else None
         self.charges = None
         if config.charges:
@@ -72,8 +78,10 @@ class LongRange(nn.Module):
         pairs = Pairs.of(positions, graph)
         energy = pairs.distance.new_zeros(graph.species.shape[0])
         if self.dispersion is not None:
-            near = pairs.weight * switch(pairs.distance, ON, OFF)
-            energy = energy + self.dispersion(graph.species, pairs.atoms, pairs.distance, near)
+            # Traced code has arrays of fixed lengths, others leave out what is zero.
+            near = pairs if self.traced else pairs.within(OFF)
+            weight = near.weight * switch(near.distance, ON, OFF)
+            energy = energy + self.dispersion(graph.species, near.atoms, near.distance, weight)
         if charge is not None:
             energy = energy + self._electrostatics(charge, positions, graph, pairs, cells or ())
         return energy

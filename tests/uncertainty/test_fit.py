@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from se3set_ase.uncertainty.calibration import likeliest
+from se3set_ase.uncertainty.fit import likeliest
 
 #: Relative tolerance of factor and floor, and number of errors.
 FITTED, ERRORS = 0.1, 40_000
