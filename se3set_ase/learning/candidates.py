@@ -88,7 +88,7 @@ def choose(
     pool, path, facts = _pool(
         choice, start, surface, labelled, n, rng, earlier_path, given=number == 0, progress=progress
     )
-    drawn = _draw(pool, labelled, max(1, round(RANDOM_SHARE * n)), rng)
+    drawn = _draw(pool, max(1, round(RANDOM_SHARE * n)), rng)
     taken = {id(atoms) for atoms in drawn}
     rest = [atoms for atoms in pool if id(atoms) not in taken]
     named = [] if path is None else _named(path)
@@ -139,7 +139,7 @@ def choose_test(
     if not any(atoms.info["settled"] for atoms in pool):  # every run has ended early
         for atoms in pool:
             atoms.info["settled"] = True
-    frames += _draw(pool, labelled, n - len(frames), rng)
+    frames += _draw(pool, n - len(frames), rng)
     return Chosen(frames=frames, path=[] if path is None else _stored(path), facts=facts)
 
 
@@ -181,22 +181,13 @@ def _pool(
     return pool, path, facts
 
 
-def _draw(
-    pool: Sequence[Atoms], labelled: Sequence[Atoms], n: int, rng: np.random.Generator
-) -> list[Atoms]:
-    """Geometries at random from the settled part of the runs, without near-duplicates."""
+def _draw(pool: Sequence[Atoms], n: int, rng: np.random.Generator) -> list[Atoms]:
+    """Geometries at random from the settled part of the runs, a fair sample of the dynamics."""
     settled = [atoms for atoms in pool if atoms.info["settled"]]
-    if not settled:
-        return []
-    order = rng.permutation(len(settled))
-    shuffled = [settled[i] for i in order]
-    known = [atoms for atoms in labelled if len(atoms) == len(shuffled[0])]
-    # Earlier ones in this order are "more uncertain": the order is random.
-    ranks = -np.arange(len(shuffled), dtype=float)
-    chosen = select(_distances(shuffled), _distances(known), n, uncertainty=ranks)
+    chosen = rng.permutation(len(settled))[:n]
     for index in chosen:
-        shuffled[index].info["role"] = "random"
-    return [shuffled[index] for index in chosen]
+        settled[index].info["role"] = "random"
+    return [settled[index] for index in chosen]
 
 
 def _named(path: ReactionPath) -> list[Atoms]:

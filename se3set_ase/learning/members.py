@@ -178,7 +178,7 @@ def train_member(
         _align(model, data.train)
         return model
 
-    trainer = Trainer(config, progress=False, data=data, build=build)
+    trainer = Trainer(config, progress=False, data=data, build=build, draw=False)
     files = data_files(config, trainer)
     model = trainer.run()
     save_checkpoint(folder, model, describe(config, trainer, files))
@@ -230,12 +230,18 @@ def publish(
     members: Sequence[Path],
     folder: Path,
     name: str,
+    train: Sequence[Atoms],
     validation: Sequence[Atoms],
     measured: Sequence[Measurement],
 ) -> None:
     """Write the members as one model with a calibrated committee.
 
     The folder has a complete model at any moment, with or without its committee.
+
+    Parameters
+    ----------
+    train : geometries whose uncertainty and bonds are familiar.
+    validation : geometries whose errors calibrate the uncertainty.
     """
     (folder / COMMITTEE_FILE).unlink(missing_ok=True)
     names = [f"member-{k}" for k in range(1, len(members))]
@@ -244,12 +250,16 @@ def publish(
         model, metadata = load_checkpoint(member)
         save_checkpoint(place, model, replace(metadata, name=name, measured=tuple(measured)))
     if names:
-        found = predictions(potentials(places, "float64"), validation)
-        labels = [_labels(atoms) for atoms in validation]
-        spread, errors = compare(found, labels)
-        seen = set[str]().union(*(environments(f[0].hypergraph) for f in found))
+        frames = [*validation, *train]
+        found = predictions(potentials(places), frames)
+        familiar, errors = compare(found, map(_labels, frames))
+        n = len(validation)
+        seen = set[str]().union(*(environments(of_one[0].hypergraph) for of_one in found))
         write_calibration(
-            folder, names, **asdict(fit(spread, errors)), environments=tuple(sorted(seen))
+            folder,
+            names,
+            **asdict(fit(familiar[:n], errors[:n], familiar)),
+            environments=tuple(sorted(seen)),
         )
 
 

@@ -131,7 +131,8 @@ class Models:
         tested : file of test geometries, and the errors there; the card has those on the geometries
             that selected the best weights otherwise.
         """
-        members, validation = self.members(number, final=final), self.files(number)[1]
+        members = self.members(number, final=final)
+        train, validation, _ = self.files(number)
         frames = read_frames(validation)
         file, role = validation, "validation"
         if tested is None:
@@ -141,7 +142,8 @@ class Models:
         data = describe_data_file(file, n_frames=errors["n_frames"], role=role)
         values = {k: v for k, v in errors.items() if k in Measurement.__dataclass_fields__}
         output = self.state.output
-        publish(members, output, output.name, frames, [Measurement(data=data, **values)])
+        measured = [Measurement(data=data, **values)]
+        publish(members, output, output.name, read_frames(train), frames, measured)
 
 
 def errors_of(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Any]:

@@ -33,19 +33,27 @@ class Fit:
     familiar_forces: float
 
 
-def fit(spread: Sequence[Doubt], errors: Sequence[Doubt]) -> Fit:
-    """Fit to disagreements of the members and errors of the first one, one for each geometry."""
+def fit(
+    spread: Sequence[Doubt], errors: Sequence[Doubt], familiar: Sequence[Doubt] | None = None
+) -> Fit:
+    """Fit to disagreements of the members and errors of the first one, one for each geometry.
+
+    Parameters
+    ----------
+    familiar : disagreements on geometries like the training data; those of ``spread`` by default.
+    """
     energies = np.array([e for e, _ in spread])
     energy_factor, energy_floor = likeliest(energies, np.array([e for e, _ in errors]))
     forces_factor, forces_floor = likeliest(joined(spread), joined(errors))
-    longest = np.array([f.max() for _, f in spread])
+    known = spread if familiar is None else familiar
+    longest = np.array([f.max() for _, f in known])
     return Fit(
         energy_factor=energy_factor,
         energy_floor=energy_floor,
         forces_factor=forces_factor,
         forces_floor=forces_floor,
         familiar_energy=float(
-            np.hypot(energy_factor * np.quantile(energies, FAMILIAR), energy_floor)
+            np.hypot(energy_factor * np.quantile([e for e, _ in known], FAMILIAR), energy_floor)
         ),
         familiar_forces=float(
             np.hypot(forces_factor * np.quantile(longest, FAMILIAR), forces_floor)

@@ -77,7 +77,7 @@ def test_refuses_starts(given: list[Any], others: dict[str, Any], message: str) 
         (["gold.xyz"], "expected the elements H, C, N, O, F, S, Cl of the initial model 'organic'"),
         (["francium.xyz", "--initial", "none", "--method", "GFN2-xTB"], "elements up to Rn"),
         (["water.xyz", "--initial", "organix"], "no model 'organix'"),
-        (["hydroxide.xyz", "--charge", "-1"], "give the charge as an option of the method"),
+        (["hydroxide.xyz", "--charge", "-1"], "give it as --option charge=..."),
         (["water.xyz", "--baseline", "GFN3-xTB"], "expected a baseline among GFN1-xTB, GFN2-xTB"),
         (
             ["water.xyz", "--baseline", "GFN2-xTB", "--method", "GFN2-xTB"],
