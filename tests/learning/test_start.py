@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from se3set_ase import learn
 from se3set_ase.cli import app
+from se3set_ase.cli.learn import learn as command_of_learning
 from se3set_ase.label.labellers import make_labeller
 from se3set_ase.learning.prepare import prepare
 from se3set_ase.learning.start import read_start
@@ -175,3 +177,21 @@ def test_the_charge_of_an_ion_reaches_the_method() -> None:
     assert prepared.job.recipe.charge == -1
     same = make_labeller("GFN2-xTB", charge=-1)
     assert same(frame).energy == pytest.approx(energies[-1], abs=1e-6)
+
+
+def test_the_command_has_the_defaults_of_python() -> None:
+    ours = signature(learn).parameters
+    command = signature(command_of_learning).parameters
+    shared = (ours.keys() & command.keys()) - {"start", "method", "output"}
+    assert len(shared) > 15
+    for name in shared:
+        assert command[name].default == ours[name].default, name
+    named_otherwise = {"option": "options", "temperature": "temperatures_K", "dry_run": ""}
+    assert command.keys() - ours.keys() == named_otherwise.keys()
+    assert ours.keys() - command.keys() <= {
+        "more",
+        "options",
+        "temperatures_K",
+        "executor",
+        "progress",
+    }
