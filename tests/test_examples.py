@@ -14,7 +14,11 @@ import pytest
 from ase.io import read
 
 #: What an example needs that may not be installed.
-NEEDS = {"09_torch_sim": "torch_sim", "10_path_integral": "ipi"}
+NEEDS = {
+    "09_torch_sim": "torch_sim",
+    "10_path_integral": "ipi",
+    "11_openmm": "openmmml",
+}
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -33,6 +37,7 @@ WRITTEN = {
         *(f"pimd.beads_{bead}.extxyz" for bead in range(4)),
         "RESTART",
     },
+    "11_openmm": {"openmm.events.jsonl", "openmm.dcd", "openmm.csv", "openmm.pdb"},
     "demo": {"demo-output"},
 }
 #: Changes of a script that make it short.
@@ -42,6 +47,7 @@ SHORT = {
     "05_proton_transfer": {"IMAGES = 11": "IMAGES = 5", "steps=500": "steps=5"},
     "09_torch_sim": {"REPLICAS, STEPS = 8, 200": "REPLICAS, STEPS = 2, 5"},
     "10_path_integral": {"BEADS, STEPS = 16, 100": "BEADS, STEPS = 4, 10"},
+    "11_openmm": {"STEPS = 200": "STEPS = 10", "maxIterations=50": "maxIterations=2"},
     "demo": {"STEPS = 1000": "STEPS = 20"},
 }
 

@@ -1,11 +1,12 @@
-"""Trains the other members of the committee of `organic`, each on half of its labels.
+"""Trains the other members of the committee of a model, each on half of its labels.
 
     python -m research.organic.members 1 2
+    python -m research.organic.members 1 2 --model organic-xtb
 
 Then run research.organic.calibrate and ``python -m se3set_ase.checkpoint.registry``. Models trained
 on the same labels in another order hardly disagree and have the same errors, so each number draws
-another half. The bundled members drew from the 2,954 labels before research.organic.chelates. Runs
-are in runs/organic-NUMBER, models in models/organic/member-NUMBER.
+another half. The bundled members of `organic` drew from the 2,954 labels before
+research.organic.chelates. Runs are in runs/MODEL-NUMBER, models in models/MODEL/member-NUMBER.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.train.config import RunConfig, load_config
 from se3set_ase.train.run import train
 
-#: A third of those of `organic`; members need to differ in their data, not to be as accurate.
-EPOCHS = 40
+#: About as many steps as a third of those of the model; members need to differ in their data, not
+#: to be as accurate.
+EPOCHS = {"organic": 40, "organic-xtb": 16}
 
 
 def main() -> None:
     """Train each member and copy it to the folder of the model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="+", type=int)
-    for number in parser.parse_args().numbers:
-        folder = MODELS / "organic" / f"member-{number}"
+    parser.add_argument("--model", choices=EPOCHS, default="organic")
+    arguments = parser.parse_args()
+    for number in arguments.numbers:
+        folder = MODELS / arguments.model / f"member-{number}"
+        config = member(load_config(CONFIGS / f"{arguments.model}.yaml"), number)
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(train(member(load_config(CONFIGS / "organic.yaml"), number)), folder)
+        shutil.copytree(train(config), folder)
 
 
 def member(config: RunConfig, number: int) -> RunConfig:
@@ -42,7 +47,9 @@ def member(config: RunConfig, number: int) -> RunConfig:
         "limits": ("Here to disagree: by itself less accurate than the model that it doubts.",),
         "seed": number,
         "data": data,
-        "training": config.training.model_copy(update={"epochs": EPOCHS, "validate_every": 4}),
+        "training": config.training.model_copy(
+            update={"epochs": EPOCHS[config.name], "validate_every": 4}
+        ),
     }
     return config.model_copy(update=changes)
 

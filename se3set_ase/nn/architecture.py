@@ -49,6 +49,12 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     return config_class(**options)
 
 
+def network_values(config: NetworkConfig) -> dict[str, Any]:
+    """What :func:`network_config` takes, without optional parts that are off."""
+    values = {k: v for k, v in asdict(config).items() if v is not False}
+    return {"architecture": architecture_of(config), **values}
+
+
 def preset_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve ``preset`` (default: ``light``) into the values that :func:`network_config` takes.
 

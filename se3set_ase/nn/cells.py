@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from se3set_ase.hypergraph.lattice import Lattice
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.nn.graph import Graph, Weights
 from se3set_ase.nn.longrange.terms import OFF
@@ -85,6 +84,8 @@ class Cells:
 
 
 def _pairs(g: Hypergraph, positions: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from se3set_ase.hypergraph.lattice import Lattice  # late, because it loads ASE
+
     lattice = Lattice.of(cell, np.array(g.periodic))
     if lattice is None:
         pairs = np.stack(np.triu_indices(len(g.numbers), 1), axis=1)

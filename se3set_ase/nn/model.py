@@ -20,7 +20,12 @@ from torch import Tensor, nn
 
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.radii import COVALENT_RADII
-from se3set_ase.nn.architecture import architecture_of, network_class, network_config
+from se3set_ase.nn.architecture import (
+    architecture_of,
+    network_class,
+    network_config,
+    network_values,
+)
 from se3set_ase.nn.exact import AtomicTable
 from se3set_ase.nn.graph import Graph, Weights, weigh
 from se3set_ase.nn.light.config import LightConfig
@@ -133,7 +138,7 @@ class SE3Set(nn.Module):
         return {
             "elements": list(self.elements),
             "hypergraph": self.hypergraph.to_dict(),
-            "network": {"architecture": self.architecture, **asdict(self.network_config)},
+            "network": network_values(self.network_config),
             "atomic_energies": list(self.atomic_energies),
             "shifts": list(self.shifts),
             "scale": self.scale,

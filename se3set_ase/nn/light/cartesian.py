@@ -180,6 +180,22 @@ def square(features: Features, weight: Tensor) -> Features:
     return Features(scalar, vector, ((w[7] + w[8]) * s)[:, None] * t + both)
 
 
+def product(first: Features, second: Features, weight: Tensor) -> Features:
+    """Channel-wise product of two sets of features; weight is (n or 1, 11, c).
+
+    Paths in the order of :func:`square`, which is this product of features with themselves.
+    """
+    w = weight.unbind(1)
+    s, v, t = first
+    S, V, T = second
+    scalar = w[0] * s * S + w[1] * dot(v, V) + w[2] * dot(t, T)
+    vector = (w[3] * s)[:, None] * V + (w[4] * S)[:, None] * v
+    vector = vector + w[5][:, None] * contracted(t, V) + w[6][:, None] * contracted(T, v)
+    tensor = (w[7] * s)[:, None] * T + (w[8] * S)[:, None] * t
+    both = w[9][:, None] * coupled(v, V) + w[10][:, None] * multiplied(t, T)
+    return Features(scalar, vector, tensor + both)
+
+
 def saturate(features: Features, size: float) -> Features:
     """Limit the length of each channel smoothly to ``size``, f / sqrt(1 + |f|^2 / size^2).
 

@@ -25,6 +25,7 @@ from se3set_ase.nn.light.config import LightConfig
 from se3set_ase.nn.light.incidence import Incidence
 from se3set_ase.nn.light.kernels import square_by_hand
 from se3set_ase.nn.light.layers import PRODUCT_STD, HyperedgeToVertex, VertexToHyperedge
+from se3set_ase.nn.light.options import block_options
 from se3set_ase.nn.radial import BesselBasis
 from se3set_ase.nn.scatter import Backend
 
@@ -44,6 +45,7 @@ class Block(nn.Module):
         # Products have weights per element of the atom, as in MACE (arXiv:2206.07697).
         self.second = nn.Parameter(torch.randn(n_species, PRODUCT_PATHS, channels) * PRODUCT_STD)
         self.update = nn.ModuleList(FeatureLinear(channels, gain=0.5) for _ in range(2))
+        self.options = nn.ModuleDict(block_options(config))
         self.dense = nn.Sequential(
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels)
         )
@@ -61,10 +63,16 @@ class Block(nn.Module):
         multiply = square_by_hand if self.by_hand else square
         squared = multiply(message, self.second[incidence.species])
         change = self.update[0](message).plus(self.update[1](squared))
+        if "fusion" in self.options:
+            change = change.plus(self.options["fusion"](message, squared))
+        if "relaxed" in self.options:
+            change = change.plus(self.options["relaxed"](message))
         if self.first:
             features = change._replace(scalar=own.scalar + change.scalar)
         else:
             features = own.plus(change)
+        if "invariant_gradient" in self.options:
+            features = features.plus(self.options["invariant_gradient"](features))
         scalar = features.scalar + self.dense(features.scalar)
         return features._replace(scalar=scalar), self.readout(scalar).squeeze(-1)
 
