@@ -18,6 +18,7 @@ NEEDS = {
     "09_torch_sim": "torch_sim",
     "10_path_integral": "ipi",
     "11_openmm": "openmmml",
+    "12_metadynamics": "openmmml",
 }
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,6 +39,7 @@ WRITTEN = {
         "RESTART",
     },
     "11_openmm": {"openmm.events.jsonl", "openmm.dcd", "openmm.csv", "openmm.pdb"},
+    "12_metadynamics": {"metadynamics.events.jsonl", "metadynamics.png"},
     "demo": {"demo-output"},
 }
 #: Changes of a script that make it short.
@@ -48,6 +50,7 @@ SHORT = {
     "09_torch_sim": {"REPLICAS, STEPS = 8, 200": "REPLICAS, STEPS = 2, 5"},
     "10_path_integral": {"BEADS, STEPS = 16, 100": "BEADS, STEPS = 4, 10"},
     "11_openmm": {"STEPS = 200": "STEPS = 10", "maxIterations=50": "maxIterations=2"},
+    "12_metadynamics": {"STEPS = 8000": "STEPS = 40"},
     "demo": {"STEPS = 1000": "STEPS = 20"},
 }
 
