@@ -39,6 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "integrations", "simulate"}),
     frozenset({"jobs", "visualize"}),
     frozenset({"label", "train"}),
+    frozenset({"learning"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
