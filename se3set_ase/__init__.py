@@ -13,6 +13,7 @@ from se3set_ase._lazy import lazy_names
 if TYPE_CHECKING:
     from se3set_ase.calculator import SE3SetCalculator
     from se3set_ase.events.observe import EventObserver
+    from se3set_ase.learning.run import learn
     from se3set_ase.potential import Potential
     from se3set_ase.simulate.many import relax_many
     from se3set_ase.visualize.live import LivePlot
@@ -25,6 +26,7 @@ __all__ = [
     "SE3SetCalculator",
     "__version__",
     "draw",
+    "learn",
     "relax_many",
     "show",
 ]
@@ -37,6 +39,7 @@ _HOMES = {
     "Potential": "se3set_ase.potential",
     "SE3SetCalculator": "se3set_ase.calculator",
     "draw": "se3set_ase.visualize.molecule",
+    "learn": "se3set_ase.learning.run",
     "relax_many": "se3set_ase.simulate.many",
     "show": "se3set_ase.visualize.molecule",
 }

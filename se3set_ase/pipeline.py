@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
+from operator import is_
 from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
 
 from se3set_ase.baseline import Baseline
-from se3set_ase.events.log import EventLog
+from se3set_ase.events.log import EventLog, observe_all
 from se3set_ase.hypergraph.lattice import Lattice
+from se3set_ase.hypergraph.listing import JointListing
 from se3set_ase.hypergraph.refragment import Refragmenter
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.text import atom_names, warn_each_time
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.prediction import Evaluator, Prediction
+from se3set_ase.system import UnsupportedSystem, declared_charge_and_spin
 from se3set_ase.uncertainty.committee import Committee
 from se3set_ase.uncertainty.novelty import NoveltyTracker
 
@@ -100,6 +103,24 @@ class Replica:
         if self.refragmenter.departed != departed:
             self._warn_of_departure(atoms)
 
+    def may_keep(self, atoms: Atoms) -> bool:
+        """Whether this is the molecule of the last :meth:`refragment`, moved or not; not a cell."""
+        listing = self.refragmenter.listing
+        if (
+            listing is None
+            or listing.hypergraph.fleeting
+            or listing.lattice is not None
+            or True in atoms.pbc
+            or atoms.numbers.tobytes() != listing.hypergraph.numbers.tobytes()
+        ):
+            return False
+        try:
+            declared = declared_charge_and_spin(atoms)
+        except UnsupportedSystem:
+            return False
+        charge = declared.get("charge", self.charge)
+        return self.state == (charge, declared.get("spin_multiplicity", self.spin_multiplicity))
+
     def _warn_of_departure(self, atoms: Atoms) -> None:
         """Warn that frozen fragments are not those of the present bonds."""
         changes = [
@@ -154,18 +175,49 @@ class Replica:
         return self.baseline.hessian(self.hypergraph.numbers, self.positions, *self.state)
 
 
-def follow(replicas: Sequence[Replica], molecules: Sequence[Atoms]) -> list[Prediction]:
-    """Energies and forces of molecules at the present positions of their replicas.
+class Batch:
+    """Replicas of one potential that move together, one for each molecule.
 
-    Raises
-    ------
-    UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
+    As long as a molecule needs no new hypergraph, it is checked together with all others.
+
+    Parameters
+    ----------
+    replicas : one for each molecule; may be exchanged between steps.
     """
-    for index, (replica, atoms) in enumerate(zip(replicas, molecules, strict=True)):
-        replica.name = f"molecule {index}" if len(molecules) > 1 else ""
-        with numbered(index, len(molecules)):
-            replica.refragment(atoms)
-    return step(replicas)
+
+    def __init__(self, replicas: Sequence[Replica]):
+        self.replicas = replicas
+        self._joint: JointListing | None = None
+
+    def follow(self, molecules: Sequence[Atoms]) -> list[Prediction]:
+        """Energies and forces of the molecules.
+
+        Raises
+        ------
+        UnsupportedSystem, ValueError : as :meth:`se3set_ase.Potential.predict`.
+        """
+        for index, replica in enumerate(self.replicas):
+            replica.name = f"molecule {index}" if len(molecules) > 1 else ""
+        for index in self.changed(molecules):
+            with numbered(index, len(molecules)):
+                self.replicas[index].refragment(molecules[index])
+        return step(self.replicas)
+
+    def changed(self, molecules: Sequence[Atoms]) -> list[int]:
+        """Indices of the molecules that need :meth:`Replica.refragment`; the others are ready."""
+        pairs = list(zip(self.replicas, molecules, strict=True))
+        kept = [index for index, (replica, atoms) in enumerate(pairs) if replica.may_keep(atoms)]
+        if not kept:
+            return list(range(len(pairs)))
+        listings = [self.replicas[index].refragmenter.listing for index in kept]
+        if self._joint is None or not same_objects(self._joint.listings, listings):
+            self._joint = JointListing([each for each in listings if each is not None])
+        valid = self._joint.still_valid(np.concatenate([molecules[k].positions for k in kept]))
+        unchanged = {index for index, good in zip(kept, valid.tolist(), strict=True) if good}
+        for index in unchanged:
+            replica, atoms = pairs[index]
+            replica.positions = atoms.positions
+        return [index for index in range(len(pairs)) if index not in unchanged]
 
 
 def step(replicas: Sequence[Replica]) -> list[Prediction]:
@@ -193,8 +245,12 @@ def advance(replicas: Sequence[Replica]) -> tuple[list[Prediction], list[str]]:
         [replica.cell for replica in replicas],
     )
     predictions = [r.on_baseline(c) for r, c in zip(replicas, corrections, strict=True)]
-    for replica, prediction in zip(replicas, predictions, strict=True):
-        replica.log.observe(prediction.hypergraph, prediction.energy)
+    observe_all(
+        [replica.log for replica in replicas],
+        [prediction.hypergraph for prediction in predictions],
+        [prediction.energy for prediction in predictions],
+    )
+    for replica in replicas:
         replica.uncertainty = None
     watched = [(r, r.tracker, p) for r, p in zip(replicas, predictions, strict=True) if r.tracker]
     if not watched or potential.committee is None:
@@ -221,3 +277,8 @@ def numbered(index: int, count: int) -> Iterator[None]:
         if count == 1:
             raise
         raise type(error)(f"molecule {index}: {error}") from error
+
+
+def same_objects(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether these are the same objects in the same order."""
+    return len(some) == len(others) and all(map(is_, some, others))

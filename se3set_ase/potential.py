@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from operator import is_
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,7 +31,7 @@ from se3set_ase.nn.hessian import hessian
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.outputs import Outputs, outputs
 from se3set_ase.nn.threads import threads_for
-from se3set_ase.pipeline import Replica, follow
+from se3set_ase.pipeline import Batch, Replica, same_objects
 from se3set_ase.prediction import Prediction, predictions_of, stress_of
 from se3set_ase.supported import check_supported
 from se3set_ase.system import UnsupportedSystem, declared_charge_and_spin
@@ -40,8 +40,11 @@ from se3set_ase.uncertainty.doubt import untrained
 
 __all__ = ["Potential", "Prediction", "UnsupportedSystem"]
 
-#: Largest number of edges in a pass: about 500 MB, or 3 GB on another device.
-EDGES, EDGES_ON_DEVICE = 2**14, 2**18
+#: Largest number of edges in a pass: about 500 MB, or 3 GB on another device. Compiled code on a
+#: CPU is fastest if its arrays stay in the cache (research/benchmarks/batches.py).
+EDGES, EDGES_COMPILED, EDGES_ON_DEVICE = 2**14, 2**10, 2**18
+#: Number of edges whose tensors are kept for the next step, about 100 bytes each.
+EDGES_KEPT = 2**20
 
 Evaluate = Callable[[torch.Tensor, Graph], Outputs]
 Refragment = Literal["smooth", "hard"]
@@ -117,7 +120,7 @@ class Potential:
             self._compiled = compiled(self.model) if compile else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
-        self._last: tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]] | None = None
+        self._last: dict[int, tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]]] = {}
 
     def _baseline(self, make: CalculatorFactory | None) -> Baseline | None:
         if self.metadata.baseline is not None:
@@ -203,7 +206,7 @@ class Potential:
         molecules = check_several(molecules)
         options: dict[str, Any] = {"charge": charge, "spin_multiplicity": spin_multiplicity}
         options |= {"watched": warn, "skin": 0.0, "mixer": self._mixer}
-        return follow([Replica(self, **options) for _ in molecules], molecules)
+        return Batch([Replica(self, **options) for _ in molecules]).follow(molecules)
 
     def evaluate(
         self,
@@ -216,18 +219,23 @@ class Potential:
 
         ``charges`` are the total charges, and cells are (3, 3) Angstrom, or None if not periodic.
 
-        A pass includes as many as fit into memory. The tensors of the last pass are reused if the
-        hypergraphs are the same objects.
+        A pass includes as many as fit into memory, or into the cache if compiled. The tensors of
+        a pass are reused if its hypergraphs are the same objects as last time.
         """
         if not hypergraphs:
             return []
         cells = [None] * len(hypergraphs) if cells is None else cells
-        most = EDGES if self.model.device.type == "cpu" else EDGES_ON_DEVICE
-        before = np.cumsum([0] + [len(h.edge_atom) for h in hypergraphs[:-1]]) // most
+        most = EDGES_COMPILED if self._compiled else EDGES
+        if self.model.device.type != "cpu":
+            most = EDGES_ON_DEVICE
+        before = np.cumsum([0] + [len(h.edge_atom) for h in hypergraphs[:-1]])
+        starts = np.unique(before // most, return_index=True)[1].tolist()
+        self._last = {n: kept for n, kept in self._last.items() if n < len(starts)}
         found = []
-        for batch in np.unique(before):
-            at = slice(*np.searchsorted(before, (batch, batch + 1)))
-            found += self._evaluate(hypergraphs[at], positions[at], charges[at], cells[at])
+        for number, (start, end) in enumerate(pairwise([*starts, len(hypergraphs)])):
+            at = slice(start, end)
+            keep = number if before[start] < EDGES_KEPT else None
+            found += self._evaluate(hypergraphs[at], positions[at], charges[at], cells[at], keep)
         return found
 
     def _evaluate(
@@ -236,12 +244,13 @@ class Potential:
         positions: Sequence[np.ndarray],
         charges: Sequence[int],
         cells: Sequence[np.ndarray | None],
+        number: int | None,
     ) -> list[Prediction]:
-        """Evaluate hypergraphs in one pass."""
+        """Evaluate hypergraphs in one pass; ``number`` is that under which its tensors are kept."""
         stresses: list[np.ndarray | None] = [None] * len(hypergraphs)
         n_edges = sum(len(h.edge_atom) for h in hypergraphs)
         with plain_torch_context(self.model.device), threads_for(n_edges):
-            model, graph = self._collated(hypergraphs, charges)
+            model, graph = self._collated(hypergraphs, charges, number)
             joined = np.concatenate(positions)  # a copy, because the atoms will move
             where = torch.as_tensor(joined, dtype=torch.float64, device=self.model.device)
             if all(cell is None for cell in cells):
@@ -292,22 +301,18 @@ class Potential:
         return found
 
     def _collated(
-        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int]
+        self, hypergraphs: Sequence[Hypergraph], charges: Sequence[int], number: int | None
     ) -> tuple[Evaluate, Graph]:
         """The function to evaluate, and its graph."""
-        last = self._last  # read once: another thread may change it
-        if (
-            last is not None
-            and len(hypergraphs) == len(last[0])
-            and all(map(is_, hypergraphs, last[0]))
-            and list(charges) == last[1]
-        ):
+        last = None if number is None else self._last.get(number)
+        if last and same_objects(hypergraphs, last[0]) and list(charges) == last[1]:
             return last[2]
         pairs = self.model.long_range is not None
         sizes = padded(sizes_of(hypergraphs, pairs=pairs)) if self._compiled else None
         graph = self._collate(hypergraphs, charges, sizes)
         function = self._compiled if self._compiled and sizes else partial(outputs, self.model)
-        self._last = tuple(hypergraphs), list(charges), (function, graph)
+        if number is not None:
+            self._last[number] = tuple(hypergraphs), list(charges), (function, graph)
         return function, graph
 
     def _collate(

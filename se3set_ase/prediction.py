@@ -14,7 +14,7 @@ from se3set_ase.baseline import BaselineResult
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
-from se3set_ase.nn.graph import split
+from se3set_ase.nn.graph import slices
 from se3set_ase.nn.outputs import ROWS
 
 #: Names in ASE of what every model predicts; the stress only in periodic cells.
@@ -116,8 +116,8 @@ def predictions_of(
         and positions (N, 3) Angstrom; charges only if the model has them.
     charges, cells, stresses : of each molecule, as in :class:`Prediction` and its hypergraph.
     """
-    rows = {**ROWS, "positions": "atoms"}
-    parts = {name: split(values, rows[name], hypergraphs) for name, values in found.items()}
+    per, rows = {**ROWS, "positions": "atoms"}, slices(hypergraphs)
+    parts = {name: [values[at] for at in rows[per[name]]] for name, values in found.items()}
     return [
         Prediction(
             energy=float(parts["energy"][m][0]),

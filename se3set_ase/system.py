@@ -16,6 +16,8 @@ NAMES = {
     "charge": ("charge", "total_charge"),
     "spin_multiplicity": ("spin_multiplicity", "multiplicity", "mult", "spin", "total_spin"),
 }
+#: Which of them a key declares.
+_MEANINGS = {name: ours for ours, names in NAMES.items() for name in names}
 #: Multiplicities that other programs write as 0 where they are unknown.
 MAY_BE_UNKNOWN = ("spin", "total_spin")
 #: Keys that resemble ours and are not read, with the key that is meant.
@@ -54,21 +56,20 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
     ------
     UnsupportedSystem : a value is not a whole number, or values contradict each other.
     """
+    said: dict[str, dict[Any, int]] = {}
+    for key, value in atoms.info.items():
+        name = str(key).lower()
+        if ours := _MEANINGS.get(name):
+            number = value if type(value) is int else _whole(value, f"atoms.info[{key!r}]")
+            if number or name not in MAY_BE_UNKNOWN:
+                said.setdefault(ours, {})[key] = number
+        elif name in NOT_READ:
+            warnings.warn(f"atoms.info[{key!r}] is not read; use {NOT_READ[name]}", stacklevel=1)
     declared: dict[str, int] = {}
-    _warn_of_similar_keys(atoms)
-    for ours in NAMES:
-        given = {key: atoms.info[key] for key in atoms.info if _meaning(key) == ours}
-        said = {key: _whole(value, f"atoms.info[{key!r}]") for key, value in given.items()}
-        said = {
-            key: value
-            for key, value in said.items()
-            if value or str(key).lower() not in MAY_BE_UNKNOWN
-        }
-        values = set(said.values())
-        if len(values) > 1:
-            raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {said}")
-        if values:
-            declared[ours] = values.pop()
+    for ours, numbers in said.items():
+        declared[ours], *others = set(numbers.values())
+        if others:
+            raise UnsupportedSystem(f"expected one {ours} in atoms.info, got {numbers}")
     if atoms.has("initial_charges"):
         # Sums of partial charges are only nearly integers.
         total = _finite(atoms.get_initial_charges().sum(), "the sum of the initial charges")
@@ -85,21 +86,8 @@ def declared_charge_and_spin(atoms: Atoms) -> Mapping[str, int]:
 def entries_of_declarations(info: Mapping[Any, Any]) -> list[Any]:
     """Values that declare charge and spin, for a fingerprint; None for absent names."""
     names = [name for of_one in NAMES.values() for name in of_one]
-    others = sorted(str(key) for key in info if _meaning(key) and key not in names)
+    others = sorted(str(k) for k in info if str(k).lower() in _MEANINGS and k not in names)
     return [info.get(name) for name in [*names, *others]]
-
-
-def _meaning(key: Any) -> str | None:
-    """Which of ``charge`` and ``spin_multiplicity`` an entry of ``atoms.info`` declares, if any."""
-    name = str(key).lower()
-    return next((ours for ours, names in NAMES.items() if name in names), None)
-
-
-def _warn_of_similar_keys(atoms: Atoms) -> None:
-    """Warn about a key that resembles a known one and is not read."""
-    for key in atoms.info:
-        if meant := NOT_READ.get(str(key).lower()):
-            warnings.warn(f"atoms.info[{key!r}] is not read; use {meant}", stacklevel=2)
 
 
 def declared_labels(atoms: Atoms) -> tuple[float | None, np.ndarray | None]:

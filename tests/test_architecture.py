@@ -39,6 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "integrations", "simulate"}),
     frozenset({"jobs", "visualize"}),
     frozenset({"label", "train"}),
+    frozenset({"learning"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -54,6 +55,7 @@ FILES: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"wrapping"}),
         frozenset({"mixing"}),
         frozenset({"build"}),
+        frozenset({"listing"}),
         frozenset({"refragment"}),
     ),
 }

@@ -225,6 +225,12 @@ def relax_many(rows: list[Row]) -> Content:
     )
 
 
+def batches(rows: list[Row]) -> Content:
+    headings = ["motion", "way", "molecules", "atoms of each", "new hypergraphs", "work, ms"]
+    columns = ["motion", "way", "molecules", "atoms", "rebuilt_per_step", "ms_per_step"]
+    return headings, ([row[column] for column in columns] for row in rows)
+
+
 VARIANTS = {
     "3 radial functions": "**3 radial functions (the default)**",
     "8 radial functions": "8 radial functions (the base of the rows below)",
@@ -343,6 +349,7 @@ TABLES: Mapping[str, tuple[str, str, Callable[[list[Row]], Content]]] = {
     "memory": ("speed.csv", "benchmarks.speed --environments FOLDER", memory),
     "training": ("training.csv", "benchmarks.training --data FOLDER", training),
     "relax many": ("relax_many.csv", "benchmarks.relax_many", relax_many),
+    "batches": ("batches.csv", "benchmarks.batches", batches),
     "parts of the network": ("front.csv", "benchmarks.front", parts_of_the_network),
     "drug relaxations": ("drugs.csv", "benchmarks.drugs --dft", drug_relaxations),
     "drugs": ("drugs.csv", "benchmarks.drugs --dft", drugs),

@@ -32,8 +32,7 @@ from research.benchmarks.systems import graphene_flake, peptide_helix, water_clu
 from research.benchmarks.untrained import save_untrained
 from research.paths import DOCS, ROOT
 from research.tables import read_rows, write_rows
-from se3set_ase import SE3SetCalculator
-from se3set_ase.events import EventLog
+from se3set_ase import SE3SetCalculator, pipeline
 from se3set_ase.hypergraph import HypergraphConfig, Refragmenter, build_hypergraph
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.potential import Potential
@@ -112,7 +111,7 @@ def per_step(n_atoms: int, steps: int) -> dict[str, object]:
         for owner, name in (
             (Refragmenter, "update"),
             (Potential, "_collated"),
-            (EventLog, "observe"),
+            (pipeline, "observe_all"),
         ):
             timed(owner, name, spent)
         last = None
@@ -143,7 +142,7 @@ def structure_of(calc: SE3SetCalculator) -> Hypergraph:
     return calc.hypergraph.structure
 
 
-def timed(owner: type, name: str, spent: dict[str, float]) -> None:
+def timed(owner: object, name: str, spent: dict[str, float]) -> None:
     """Add the time of a method to spent["hypergraph"], from now on."""
     inner = getattr(owner, name)
     if hasattr(inner, "inner"):

@@ -22,9 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 from rdkit import Chem
-from scipy.optimize import minimize
 from tqdm import tqdm
 
 from se3set_ase.checkpoint.registry import COMMITTEE_FILE
@@ -38,6 +36,7 @@ from se3set_ase.uncertainty.calibration import (
     write_calibration,
 )
 from se3set_ase.uncertainty.committee import disagreement, environments_of
+from se3set_ase.uncertainty.fit import likeliest, rms
 
 FAMILIAR = 0.99
 #: Least number of geometries for a scale of their kind.
@@ -149,23 +148,6 @@ def neighbourhoods(smiles: str) -> set[str]:
     return environments_of([atom.GetSymbol() for atom in molecule.GetAtoms()], bonds)
 
 
-def likeliest(spread: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Factor and floor of maximum likelihood, for Gaussians of width sqrt((factor s)^2 + floor^2).
-
-    Errors are energies, or lengths of vectors. With n components, the logarithm of the probability
-    is -n/2 times the sum below, apart from a constant.
-    """
-
-    def unlikelihood(logs: np.ndarray) -> float:
-        factor, floor = np.exp(logs)
-        variance = (factor * spread) ** 2 + floor**2
-        return float(np.sum(np.log(variance) + error**2 / variance))
-
-    start = np.log([rms(error) / rms(spread), rms(error)])
-    factor, floor = np.exp(minimize(unlikelihood, start, method="Nelder-Mead").x)
-    return float(factor), float(floor)
-
-
 def doubts(models: Sequence[Potential], labels: Path) -> list[Doubt]:
     """Disagreement of the models and errors of the first one, for each geometry."""
     results = []
@@ -183,11 +165,6 @@ def doubts(models: Sequence[Potential], labels: Path) -> list[Doubt]:
             )
         )
     return results
-
-
-def rms(values: ArrayLike) -> float:
-    """Root mean square of all values."""
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def draw(said: np.ndarray, error: np.ndarray, path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Shared by the commands: read molecules, protect files, start processes."""
+"""Shared by the commands: read molecules and protect files."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Collection, Iterator
@@ -13,8 +12,6 @@ from typing import TYPE_CHECKING
 from se3set_ase.cli.options import Membership, Precision
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from ase import Atoms
 
     from se3set_ase.calculator import SE3SetCalculator
@@ -29,8 +26,6 @@ __all__ = [
     "read_frames",
     "refuse_other_state",
     "refuse_periodic",
-    "task_executor",
-    "workers",
 ]
 
 
@@ -174,44 +169,6 @@ def check_atoms_formats(*paths: Path) -> None:
             raise ValueError(
                 f"expected a file name with a format that ASE writes, like .xyz, got {path}"
             )
-
-
-@contextlib.contextmanager
-def task_executor(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
-    """This process if one is enough, else :func:`workers`."""
-    if processes == 1 and scheduler is None:
-        from se3set_ase.jobs.resumable import SerialExecutor
-
-        yield SerialExecutor()
-        return
-    with workers(processes, scheduler) as executor:
-        yield executor
-
-
-@contextlib.contextmanager
-def workers(processes: int, scheduler: str | None = None) -> Iterator[Executor]:
-    """Single-threaded processes: new ones on this machine, or those of a dask cluster.
-
-    If a process is killed, its task goes to another one.
-    """
-    try:
-        from distributed import Client, LocalCluster
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"several processes need the package {error.name!r}: pip install 'se3set-ase[label]'"
-        ) from error
-    with contextlib.ExitStack() as stack:
-        address = scheduler or stack.enter_context(
-            LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",  # any free port: another cluster may be running
-                silence_logs="ERROR",
-                memory_limit=0,  # no limit: it would kill a program that needs more than its share
-            )
-        )
-        client = stack.enter_context(Client(address))
-        yield client.get_executor(pure=False)
 
 
 def make_calculator(

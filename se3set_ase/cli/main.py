@@ -30,6 +30,7 @@ from se3set_ase.cli.console import (
     refuse_periodic,
 )
 from se3set_ase.cli.dynamics import md
+from se3set_ase.cli.learn import learn
 from se3set_ase.cli.options import (
     INTERRUPTED,
     Charge,
@@ -271,6 +272,7 @@ app.command()(md)
 app.command()(vibrations)
 app.command()(label)
 app.command()(train)
+app.command()(learn)
 
 
 @app.command()

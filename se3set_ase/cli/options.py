@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +43,22 @@ class Membership(str, enum.Enum):
     smooth = "smooth"
     frozen = "frozen"
     hard = "hard"
+
+
+class By(str, enum.Enum):
+    """Which geometries are labelled."""
+
+    committee = "committee"
+    different = "different"
+    random = "random"
+
+
+class First(str, enum.Enum):
+    """What moves the atoms before a model is trained."""
+
+    gfn2_xtb = "GFN2-xTB"
+    model = "model"
+    rattle = "rattle"
 
 
 class OtherLevels(str, enum.Enum):
@@ -101,3 +118,14 @@ Compile = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+
+
+def name_and_value(text: str) -> tuple[str, Any]:
+    """``grid_level=4`` -> ("grid_level", 4); a value that is not JSON is text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"expected --option NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -16,7 +16,6 @@ from se3set_ase.cli.console import (
     make_calculator,
     refuse_other_state,
     refuse_periodic,
-    task_executor,
 )
 from se3set_ase.cli.options import (
     INTERRUPTED,
@@ -221,6 +220,7 @@ def _relax_each(
     overwrite: bool,
 ) -> None:
     from se3set_ase.io.extended_xyz import frames_of_file
+    from se3set_ase.jobs.executor import task_executor
     from se3set_ase.jobs.relaxation import results_of
     from se3set_ase.jobs.resumable import work_on
     from se3set_ase.potential import Potential

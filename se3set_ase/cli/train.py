@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +11,6 @@ from se3set_ase.cli.console import (
     check_readable,
     refuse_other_state,
     refuse_periodic,
-    task_executor,
 )
 from se3set_ase.cli.options import (
     MAX_FAILURES_PRINTED,
@@ -22,6 +20,7 @@ from se3set_ase.cli.options import (
     Isolated,
     SpinMultiplicity,
     Structures,
+    name_and_value,
 )
 from se3set_ase.cli.source import find_source
 from se3set_ase.io.progress import progress_bar
@@ -68,6 +67,7 @@ def label(
 
     The same command resumes an interrupted run. The exit code is 1 if a geometry has no label.
     """
+    from se3set_ase.jobs.executor import task_executor
     from se3set_ase.label.labellers import make_labeller
     from se3set_ase.label.run import label as run_labelling
 
@@ -75,7 +75,7 @@ def label(
         method,
         charge=charge,
         spin_multiplicity=spin_multiplicity,
-        options=dict(map(_name_and_value, option or [])),
+        options=dict(map(name_and_value, option or [])),
     )
     source = find_source(file, conformer_seed)
     frames = [
@@ -133,14 +133,3 @@ def train(
         typer.echo("run the same command to resume from the last validation", err=True)
         raise
     typer.echo(f"written: {folder}")
-
-
-def _name_and_value(text: str) -> tuple[str, Any]:
-    """``grid_level=4`` -> ("grid_level", 4); a value that is not JSON is text."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"expected --option NAME=VALUE, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value

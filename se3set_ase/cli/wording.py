@@ -8,6 +8,9 @@ import re
 WORDS = (
     (r"temperature_K\b", "--temperature"),
     (r"refragment='(\w+)'", r"--refragment \1"),
+    (r"'none' as initial model", "--initial none"),
+    (r"the charge as an option of the method", "it as --option charge=..."),
+    (r"another name or overwrite it", "another name or --overwrite"),
     (r"compile=True\b", "--compile"),
     (r"set atoms\.pbc = False", "use --isolated"),
     (r"atoms\.info\[('[^']*')\]", r"the entry \1 of the file"),

@@ -112,12 +112,46 @@ class EventLog:
         self.add(new)
         return new
 
+    def same_structure(self, now: WeightedHypergraph) -> WeightedHypergraph | None:
+        """The last hypergraph, if only its weights can differ from those of this one."""
+        last = self._last
+        return last if last is not None and last.structure is now.structure else None
+
+    def nothing_changed(self, now: WeightedHypergraph) -> None:
+        """Like :meth:`observe`, if it is known that all decisions are those of the last call."""
+        self._step += 1
+        self._last = now
+
     def add(self, events: Sequence[Event]) -> None:
         """Record events."""
         for event in events:
             kept = self._bonds if is_bond(event) else self._others
             kept.append((self._n_events, event))
             self._n_events += 1
+
+
+def observe_all(
+    logs: Sequence[EventLog], hypergraphs: Sequence[WeightedHypergraph], energies: Sequence[float]
+) -> None:
+    """Like :meth:`EventLog.observe` for each log, and compare all weights in one pass."""
+    pairs = [
+        (index, last, now)
+        for index, (log, now) in enumerate(zip(logs, hypergraphs, strict=True))
+        if (last := log.same_structure(now)) is not None
+    ]
+    unchanged = {index for index, *_ in pairs}
+    for name in ("bond_weights", "hyperedge_reach") if pairs else ():
+        # The decisions depend on nothing else but the structure.
+        before = np.concatenate([getattr(last, name) for _, last, _ in pairs]) > 0.5
+        after = np.concatenate([getattr(now, name) for *_, now in pairs]) > 0.5
+        ends = np.cumsum([len(getattr(now, name)) for *_, now in pairs])
+        crossed = np.searchsorted(ends, np.flatnonzero(before != after), side="right")
+        unchanged -= {pairs[k][0] for k in crossed.tolist()}
+    for index, (log, now, energy) in enumerate(zip(logs, hypergraphs, energies, strict=True)):
+        if index in unchanged:
+            log.nothing_changed(now)
+        else:
+            log.observe(now, energy)
 
 
 def is_bond(event: Event) -> bool:

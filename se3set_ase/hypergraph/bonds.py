@@ -96,8 +96,12 @@ def longest_bond(numbers: np.ndarray, config: HypergraphConfig) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class BondState:
-    """Certain and ambiguous bonds of a geometry; shifts as those of :func:`find_bonds`."""
+    """Certain and ambiguous bonds of a geometry; shifts as those of :func:`find_bonds`.
 
+    ``kinds`` are those of all pairs, see :func:`bond_kinds`.
+    """
+
+    kinds: np.ndarray
     sure: np.ndarray
     ambiguous: np.ndarray
     ambiguous_range: np.ndarray
@@ -105,17 +109,21 @@ class BondState:
     sure_shift: np.ndarray | None = None
     ambiguous_shift: np.ndarray | None = None
 
-    def key(self) -> tuple[bytes, ...]:
-        """Equal for equal bond states."""
-        found = self.sure.tobytes(), self.ambiguous.tobytes()
-        if self.sure_shift is None or self.ambiguous_shift is None:
-            return found
-        return (*found, self.sure_shift.tobytes(), self.ambiguous_shift.tobytes())
-
     def decided(self) -> np.ndarray:
         """(B, 2) bonds with a weight above one half, in lexicographic order."""
         bonds = np.concatenate([self.sure, self.ambiguous[self.ambiguous_weight > 0.5]])
         return bonds[np.lexsort((bonds[:, 1], bonds[:, 0]))]
+
+
+def bond_kinds(distances: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """(P,) 0 for certain bonds, 1 for ambiguous ones, 2 for others.
+
+    Parameters
+    ----------
+    distances : (P,) Angstrom.
+    limits : (P, 2) from :func:`bond_limits`.
+    """
+    return np.where(distances <= limits[:, 0], 0, 2 - (distances < limits[:, 1])).astype(np.int8)
 
 
 def find_bonds(
@@ -131,9 +139,10 @@ def find_bonds(
     limits : (P, 2) from :func:`bond_limits`.
     shifts : (P, 3) int, in a cell: that of the second atom relative to the first.
     """
-    sure = distances <= limits[:, 0]
-    ambiguous = ~sure & (distances < limits[:, 1])
+    kinds = bond_kinds(distances, limits)
+    sure, ambiguous = kinds == 0, kinds == 1
     return BondState(
+        kinds=kinds,
         sure=pairs[sure],
         ambiguous=pairs[ambiguous],
         ambiguous_range=limits[ambiguous],

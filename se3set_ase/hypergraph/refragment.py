@@ -11,16 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from se3set_ase.hypergraph.bonds import (
-    COINCIDENT,
-    BondState,
-    find_bonds,
-    longest_bond,
-    only,
-)
+from se3set_ase.hypergraph.bonds import COINCIDENT, BondState, find_bonds, longest_bond, only
 from se3set_ase.hypergraph.build import check_positions, connect, find_pairs
 from se3set_ase.hypergraph.config import HypergraphConfig
 from se3set_ase.hypergraph.lattice import Lattice
+from se3set_ase.hypergraph.listing import Listing
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 
@@ -32,7 +27,8 @@ class Refragmenter:
 
     A hypergraph is listed with a skin. It stays valid, and the same object is returned, while no
     atom has moved by half the skin and the sets of certain and ambiguous bonds are unchanged. In a
-    cell, the strain of the cell counts as well.
+    cell, the strain of the cell counts as well. :class:`.JointListing` checks many molecules at
+    once.
 
     Parameters
     ----------
@@ -44,6 +40,7 @@ class Refragmenter:
 
     Attributes
     ----------
+    listing : the last hypergraph; None before the first one and after an error.
     departed : if frozen, bonds of the present geometry that the first one lacks, and bonds of the
         first geometry that the present one lacks.
     """
@@ -63,16 +60,10 @@ class Refragmenter:
         self.skin = float(skin)
         self.departed: tuple[frozenset[Bond], frozenset[Bond]] = (frozenset(), frozenset())
         self._frozen = frozen
+        self._first_numbers = np.empty(0, dtype=np.int64)
         self._first_bonds: np.ndarray | None = None
         self._mixer = mixer or FragmentMixer(bond_orders)
-        self._numbers = np.empty(0, dtype=np.int64)
-        self._reference = np.empty((0, 3))
-        self._pairs = np.empty((0, 2), dtype=np.int64)
-        self._limits = np.empty((0, 2))
-        self._shifts: np.ndarray | None = None
-        self._lattice: Lattice | None = None
-        self._bonds: tuple[bytes, ...] | None = None
-        self._hypergraph: Hypergraph | None = None
+        self.listing: Listing | None = None
 
     def update(
         self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None = None
@@ -86,57 +77,65 @@ class Refragmenter:
         check_positions(positions, len(numbers))
         if self._frozen and lattice is not None:
             raise ValueError("expected an isolated molecule with frozen fragments, got a cell")
-        last, pairs = self._hypergraph, self._pairs
+        last = self.listing
         if (
             last is not None
-            and not last.fleeting
-            and self._still_listed(numbers, positions, lattice)
+            and not last.hypergraph.fleeting
+            and self._still_listed(last, numbers, positions, lattice)
         ):
-            vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
-            if lattice is not None:
-                vectors += self._shifts @ lattice.vectors
-            distances = np.sqrt(np.einsum("px,px->p", vectors, vectors))
-            state = find_bonds(pairs, distances, self._limits, self._shifts)
+            distances = last.distances(positions, lattice)
+            state = find_bonds(last.pairs, distances, last.limits, last.shifts)
             if not (distances < COINCIDENT).any():  # otherwise the rebuild raises the error
-                if state.key() == self._bonds:
-                    return last
+                if np.array_equal(state.kinds, last.kinds):
+                    return last.hypergraph
                 if self._frozen:
-                    self._bonds = state.key()
+                    self.listing = replace(last, kinds=state.kinds)
                     self._compare(state)
-                    return last
+                    return last.hypergraph
         return self._rebuild(numbers, positions, lattice)
 
     def _still_listed(
-        self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None
+        self,
+        last: Listing,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        lattice: Lattice | None,
     ) -> bool:
-        if not np.array_equal(numbers, self._numbers) or len(positions) != len(self._numbers):
+        if not np.array_equal(numbers, last.hypergraph.numbers):
             return False
-        if lattice is not None or self._lattice is not None:
-            if lattice is None or self._lattice is None:
+        if lattice is not None or last.lattice is not None:
+            if lattice is None or last.lattice is None:
                 return False
             apart = max(self.config.cutoff, longest_bond(numbers, self.config))
-            start = self._reference
-            return lattice.surely_apart(self._lattice, positions, start, apart, self.skin)
-        moved = positions - self._reference
+            start = last.reference
+            return lattice.surely_apart(last.lattice, positions, start, apart, self.skin)
+        moved = positions - last.reference
         return bool(np.einsum("nx,nx->n", moved, moved).max() < (0.5 * self.skin) ** 2)
 
     def _rebuild(
         self, numbers: np.ndarray, positions: np.ndarray, lattice: Lattice | None
     ) -> Hypergraph:
-        self._hypergraph = None  # leaves nothing stale if this raises
+        self.listing = None  # leaves nothing stale if this raises
         pairs = find_pairs(numbers, positions, self.config, self.skin, lattice)
-        state = pairs.bonds
-        first = self._first_bonds if np.array_equal(numbers, self._numbers) else None
+        state, first = pairs.bonds, None
         if self._frozen:
-            first = state.decided() if first is None else first
+            first = self._first_bonds
+            if first is None or not np.array_equal(numbers, self._first_numbers):
+                first = state.decided()
             pairs = replace(pairs, bonds=only(first))
         hypergraph = connect(numbers, pairs, self.config, mixer=self._mixer, skin=self.skin)
-        self._pairs, self._limits = pairs.candidates, pairs.limits
-        self._shifts, self._lattice = pairs.candidate_shifts, lattice
-        self._first_bonds, self._bonds = first, state.key()
+        self._first_numbers, self._first_bonds = hypergraph.numbers, first
         self._compare(state)
-        self._numbers, self._reference = numbers.copy(), positions.copy()
-        self._hypergraph = hypergraph
+        self.listing = Listing(
+            hypergraph=hypergraph,
+            skin=self.skin,
+            reference=positions.copy(),
+            pairs=pairs.candidates,
+            limits=pairs.limits,
+            kinds=state.kinds,
+            shifts=pairs.candidate_shifts,
+            lattice=lattice,
+        )
         return hypergraph
 
     def _compare(self, state: BondState) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,6 +44,21 @@ class WeightedFragment:
     rest: bool = False
     images: tuple[tuple[int, int, int], ...] | None = None
     wraps: tuple[tuple[int, int, int], ...] = ()
+
+
+class Counts(NamedTuple):
+    """Number of items of a hypergraph, by their names."""
+
+    molecules: int
+    atoms: int
+    bonds: int
+    terms: int
+    fragments: int
+    rests: int
+    hyperedges: int
+    edges: int
+    pairs: int
+    """Pairs of atoms at any distance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +104,40 @@ class Hypergraph:
     bond_shift: np.ndarray | None = None
     edge_shift: np.ndarray | None = None
     periodic: tuple[bool, bool, bool] = NOT_PERIODIC
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Number of items of each kind; bonds are the ambiguous ones."""
+        n_atoms = len(self.numbers)
+        return Counts(
+            molecules=1,
+            atoms=n_atoms,
+            bonds=len(self.bond_atoms),
+            terms=len(self.term_fragment),
+            fragments=len(self.fragments),
+            rests=len(self.rest_fragment),
+            hyperedges=len(self.hyper_atom),
+            edges=len(self.edge_hyper),
+            pairs=n_atoms * (n_atoms - 1) // 2,
+        )
+
+    @cached_property
+    def fragment_size(self) -> np.ndarray:
+        """(F,) number of atoms of each fragment."""
+        return np.array([len(f.atoms) for f in self.fragments], dtype=np.int64)
+
+    @cached_property
+    def term_fragment(self) -> np.ndarray:
+        """(T,) fragment of each term."""
+        n_terms = [len(f.terms) for f in self.fragments]
+        return np.repeat(np.arange(len(n_terms)), n_terms)
+
+    @cached_property
+    def term_factor(self) -> np.ndarray:
+        """(T, K) factors of each term: 0 is the number 1; 1 + a is b_a; -1 - a is 1 - b_a."""
+        terms = [term for f in self.fragments for term in f.terms]
+        rows = np.zeros((len(terms), max(map(len, terms), default=0)), dtype=np.int64)
+        for t, term in enumerate(terms):
+            for k, (a, present) in enumerate(term):
+                rows[t, k] = 1 + a if present else -1 - a
+        return rows

@@ -23,7 +23,7 @@ from se3set_ase._lock import Lock
 from se3set_ase.checkpoint.metadata import DEFAULT_MODEL
 from se3set_ase.events.observe import event_line
 from se3set_ase.hypergraph.bonds import longest_bond
-from se3set_ase.pipeline import Replica, follow
+from se3set_ase.pipeline import Batch, Replica
 from se3set_ase.potential import Potential
 from se3set_ase.system import UnsupportedSystem
 
@@ -186,6 +186,7 @@ class Evaluation:
         self.region = region
         self._lock = Lock()  # several contexts may share it
         self._replica = Replica(potential, skin=region.skin)
+        self._batch = Batch([self._replica])
         self._seen = 0
         config = potential.model.hypergraph
         nearby = potential.model.long_range is None and potential.baseline is None
@@ -208,7 +209,7 @@ class Evaluation:
         if self.region.cell:
             atoms.cell = box
         with self._lock:
-            (found,) = follow([self._replica], [atoms])
+            (found,) = self._batch.follow([atoms])
             if self.region.events is not None:
                 self._record(self.region.events, state)
         return found.energy * EV, found.forces * (EV * NM)

@@ -8,7 +8,7 @@ from functools import partial
 from ase import Atoms
 
 from se3set_ase.events.log import Event
-from se3set_ase.pipeline import Replica, follow
+from se3set_ase.pipeline import Batch, Replica
 from se3set_ase.potential import Potential, Prediction
 
 
@@ -42,6 +42,7 @@ class Replicas:
             Replica, potential, charge=charge, spin_multiplicity=spin_multiplicity, skin=skin
         )
         self._replicas = [self._new()]
+        self._batch = Batch(self._replicas)
 
     def predict(self, molecules: Sequence[Atoms]) -> list[Prediction]:
         """Energies and forces of all molecules, each refragmented at its present positions.
@@ -51,7 +52,8 @@ class Replicas:
         UnsupportedSystem, ValueError : see :meth:`Potential.predict`.
         """
         self._replicas += [self._new() for _ in molecules[len(self._replicas) :]]
-        return follow(self._replicas[: len(molecules)], molecules)
+        self._batch.replicas = self._replicas[: len(molecules)]
+        return self._batch.follow(molecules)
 
     @property
     def events(self) -> list[list[Event]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from se3set_ase._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from se3set_ase.jobs.executor import task_executor
     from se3set_ase.jobs.relaxation import Relaxation
     from se3set_ase.jobs.resumable import Done, Work, work_on
 
@@ -14,6 +15,7 @@ __all__ = [
     "Done",
     "Relaxation",
     "Work",
+    "task_executor",
     "work_on",
 ]
 
@@ -21,6 +23,7 @@ _HOMES = {
     "Done": "se3set_ase.jobs.resumable",
     "Relaxation": "se3set_ase.jobs.relaxation",
     "Work": "se3set_ase.jobs.resumable",
+    "task_executor": "se3set_ase.jobs.executor",
     "work_on": "se3set_ase.jobs.resumable",
 }
 

@@ -23,9 +23,9 @@ from platformdirs import user_cache_path
 from torch import Tensor
 from torch.nn.functional import pad
 
-from se3set_ase.hypergraph.structure import EXACT_BONDS
+from se3set_ase.hypergraph.structure import EXACT_BONDS, Counts
 from se3set_ase.io.files import replace, sha256_of
-from se3set_ase.nn.graph import COUNTS, FIELDS, Graph, Sizes
+from se3set_ase.nn.graph import FIELDS, Graph, Sizes
 from se3set_ase.nn.light.network import LightNetwork
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.outputs import Outputs, outputs
@@ -259,7 +259,7 @@ def _trace(model: SE3Set) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
         StatelessSymbolicContext,
     )
 
-    lengths = dict(zip(COUNTS, (13, 31, 7, 29, 23, 11, 53, 97, 41), strict=True))
+    lengths = dict(zip(Counts._fields, (13, 31, 7, 29, 23, 11, 53, 97, 41), strict=True))
     fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def symbolic(length: int, width: tuple[int, ...], dtype: torch.dtype) -> Tensor:

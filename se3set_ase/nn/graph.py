@@ -6,6 +6,7 @@ Everything that makes the energy smooth across refragmentation is in :func:`weig
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from se3set_ase.hypergraph.config import HypergraphConfig
-from se3set_ase.hypergraph.structure import EXACT_BONDS, Hypergraph
+from se3set_ase.hypergraph.radii import COVALENT_RADII
+from se3set_ase.hypergraph.structure import EXACT_BONDS, Counts, Hypergraph
 from se3set_ase.nn.likelihood import likelihood
 from se3set_ase.nn.scatter import Backend, scatter_sum
 from se3set_ase.nn.smooth import any_of, envelope, switch
@@ -155,25 +157,6 @@ class Sizes(NamedTuple):
     pairs: int
 
 
-Counts = Mapping[str, int]
-
-#: Functions that count the items of a hypergraph, by their name.
-COUNTS: dict[str, Callable[[Hypergraph], int]] = {
-    "molecules": lambda g: 1,
-    "atoms": lambda g: len(g.numbers),
-    "bonds": lambda g: len(g.bond_atoms),
-    "terms": lambda g: sum(len(f.terms) for f in g.fragments),
-    "fragments": lambda g: len(g.fragments),
-    "rests": lambda g: len(g.rest_fragment),
-    "hyperedges": lambda g: len(g.hyper_atom),
-    "edges": lambda g: len(g.edge_hyper),
-    "pairs": lambda g: len(g.numbers) * (len(g.numbers) - 1) // 2,
-}
-
-
-_n_pairs = COUNTS["pairs"]
-
-
 def _zero(size: Sizes, far: float) -> Any:
     return 0
 
@@ -186,9 +169,11 @@ class Field(NamedTuple):
     """How a field of :class:`Graph` is made from the hypergraphs of its molecules."""
 
     per: str
-    """The items that have a row: a key of :data:`COUNTS`."""
-    rows: Callable[[Hypergraph, Counts], np.ndarray]
-    """Rows of one molecule, given the total counts of the molecules before it."""
+    """The items that have a row: a name in :class:`Counts`."""
+    rows: Callable[[Hypergraph], Any] | float
+    """Rows of one molecule, or the number in all rows."""
+    of: str | None = None
+    """The items to which the rows refer, by their index in the molecule; also in ``Counts``."""
     width: tuple[int, ...] = ()
     """Shape of a row. That of ``term_factor`` depends on the batch, except in compiled code."""
     real: bool = False
@@ -197,66 +182,60 @@ class Field(NamedTuple):
     """A row of padding, given the padded sizes and a distance (Angstrom) beyond the cutoff."""
 
 
-def _term_factor(g: Hypergraph, before: Counts) -> np.ndarray:
-    """:attr:`Graph.term_factor` of one molecule, with -1 - a in place of the index of 1 - b_a."""
-    terms = [term for f in g.fragments for term in f.terms]
-    rows = np.zeros((len(terms), max(map(len, terms), default=0)), dtype=np.int64)
-    for t, term in enumerate(terms):
-        for k, (a, present) in enumerate(term):
-            rows[t, k] = (1 + before["bonds"] + a) * (1 if present else -1)
-    return rows
-
-
-def _term_fragment(g: Hypergraph, before: Counts) -> np.ndarray:
-    n_terms = np.array([len(f.terms) for f in g.fragments], dtype=np.int64)
-    return before["fragments"] + np.repeat(np.arange(len(n_terms)), n_terms)
-
-
-def _pair(g: Hypergraph, before: Counts) -> np.ndarray:
-    return np.stack(np.triu_indices(len(g.numbers), 1), axis=1) + before["atoms"]
+@cache
+def _all_pairs(n_atoms: int) -> np.ndarray:
+    return np.stack(np.triu_indices(n_atoms, 1), axis=1)
 
 
 #: The fields of a graph, in order. Here ``species`` has atomic numbers, which :func:`collate`
 #: replaces by indices, and ``charge`` zeros.
 FIELDS: dict[str, Field] = {
-    "species": Field("atoms", lambda g, n: g.numbers),
-    "molecule": Field("atoms", lambda g, n: np.full(len(g.numbers), n["molecules"])),
-    "atom_weight": Field("atoms", lambda g, n: np.ones(len(g.numbers)), real=True),
-    "n_atoms": Field("molecules", lambda g, n: np.array([len(g.numbers)])),
-    "bond_atoms": Field("bonds", lambda g, n: g.bond_atoms + n["atoms"], (2,)),
+    "species": Field("atoms", lambda g: g.numbers),
+    "molecule": Field("atoms", 0, "molecules"),
+    "atom_weight": Field("atoms", 1, real=True),
+    "n_atoms": Field("molecules", lambda g: (len(g.numbers),)),
+    "bond_atoms": Field("bonds", lambda g: g.bond_atoms, "atoms", (2,)),
     # Padded bonds fall from 1 to 0 between 1 and 2 Angstrom, well before their shift.
-    "bond_range": Field("bonds", lambda g, n: g.bond_range, (2,), True, lambda *_: (1.0, 2.0)),
-    "bond_shift": Field("bonds", lambda g, n: np.zeros((len(g.bond_atoms), 3)), (3,), True, _far),
+    "bond_range": Field(
+        "bonds", lambda g: g.bond_range, width=(2,), real=True, pad=lambda *_: (1.0, 2.0)
+    ),
+    "bond_shift": Field("bonds", 0, width=(3,), real=True, pad=_far),
     # A padded term is b of the last bond, which is padded too, so the term is zero.
     "term_factor": Field(
-        "terms", _term_factor, (EXACT_BONDS,), pad=lambda n, _: [n.bonds] + [0] * (n.factors - 1)
+        "terms",
+        lambda g: g.term_factor,
+        width=(EXACT_BONDS,),
+        pad=lambda n, _: [n.bonds] + [0] * (n.factors - 1),
     ),
-    "term_fragment": Field("terms", _term_fragment),
-    "rest_fragment": Field("rests", lambda g, n: g.rest_fragment + n["fragments"]),
-    "rest_other": Field("rests", lambda g, n: g.rest_other + n["fragments"]),
-    "rest_weight": Field("rests", lambda g, n: np.ones(len(g.rest_other)), real=True),
-    "fragment_size": Field(
-        "fragments", lambda g, n: np.array([len(f.atoms) for f in g.fragments], dtype=np.int64)
-    ),
-    "hyper_atom": Field("hyperedges", lambda g, n: g.hyper_atom + n["atoms"]),
-    "hyper_fragment": Field("hyperedges", lambda g, n: g.hyper_fragment + n["fragments"]),
-    "hyper_member": Field("hyperedges", lambda g, n: g.hyper_member, real=True),
-    "edge_hyper": Field("edges", lambda g, n: g.edge_hyper + n["hyperedges"]),
-    "edge_atom": Field("edges", lambda g, n: g.edge_atom + n["atoms"]),
-    "edge_shift": Field("edges", lambda g, n: np.zeros((len(g.edge_atom), 3)), (3,), True, _far),
-    "charge": Field("molecules", lambda g, n: np.zeros(1), real=True),
-    "pair": Field("pairs", _pair, (2,)),
-    "pair_shift": Field("pairs", lambda g, n: np.zeros((_n_pairs(g), 3)), (3,), True, _far),
-    "pair_weight": Field("pairs", lambda g, n: np.ones(_n_pairs(g)), real=True),
+    "term_fragment": Field("terms", lambda g: g.term_fragment, "fragments"),
+    "rest_fragment": Field("rests", lambda g: g.rest_fragment, "fragments"),
+    "rest_other": Field("rests", lambda g: g.rest_other, "fragments"),
+    "rest_weight": Field("rests", 1, real=True),
+    "fragment_size": Field("fragments", lambda g: g.fragment_size),
+    "hyper_atom": Field("hyperedges", lambda g: g.hyper_atom, "atoms"),
+    "hyper_fragment": Field("hyperedges", lambda g: g.hyper_fragment, "fragments"),
+    "hyper_member": Field("hyperedges", lambda g: g.hyper_member, real=True),
+    "edge_hyper": Field("edges", lambda g: g.edge_hyper, "hyperedges"),
+    "edge_atom": Field("edges", lambda g: g.edge_atom, "atoms"),
+    "edge_shift": Field("edges", 0, width=(3,), real=True, pad=_far),
+    "charge": Field("molecules", 0, real=True),
+    "pair": Field("pairs", lambda g: _all_pairs(len(g.numbers)), "atoms", (2,)),
+    "pair_shift": Field("pairs", 0, width=(3,), real=True, pad=_far),
+    "pair_weight": Field("pairs", 1, real=True),
 }
+
+
+def _counts(hypergraphs: Sequence[Hypergraph]) -> np.ndarray:
+    """(M, 9) :class:`Counts` of each."""
+    found = np.array([g.counts for g in hypergraphs], dtype=np.int64)
+    return found.reshape(-1, len(Counts._fields))
 
 
 def sizes_of(hypergraphs: Sequence[Hypergraph], *, pairs: bool = False) -> Sizes:
     """Lengths of the arrays that :func:`collate` makes of these hypergraphs without padding."""
-    sizes = Sizes(
-        factors=max((len(t) for g in hypergraphs for f in g.fragments for t in f.terms), default=0),
-        **{what: sum(map(COUNTS[what], hypergraphs)) for what in Sizes._fields if what in COUNTS},
-    )
+    totals = Counts(*_counts(hypergraphs).sum(axis=0).tolist())._asdict()
+    totals["factors"] = max((g.term_factor.shape[1] for g in hypergraphs), default=0)
+    sizes = Sizes(**{what: totals[what] for what in Sizes._fields})
     return sizes if pairs else sizes._replace(pairs=0)
 
 
@@ -288,33 +267,56 @@ def collate(
     if size.terms < full.terms and size.bonds == full.bonds:
         raise ValueError("expected a spare bond when terms are padded, got none")
     full = full._replace(factors=max(full.factors, 1))
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
-    before = dict.fromkeys(COUNTS, 0)
-    for g in hypergraphs:
-        for name, field in FIELDS.items():
-            if field.per != "pairs" or pairs:
-                parts[name].append(field.rows(g, before))
-        before = {what: before[what] + count(g) for what, count in COUNTS.items()}
-    if not pairs:
-        for name in ("pair", "pair_shift", "pair_weight"):
-            parts[name] = [np.zeros((0, *FIELDS[name].width), dtype=np.int64)]
+    counts = _counts(hypergraphs)
+    number = dict(zip(Counts._fields, counts.T, strict=True))
+    before = dict(zip(Counts._fields, (np.cumsum(counts, axis=0) - counts).T, strict=True))
+
+    def rows(field: Field) -> np.ndarray:
+        if field.per == "pairs" and not pairs:
+            return np.zeros((0, *field.width), dtype=np.int64)
+        if callable(field.rows):
+            joined = np.concatenate([field.rows(g) for g in hypergraphs])
+        else:
+            joined = np.full((number[field.per].sum(), *field.width), field.rows)
+        if field.of is not None:
+            first = np.repeat(before[field.of], number[field.per])
+            joined = joined + first.reshape(-1, *(1 for _ in field.width))
+        return joined
+
+    def factors() -> np.ndarray:
+        joined = np.zeros((size.terms, full.factors), dtype=np.int64)
+        for g, start, bond in zip(hypergraphs, before["terms"], before["bonds"], strict=True):
+            if len(g.bond_atoms):
+                own = g.term_factor
+                joined[start : start + len(own), : own.shape[1]] = own + bond * np.sign(own)
+        return np.where(joined < 0, full.bonds - joined, joined)
+
+    known = np.full(len(COVALENT_RADII), -1)
+    known[list(species_of)] = list(species_of.values())
+    parts = {name: rows(field) for name, field in FIELDS.items() if name != "term_factor"}
+    parts["term_factor"] = factors()
+    parts["species"] = known[parts["species"]]
+    if (parts["species"] < 0).any():
+        raise KeyError(f"expected elements among {sorted(species_of)}")
     if charges is not None:
-        parts["charge"] = [np.array(charges, dtype=np.float64)]
-    parts["species"] = [np.array([species_of[z] for z in p.tolist()]) for p in parts["species"]]
-    factors = [np.pad(p, ((0, 0), (0, full.factors - p.shape[1]))) for p in parts["term_factor"]]
-    parts["term_factor"] = [np.where(p < 0, full.bonds - p, p) for p in factors]
+        parts["charge"] = np.array(charges, dtype=np.float64)
 
     def tensor(name: str, field: Field) -> Tensor:
-        rows = np.concatenate(parts[name])
-        padding = np.empty((getattr(full, field.per, len(rows)) - len(rows), *rows.shape[1:]))
-        padding[:] = field.pad(full, 2.0 * config.cutoff)
-        joined = np.concatenate([rows, padding.astype(rows.dtype)])
+        joined = parts[name]
+        if more := getattr(full, field.per, len(joined)) - len(joined):
+            padding = np.empty((more, *joined.shape[1:]))
+            padding[:] = field.pad(full, 2.0 * config.cutoff)
+            padding = padding.astype(np.float64 if field.real else np.int64)
+            joined = np.concatenate([joined, padding])
         return torch.as_tensor(joined, dtype=dtype if field.real else torch.int64, device=device)
 
     return Graph(**{name: tensor(name, field) for name, field in FIELDS.items()})
 
 
-def split(values: np.ndarray, per: str, hypergraphs: Sequence[Hypergraph]) -> list[np.ndarray]:
-    """Rows of each molecule of a batch, without padding; ``per`` is a key of :data:`COUNTS`."""
-    ends = np.cumsum([COUNTS[per](g) for g in hypergraphs])
-    return np.split(values[: ends[-1]], ends[:-1])
+def slices(hypergraphs: Sequence[Hypergraph]) -> dict[str, list[slice]]:
+    """Rows of each molecule in the arrays of a batch, by the names in :class:`Counts`."""
+    ends = np.cumsum(_counts(hypergraphs), axis=0)
+    return {
+        what: list(map(slice, [0, *end[:-1]], end))
+        for what, end in zip(Counts._fields, ends.T.tolist(), strict=True)
+    }

@@ -30,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 #: The items that have a row in each field of :class:`Outputs`, as in
-#: :data:`se3set_ase.nn.graph.COUNTS`.
+#: :class:`se3set_ase.hypergraph.structure.Counts`.
 ROWS = {
     "energy": "molecules",
     "forces": "atoms",

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from se3set_ase.pipeline import Replica, numbered, step
+from se3set_ase.pipeline import Batch, Replica, numbered, step
 from se3set_ase.potential import Potential, Prediction, check_several
 from se3set_ase.prediction import PROPERTIES
 from se3set_ase.simulate import defaults
@@ -69,12 +69,16 @@ def relax_many(
         )
         with numbered(index, len(molecules)):
             runs.append(_Run(atoms, replica, optimizer_class, fmax, steps))
-    active = runs
+    active, batch = runs, Batch([])
     while active:
         for run, prediction in zip(active, _evaluated(active), strict=True):
             if prediction is not None:
                 run.step(prediction)
-        still = [run for run in active if not run.done]
+        moved = [run for run in active if not run.done]
+        batch.replicas = [run.calc.replica for run in moved]
+        for index in batch.changed([run.atoms for run in moved]):
+            moved[index].refragment()
+        still = [run for run in moved if not run.done]
         if progress is not None and len(still) < len(active):
             progress(len(active) - len(still))
         active = still
@@ -116,10 +120,7 @@ class _Run:
 
     def step(self, prediction: Prediction) -> None:
         """Record a prediction for the present positions, and make a step if needed."""
-        self.calc.store(self.atoms, prediction)
-        self.known = self.atoms.copy()
-        self.known.calc = SinglePointCalculator(self.known, **self.calc.results)
-        self.prediction = prediction
+        self.known, self.prediction = self.calc.store(self.atoms, prediction), prediction
         forces = self.atoms.get_forces()  # constraints applied
         longest = float(np.sqrt((forces**2).sum(axis=1).max()))
         self.records.append((prediction.energy, longest))
@@ -130,9 +131,15 @@ class _Run:
         try:
             self.optimizer.step()
             self.n_steps += 1
-            self.calc.replica.refragment(self.atoms)
-        # An invalid geometry, or an ASE optimiser that fails.
+        # An invalid geometry that it evaluates, or an optimiser that fails.
         except (ValueError, RuntimeError) as error:
+            self.error, self.done = error, True
+
+    def refragment(self) -> None:
+        """List the hypergraph at the new positions; an invalid geometry ends the relaxation."""
+        try:
+            self.calc.replica.refragment(self.atoms)
+        except ValueError as error:
             self.error, self.done = error, True
 
     def evaluated(self) -> Prediction | None:
@@ -147,6 +154,7 @@ class _Run:
 
     def result(self, doubt: Doubt) -> RelaxResult:
         energies, longest_forces = np.array(self.records).T
+        self.known.calc = SinglePointCalculator(self.known, **self.prediction.results)
         return RelaxResult(
             atoms=self.known,
             converged=self.converged,
@@ -168,10 +176,11 @@ class _StoredResults(Calculator):
         super().__init__()
         self.replica = replica
 
-    def store(self, atoms: Atoms, prediction: Prediction) -> None:
-        """Store the prediction for these positions."""
+    def store(self, atoms: Atoms, prediction: Prediction) -> Atoms:
+        """Store the prediction for these positions; a copy of the atoms, which does not change."""
         self.atoms = atoms.copy()
         self.results = prediction.results
+        return self.atoms
 
     def calculate(
         self,

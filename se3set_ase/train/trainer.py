@@ -53,6 +53,7 @@ class Trainer:
     fabric : launched processes that share each batch; only this process by default.
     data : frames and atomic energies; those of ``config.data`` by default.
     build : function that builds the model.
+    draw : draw the learning curve at each validation.
 
     Raises
     ------
@@ -68,9 +69,10 @@ class Trainer:
         fabric: Fabric | None = None,
         data: TrainingData | None = None,
         build: ModelBuilder = build_model,
+        draw: bool = True,
     ):
         self.config = config
-        self._show = progress
+        self._show, self._draw = progress, draw
         options = config.training
         self.fabric = fabric or make_fabric(options.model_copy(update={"devices": 1}))
         if self.fabric.world_size != options.devices:
@@ -266,7 +268,8 @@ class Trainer:
                 "best": int(better),
             }
             write_row(self.folder, row)
-            draw_learning_curve(self.folder)
+            if self._draw:
+                draw_learning_curve(self.folder)
             save_state(
                 self.folder,
                 self.progress,

@@ -29,7 +29,7 @@ from se3set_ase.io.files import sha256_of
 from se3set_ase.io.text import formula
 from se3set_ase.prediction import Evaluator, Prediction
 from se3set_ase.uncertainty.calibration import read_calibration
-from se3set_ase.uncertainty.novelty import AllReports, NoveltyTracker, Reports
+from se3set_ase.uncertainty.novelty import AllReports, NoveltyTracker, Reports, follow_all
 
 Uncertainty = tuple[float, np.ndarray]
 
@@ -149,11 +149,11 @@ class Committee:
         For each prediction, the reasons, and the uncertainty if it was checked.
         """
         reasons, checked = [], []
+        molecules = follow_all(trackers, [p.hypergraph for p in predictions])
         for k, (tracker, p) in enumerate(zip(trackers, predictions, strict=True)):
-            molecule = tracker.follow(p.hypergraph)
-            other_bonds = molecule.has_other_bonds(p.hypergraph)
+            other_bonds = molecules[k].has_other_bonds(p.hypergraph)
             reasons.append(self._unseen_bonds(p.hypergraph, tracker.reports) if other_bonds else [])
-            if molecule.needs_check(p.hypergraph.positions, p.energy):
+            if molecules[k].needs_check(p.hypergraph.positions, p.energy):
                 checked.append(k)
         found = self.uncertainties([predictions[k] for k in checked]) if checked else []
         answers = dict(zip(checked, found, strict=True))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from se3set_ase.hypergraph.weighted import WeightedHypergraph
 
-__all__ = ["NoveltyTracker", "TrackedMolecule", "moved"]
+__all__ = ["NoveltyTracker", "TrackedMolecule", "follow_all", "moved"]
 
 #: Angstrom: if an atom moves this far relative to the others in one step, it is another molecule.
 FAR = 0.5
@@ -88,13 +89,13 @@ class NoveltyTracker:
 
     def __init__(self) -> None:
         self.reports: AllReports = defaultdict(Reports)
-        self._alike: dict[bytes, _Alike] = {}  # by atomic numbers
+        self._alike: dict[bytes, _Alike] = defaultdict(_Alike)  # by atomic numbers
         self._order: OrderedDict[TrackedMolecule, bytes] = OrderedDict()  # the latest is last
 
     def follow(self, hypergraph: WeightedHypergraph) -> TrackedMolecule:
         """The tracked molecule closest to this geometry, or a new one."""
-        key = hypergraph.numbers.tobytes()
-        found = self._alike.setdefault(key, _Alike()).follow(hypergraph.positions)
+        key, positions = hypergraph.numbers.tobytes(), hypergraph.positions
+        found = self._alike[key].follow(positions - positions.mean(axis=0))
         self._order[found] = key
         self._order.move_to_end(found)
         if len(self._order) > REMEMBERED:
@@ -103,6 +104,40 @@ class NoveltyTracker:
             if not self._alike[key].molecules:
                 del self._alike[key]
         return found
+
+    def only(self, hypergraph: WeightedHypergraph) -> _Alike | None:
+        """The one tracked molecule, if it is the only one and has these atoms."""
+        alike = self._alike.get(hypergraph.numbers.tobytes()) if len(self._order) == 1 else None
+        return alike if alike and len(alike.molecules) == 1 else None
+
+
+def follow_all(
+    trackers: Sequence[NoveltyTracker], hypergraphs: Sequence[WeightedHypergraph]
+) -> list[TrackedMolecule]:
+    """Like :meth:`NoveltyTracker.follow` for each tracker; most are compared in one pass."""
+    found: dict[int, TrackedMolecule] = {}
+    only = [
+        (index, alike, hypergraph.positions)
+        for index, (tracker, hypergraph) in enumerate(zip(trackers, hypergraphs, strict=True))
+        if (alike := tracker.only(hypergraph)) is not None
+    ]
+    if only:
+        n_atoms = np.array([len(positions) for *_, positions in only])
+        start = np.cumsum(n_atoms) - n_atoms
+        joined = np.concatenate([positions for *_, positions in only])
+        average = np.add.reduceat(joined, start) / n_atoms[:, None]
+        joined -= np.repeat(average, n_atoms, axis=0)
+        away = np.abs(joined - np.concatenate([alike.last for _, alike, _ in only])).max(axis=1)
+        near = np.maximum.reduceat(away, start) <= FAR
+        parts = np.split(joined, start[1:])
+        for (index, alike, _), centred, stays in zip(only, parts, near.tolist(), strict=True):
+            if stays:
+                alike.last[:] = centred
+                found[index] = alike.molecules[0]
+    return [
+        found[index] if index in found else tracker.follow(hypergraph)
+        for index, (tracker, hypergraph) in enumerate(zip(trackers, hypergraphs, strict=True))
+    ]
 
 
 class _Alike:
@@ -113,9 +148,9 @@ class _Alike:
         # Last positions (K, N, 3) relative to their average; some rows at the end are unused.
         self._centred = np.empty((0, 0, 3))
 
-    def follow(self, positions: np.ndarray) -> TrackedMolecule:
-        """The molecule that moved to these positions, or a new one."""
-        centred, n = positions - positions.mean(axis=0), len(self.molecules)
+    def follow(self, centred: np.ndarray) -> TrackedMolecule:
+        """The molecule that moved to these positions relative to their average, or a new one."""
+        n = len(self.molecules)
         away = np.abs(self._centred[:n] - centred).reshape(n, -1).max(axis=1) if n else np.empty(0)
         nearest = int(away.argmin()) if n else 0
         if n == 0 or away[nearest] > FAR:
@@ -126,6 +161,12 @@ class _Alike:
                 self._centred = np.concatenate([self._centred, more]) if n else more
         self._centred[nearest] = centred
         return self.molecules[nearest]
+
+    @property
+    def last(self) -> np.ndarray:
+        """(N, 3) last positions of the first molecule, relative to their average."""
+        first: np.ndarray = self._centred[0]
+        return first
 
     def remove(self, molecule: TrackedMolecule) -> None:
         """Forget one; the last takes its row."""
@@ -142,4 +183,4 @@ def moved(one: np.ndarray, other: np.ndarray) -> float:
     one, other : (N, 3) positions of the same atoms.
     """
     away = other - one
-    return float(np.abs(away - away.mean(axis=0)).max())
+    return float(np.abs(away - away.sum(axis=0) / len(away)).max())

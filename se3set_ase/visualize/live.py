@@ -72,7 +72,7 @@ class LivePlot:
 
     def __enter__(self) -> LivePlot:
         self._dynamics.attach(self)
-        self._handle = _display()
+        self._handle = notebook_display()
         self._started = self._next = time.perf_counter()
         return self
 
@@ -172,7 +172,7 @@ class LivePlot:
         return f"<div>{bar}{self._progress_text()}</div>"
 
 
-def _display() -> Any:
+def notebook_display() -> Any:
     """A display handle of the notebook; None without a notebook."""
     try:
         from IPython import get_ipython

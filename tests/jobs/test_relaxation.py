@@ -23,8 +23,8 @@ from typer.testing import CliRunner, Result
 from se3set_ase import SE3SetCalculator
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.cli import app
-from se3set_ase.cli.console import workers
 from se3set_ase.cli.options import INTERRUPTED, UNFINISHED
+from se3set_ase.jobs.executor import workers
 from se3set_ase.jobs.relaxation import Relaxation
 from se3set_ase.jobs.resumable import work_on
 from se3set_ase.simulate.results import Relaxations

@@ -27,7 +27,7 @@ from ase.build import molecule
 from ase.calculators.morse import MorsePotential
 from ase.io import read, write
 
-from se3set_ase.cli.console import workers
+from se3set_ase.jobs.executor import workers
 from se3set_ase.jobs.resumable import MAX_PENDING, SerialExecutor, reason
 from se3set_ase.label.any_calculator import AnyCalculator
 from se3set_ase.label.labellers import make_labeller

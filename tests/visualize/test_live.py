@@ -32,7 +32,7 @@ class Notebook:
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     place = Notebook()
-    monkeypatch.setattr(live, "_display", lambda: place)
+    monkeypatch.setattr(live, "notebook_display", lambda: place)
     return place
 
 
