@@ -5,7 +5,7 @@
 Paracetamol in a box of TIP3P water, as in examples/11_openmm.py. After a short equilibration with a
 thermostat, the total energy is recorded without one. The platform CPU has forces in single
 precision; the constraints of the water are the second limit of conservation. On a busy machine,
-take the time of the CPU (of all its threads) rather than that of the clock. Writes openmm_mixed.csv,
+take the time of the CPU (of all threads) rather than that of the clock. Writes openmm_mixed.csv,
 with a row for each length of run and option.
 """
 
