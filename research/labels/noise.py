@@ -9,15 +9,16 @@ cheaper settings. Times are processor times of one core.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from research.benchmarks.machine import about
 from research.labels.shards import read_all, rounded
 from research.labels.work import LABELLER
+from research.tables import write_rows
 from se3set_ase.label.density_functional import DensityFunctional
 from se3set_ase.label.protocol import Label
 
@@ -54,12 +55,10 @@ def main() -> None:
             "atoms": np.mean([len(atoms) for atoms in chosen]),
             "frames": len(chosen),
         }
-        rows.append({k: float(f"{v:.3g}") for k, v in row.items()})
-        print(rows[-1], flush=True)
-    with arguments.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        rounded_row = {k: float(f"{v:.3g}") for k, v in row.items()}
+        print(rounded_row, flush=True)
+        rows.append({**rounded_row, **about()})
+    write_rows(arguments.output, rows, line_end="\n")
 
 
 def timed(atoms: Atoms, grid_level: int, energy_tolerance: float) -> tuple[Label, float]:
