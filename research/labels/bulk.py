@@ -68,14 +68,14 @@ def main() -> None:
             pass
 
 
-def write(path: Path, starts: list[Atoms], seed: int, steps: int) -> int:
+def write(path: Path, starts: list[Atoms], seed: int, steps: int = STEPS) -> int:
     """Label the runs from some geometries; return the number of frames."""
     frames = [frame for start in starts for frame in hot_run(start, seed, steps)]
     write_shard(path, frames)
     return len(frames)
 
 
-def hot_run(start: Atoms, seed: int, steps: int) -> Iterator[Atoms]:
+def hot_run(start: Atoms, seed: int, steps: int = STEPS) -> Iterator[Atoms]:
     """Labelled frames of a short run, the start first; it ends where GFN2-xTB fails."""
     charge = int(start.info["charge"])
     rng = generator(start.positions.tobytes(), seed)

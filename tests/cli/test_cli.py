@@ -236,7 +236,7 @@ def test_md_with_hard_membership_warns(model: Path, here: Path) -> None:
     printed = subprocess.run(command, capture_output=True, text=True, env=there, timeout=120)
     assert printed.returncode == 0, printed.stderr
     (line,) = (line for line in printed.stderr.splitlines() if "hard" in line)
-    assert line.startswith("warning: refragment='hard': the energy jumps")
+    assert line.startswith("warning: --refragment hard: the energy jumps")
     assert "SE3SetCalculator" not in printed.stderr
 
 
@@ -272,7 +272,7 @@ def test_md_bad_input(model: Path, here: Path) -> None:
 
     assert md("--timestep", "-1") == "expected a positive timestep, got -1.0\n"
     assert "no folder absent to write md.traj into" in md("--trajectory", "absent/md.traj")
-    assert md("--temperature", "inf") == "expected temperature_K of at least 0, got inf\n"
+    assert md("--temperature", "inf") == "expected --temperature of at least 0, got inf\n"
     write("charged.xyz", molecule("NH3"))
     message = refused("md", "charged.xyz", "--model", model)
     assert "expected the elements H, C, O" in message

@@ -1,0 +1,1 @@
+"""Whether the optional parts of the default network pay."""
