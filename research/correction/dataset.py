@@ -22,6 +22,7 @@ from research.paths import RUNS
 from research.splits import PARTS
 from se3set_ase.io.extended_xyz import as_text
 from se3set_ase.io.files import write_atomically
+from se3set_ase.label.protocol import Labeller
 
 #: Spin multiplicities of the ground states of the free atoms.
 GROUND_STATES = {
@@ -42,7 +43,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     atoms_file = folder / "isolated_atoms.xyz"
     if not atoms_file.exists():
-        write(atoms_file, isolated_atoms())
+        write(atoms_file, isolated_atoms(LABELLER))
     parts: dict[str, list[Atoms]] = {part: [] for part in PARTS}
     for frame in read_all():
         if is_labelled(frame) and longest_force(frame) < LONGEST_FORCE:
@@ -60,12 +61,12 @@ def longest_force(frame: Atoms) -> float:
     return float(np.linalg.norm(frame.get_forces(), axis=1).max())
 
 
-def isolated_atoms() -> list[Atoms]:
+def isolated_atoms(labeller: Labeller) -> list[Atoms]:
     """Ground states of the free atoms, labelled."""
     frames = []
     for symbol, multiplicity in GROUND_STATES.items():
         atom = Atoms(symbol, info={"spin_multiplicity": multiplicity})
-        label = LABELLER(atom)
+        label = labeller(atom)
         atom.calc = SinglePointCalculator(atom, energy=label.energy, forces=label.forces)
         frames.append(atom)
     return frames

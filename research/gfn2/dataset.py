@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from tqdm import tqdm
 
-from research.correction.dataset import GROUND_STATES, write
+from research.correction.dataset import isolated_atoms, write
 from research.paths import RUNS
 from se3set_ase.io.extended_xyz import as_text, frames_of_file
 from se3set_ase.label import make_labeller
@@ -31,7 +30,7 @@ def main() -> None:
     parser.add_argument("--bulk", type=Path, default=RUNS / "bulk")
     arguments = parser.parse_args()
     folder: Path = arguments.bulk
-    write(folder / "isolated_atoms.xyz", isolated_atoms())
+    write(folder / "isolated_atoms.xyz", isolated_atoms(make_labeller("GFN2-xTB")))
     validation: list[Atoms] = []
     n_train = 0
     with (folder / "train.xyz").open("w") as file:
@@ -47,18 +46,6 @@ def main() -> None:
     picks = np.random.default_rng(0).permutation(len(validation))[:VALIDATION]
     write(folder / "validation.xyz", [validation[k] for k in sorted(picks)])
     print(f"{n_train} frames for training, {len(picks)} of {len(validation)} for validation")
-
-
-def isolated_atoms() -> list[Atoms]:
-    """Ground states of the free atoms."""
-    labeller = make_labeller("GFN2-xTB")
-    frames = []
-    for symbol, multiplicity in GROUND_STATES.items():
-        atom = Atoms(symbol, info={"spin_multiplicity": multiplicity})
-        label = labeller(atom)
-        atom.calc = SinglePointCalculator(atom, energy=label.energy, forces=label.forces)
-        frames.append(atom)
-    return frames
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from se3set_ase.uncertainty.calibration import (
     write_calibration,
 )
 from se3set_ase.uncertainty.committee import disagreement, environments_of
-from se3set_ase.uncertainty.fit import likeliest, rms
+from se3set_ase.uncertainty.fit import fit, rms
 
 FAMILIAR = 0.99
 #: Least number of geometries for a scale of their kind.
@@ -118,21 +118,8 @@ def array(name: str, found: Sequence[Doubt]) -> np.ndarray:
 
 def scale_of(found: Sequence[Doubt]) -> dict[str, float]:
     """Factors, minima and familiar values, see :class:`.calibration.Scale`."""
-    energies = array("energy", found)
-    energy_factor, energy_floor = likeliest(energies, array("energy_error", found))
-    forces_factor, forces_floor = likeliest(
-        np.concatenate([d.forces for d in found]), np.concatenate([d.forces_error for d in found])
-    )
-    familiar = energy_factor * np.quantile(energies, FAMILIAR)
-    largest = forces_factor * np.quantile([d.forces.max() for d in found], FAMILIAR)
-    return {
-        "energy_factor": energy_factor,
-        "energy_floor": energy_floor,
-        "forces_factor": forces_factor,
-        "forces_floor": forces_floor,
-        "familiar_energy": float(np.hypot(familiar, energy_floor)),
-        "familiar_forces": float(np.hypot(largest, forces_floor)),
-    }
+    spread = [(one.energy, one.forces) for one in found]
+    return asdict(fit(spread, [(one.energy_error, one.forces_error) for one in found]))
 
 
 def report(what: str, beyond: np.ndarray) -> None:

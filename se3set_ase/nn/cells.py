@@ -106,6 +106,7 @@ class InCells:
 
     def __init__(self, model: SE3Set, cells: Cells, *, strained: bool = False):
         self.model, self.cells, self.strained = model, cells, strained
+        self._last: tuple[Tensor, Graph, tuple[Tensor, Graph, Tensor]] | None = None
 
     def __call__(self, positions: Tensor, graph: Graph) -> Tensor:
         return self.energies(positions, graph, self.weigh(positions, graph)).energy
@@ -124,15 +125,19 @@ class InCells:
         return InCells(self.model.with_backend(backend), self.cells, strained=self.strained)
 
     def _placed(self, positions: Tensor, graph: Graph) -> tuple[Tensor, Graph, Tensor]:
-        """Positions, graph and cells (M, 3, 3) after the strain."""
-        vectors = self.cells.vectors
+        """Positions, graph and cells (M, 3, 3) after the strain; once for weights and energies."""
+        if self._last is not None and self._last[0] is positions and self._last[1] is graph:
+            return self._last[2]
+        given, vectors = positions, self.cells.vectors
         if self.strained:
             n_cells = len(vectors)
             strain = positions[-3 * n_cells :].view(n_cells, 3, 3)
             scale = strain + torch.eye(3, dtype=strain.dtype, device=strain.device)
             positions = _each(positions[: -3 * n_cells], scale[graph.molecule])
             vectors = vectors @ scale
-        return positions, in_cells(graph, self.cells, vectors), vectors
+        placed = positions, in_cells(graph, self.cells, vectors), vectors
+        self._last = given, graph, placed
+        return placed
 
 
 def in_cells(graph: Graph, cells: Cells, vectors: Tensor) -> Graph:
