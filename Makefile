@@ -18,13 +18,16 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 DATA ?=
 PROCESSES ?= 2
 
+# For `make gpu`: cuda, or cpu where there is no GPU.
+DEVICE ?= cuda
+
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find se3set_ase models -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-slow lint format mypy pytest wheel-test install clean clean-all
+.PHONY: help demo docs gpu test test-slow lint format mypy pytest wheel-test install clean clean-all
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +45,10 @@ test-slow: $(VENV)/.test  ## also the tests that take minutes each
 
 pytest: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+gpu: $(VENV)/.test  ## GPU tests and benchmark, 8 minutes, no network: make gpu DEVICE=cpu
+	$(if $(filter cuda,$(DEVICE)),$(BIN)/python -m pytest -m gpu)
+	OMP_NUM_THREADS=1 $(BIN)/python -m research.benchmarks.device --device $(DEVICE)
 
 lint: $(VENV)/.dev  ## run ruff and mypy
 	$(BIN)/ruff check .

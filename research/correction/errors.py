@@ -23,13 +23,16 @@ from se3set_ase.io.extended_xyz import frames_of_file
 
 #: Geometries near a minimum, by how they were sampled: minima and thermal displacements.
 NEAR_MINIMA = ("relaxed", "modes")
+FAMILIES = (
+    "molecules", "conformers", "ions", "elements", "limits", "contacts", "reactions",
+)  # fmt: skip
 #: Names of groups of frames, and what belongs to them.
 GROUPS: Mapping[str, Callable[[Atoms], bool]] = {
     "all": lambda _: True,
     "near minima": lambda atoms: atoms.info.get("sampling") in NEAR_MINIMA,
     **{
         family: (lambda atoms, family=family: atoms.info["family"] == family)  # type: ignore[misc]
-        for family in ("molecules", "ions", "elements", "limits", "contacts", "reactions")
+        for family in FAMILIES
     },
     "charge -1": lambda atoms: atoms.info["charge"] == -1,
     "charge +1": lambda atoms: atoms.info["charge"] == 1,

@@ -9,7 +9,17 @@ from ase import Atoms
 from ase.io import read
 from rdkit import Chem
 
-from research.geometries import contacts, elements, enumeration, ions, limits, molecules, names
+from research.geometries import (
+    conformers,
+    contacts,
+    elements,
+    enumeration,
+    ions,
+    limits,
+    molecules,
+    names,
+    xtb,
+)
 from research.geometries.bonding import canonical
 from research.geometries.store import Entry, append, finished
 from research.splits import PARTS, part_of
@@ -144,3 +154,17 @@ def test_one_bad_entry_does_not_affect_the_others(tmp_path, caplog) -> None:
     assert {atoms.info["start"] for atoms in read(path, ":")} == {"CO", "O"}
     assert path.with_suffix(".empty").read_text() == "0 N\n"
     assert "no geometry of 0 N" in caplog.text
+
+
+def test_conformers_of_a_molecule_are_different_minima() -> None:
+    entry = Entry(smiles=canonical("FCCF"), kind="halide")
+    frames = conformers.sample(entry, 0, 0)
+    relaxed = [atoms for atoms in frames if atoms.info["sampling"] == "relaxed"]
+    assert [atoms.info["sampling"] for atoms in frames].count("modes") == len(relaxed) >= 2
+    energies = [xtb.energy(atoms, 0) for atoms in relaxed]
+    assert max(energies) - min(energies) > conformers.SAME
+    for atoms in relaxed:
+        force, _ = xtb.force_and_gap(atoms, 0)
+        assert force < 0.06
+    moved, _ = xtb.force_and_gap(next(a for a in frames if a.info["sampling"] == "modes"), 0)
+    assert moved > 0.2
