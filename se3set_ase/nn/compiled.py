@@ -179,14 +179,14 @@ def _sources() -> list[Path]:
 
 def _digest(model: SE3Set) -> str:
     """Hash of everything that affects the machine code: weights, sources, environment."""
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
-
     device = model.device
+    # Not the choice of the inductor, which compiles and loads test programs in every process.
+    capability = torch.backends.cpu.get_cpu_capability()
     about: dict[str, Any] = {
         "model": model.to_config(),
         "dtype": str(model.dtype),
         "torch": torch.__version__,
-        "machine": [platform.system(), platform.machine(), str(pick_vec_isa()), _processor()],
+        "machine": [platform.system(), platform.machine(), capability, _processor()],
         "device": device.type,
         "source": [sha256_of(path) for path in _sources()],
     }
