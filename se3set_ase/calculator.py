@@ -67,8 +67,8 @@ class SE3SetCalculator(Derivatives):
     skin : Angstrom, margin of the neighbour lists; affects speed, never the energy.
     scatter : ``"native"`` or ``"torch_scatter"`` (an extra), implementation of sums over members.
     compile : compile the model: from 1.5 times (1000 atoms) to 6 times (10 atoms) faster. Takes a
-        minute or two, once for each model and dtype on a computer, and serves all molecules. The
-        logger ``se3set_ase`` says when it starts and when it is done. Needs a C++ compiler.
+        minute or two, once for each model and dtype on a computer, and serves all molecules;
+        ``"background"`` does not wait for it. Needs a C++ compiler.
     baseline : see :class:`se3set_ase.Potential`; not needed for corrections to GFN2-xTB.
     **kwargs : passed to :class:`ase.calculators.calculator.Calculator`.
 
@@ -111,7 +111,7 @@ class SE3SetCalculator(Derivatives):
         molecule: Mol | None = None,
         skin: float = 0.5,
         scatter: Scatter = "native",
-        compile: bool = False,
+        compile: bool | Literal["background"] = False,
         baseline: CalculatorFactory | None = None,
         **kwargs: Any,
     ):

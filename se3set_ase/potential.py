@@ -19,6 +19,7 @@ from se3set_ase.baseline import Baseline, CalculatorFactory
 from se3set_ase.checkpoint.metadata import ModelMetadata
 from se3set_ase.checkpoint.registry import resolve_model
 from se3set_ase.checkpoint.store import load_checkpoint
+from se3set_ase.compilation import Compilation
 from se3set_ase.hypergraph.mixing import FragmentMixer
 from se3set_ase.hypergraph.structure import Hypergraph
 from se3set_ase.io.text import warn_each_time
@@ -67,7 +68,8 @@ class Potential:
         gradients, and cannot be compiled.
     compile : compile the model, see :func:`se3set_ase.nn.compiled.compiled`: from 1.5 times (1000
         atoms) to 6 times (10 atoms) faster, with equal results to rounding. Takes a minute or two,
-        once for each model and dtype on a computer.
+        once for each model and dtype on a computer. ``"background"`` does it in another process,
+        and the potential answers at once, at the usual speed until then.
     baseline : for a model that corrects a method other than those in
         :data:`se3set_ase.baseline.KNOWN`: the class of an ASE calculator, or a function that
         returns one for the recorded options.
@@ -88,7 +90,7 @@ class Potential:
         dtype: Literal["float64", "float32"] = "float64",
         refragment: Refragment = "smooth",
         scatter: Scatter = "native",
-        compile: bool = False,
+        compile: bool | Literal["background"] = False,
         baseline: CalculatorFactory | None = None,
     ):
         if compile and scatter != "native":
@@ -102,6 +104,8 @@ class Potential:
                 "expected refragment 'smooth' or 'hard' (a calculator also takes 'frozen'), "
                 f"got {refragment!r}"
             )
+        if compile not in (False, True, "background"):
+            raise ValueError(f"expected compile True, False or 'background', got {compile!r}")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: SE3Set
@@ -117,7 +121,9 @@ class Potential:
             )
         self.baseline = self._baseline(baseline)
         with plain_torch_context(self.model.device):
-            self._compiled = compiled(self.model) if compile else None
+            self._compiled = compiled(self.model) if compile is True else None
+            background = compile == "background"
+            self._compilation = Compilation(self.path, self.model) if background else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
         self._last: dict[int, tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]]] = {}
@@ -133,7 +139,7 @@ class Potential:
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
-        without = {"compile=True": self._compiled, "a baseline": self.baseline}
+        without = {"compile": self._compiled or self._compilation, "a baseline": self.baseline}
         if atoms.pbc.any() and (why := [w for w, it in without.items() if it is not None]):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "
@@ -225,6 +231,8 @@ class Potential:
         if not hypergraphs:
             return []
         cells = [None] * len(hypergraphs) if cells is None else cells
+        if self._compilation is not None and not self._compilation.running():
+            self._compiled, self._compilation, self._last = self._compilation.result(), None, {}
         most = EDGES_COMPILED if self._compiled else EDGES
         if self.model.device.type != "cpu":
             most = EDGES_ON_DEVICE

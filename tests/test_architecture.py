@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hypergraph"}),
     frozenset({"nn"}),
     frozenset({"checkpoint", "events"}),
-    frozenset({"baseline", "supported"}),
+    frozenset({"baseline", "compilation", "supported"}),
     frozenset({"prediction"}),
     frozenset({"uncertainty"}),
     frozenset({"pipeline"}),

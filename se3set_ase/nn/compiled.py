@@ -125,6 +125,11 @@ def compiled(model: SE3Set) -> CompiledModel:
         return CompiledModel(path)
 
 
+def is_compiled(model: SE3Set) -> bool:
+    """Whether :func:`compiled` finds this model in the cache folder."""
+    return (cache_folder() / f"{_digest(model)}.pt2").exists()
+
+
 def _acquired(lock: FileLock) -> Any:
     """The lock, as soon as no other process compiles the same model."""
     try:

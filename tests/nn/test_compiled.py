@@ -28,6 +28,7 @@ from torch._dynamo.utils import counters
 from typer.testing import CliRunner
 from untrained import METADATA, Make, tiny_model
 
+from se3set_ase import compilation
 from se3set_ase.checkpoint.store import save_checkpoint
 from se3set_ase.cli import app
 from se3set_ase.hypergraph.config import HypergraphConfig
@@ -38,7 +39,7 @@ from se3set_ase.nn.graph import sizes_of
 from se3set_ase.nn.longrange.config import LongRangeConfig
 from se3set_ase.nn.model import SE3Set
 from se3set_ase.nn.published.config import PublishedConfig
-from se3set_ase.potential import Potential
+from se3set_ase.potential import Potential, UnsupportedSystem
 from se3set_ase.simulate.dynamics import md
 
 ACETYLACETONE = Path(__file__).parents[2] / "examples" / "acetylacetone.xyz"
@@ -150,6 +151,48 @@ print(atoms.get_potential_energy())
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(ran.stdout) == expected
+
+
+def test_the_model_answers_until_another_process_has_compiled_it(
+    make: Make, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(compile=True)  # so that the other process finds it
+    monkeypatch.setattr(compilation, "is_compiled", lambda _: False)
+    potential = Potential(saved, compile="background")
+    monkeypatch.setattr(compiled, "_compile", forbid)
+    molecules = ten_molecules()
+    first = potential.predict(molecules)  # the other process imports torch meanwhile
+    assert potential._compiled is None
+    with pytest.raises(UnsupportedSystem, match="cells are not possible with compile"):
+        potential.check(Atoms("OH2", cell=[9, 9, 9], pbc=True))
+    started = potential._compilation
+    assert started is not None
+    while started.running():
+        time.sleep(0.1)
+    second = potential.predict(molecules)
+    assert isinstance(potential._compiled, compiled.CompiledModel)
+    for one, other in zip(first, second, strict=True):
+        assert one.energy == pytest.approx(other.energy, abs=TOLERANCE["float64"])
+        np.testing.assert_allclose(one.forces, other.forces, atol=TOLERANCE["float64"])
+    at_once = Potential(saved, compile="background")
+    monkeypatch.undo()
+    assert at_once.predict([molecules[0]])[0].energy == pytest.approx(first[0].energy, abs=1e-9)
+
+
+def test_a_compilation_that_fails_in_the_background_warns(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    potential = Potential(saved, compile="background")
+    assert potential._compilation is not None
+    while potential._compilation.running():
+        time.sleep(0.1)
+    with pytest.warns(UserWarning, match=r"without compilation, which failed: .*C\+\+ compiler"):
+        found = potential.predict([molecule("H2O")])
+    assert found[0].energy == Potential(saved).predict([molecule("H2O")])[0].energy
+    with pytest.raises(ValueError, match="expected compile True, False or 'background', got 'now'"):
+        Potential(saved, compile="now")  # type: ignore[arg-type]
 
 
 def test_more_bonds_than_can_be_mixed_are_left_to_the_model(make: Make) -> None:
