@@ -19,6 +19,7 @@ SHOWN = {
     "06_relax_a_drug": (2, 1, 1, "eV"),
     "07_watch_a_proton_hop": (1, 1, 1, "bond formed"),
     "08_train_your_own": (1, 1, 0, "meV/Å"),
+    "13_learn_your_molecule": (1, 1, 0, "final test"),
 }
 
 

@@ -117,7 +117,7 @@ def learn(
     conformer_seed: ConformerSeed = 0,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check everything, measure the time of one label, and end."),
+        typer.Option("--dry-run", help="Check everything, say what it would cost, and end."),
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -181,15 +181,17 @@ def learn(
 def _print_cost(prepared: Prepared, processes: int, scheduler: str | None) -> None:
     from se3set_ase.io.progress import duration
     from se3set_ase.jobs.executor import task_executor
+    from se3set_ase.learning.cost import measured
 
     with task_executor(processes, scheduler):
-        seconds = prepared.time_of_a_label()
-    n = prepared.budget.labels
+        cost = measured(prepared.job)
+    n, seconds = prepared.budget.labels, cost.label
     typer.echo(f"one label: {seconds:.2f} s")
     where = f"on {scheduler}" if scheduler else f"with {processes} process" + "es" * (processes > 1)
     each = "each as fast as here, " if scheduler or processes > 1 else ""
     parallel = 1 if scheduler else processes
     typer.echo(
-        f"{n} labels, {where}: {each}{duration(n * seconds / parallel)} at most; sampling and "
-        "training are not included"
+        f"{n} labels, {where}: {each}{duration(n * seconds / parallel)} at most\n"
+        f"training: {duration(cost.training(prepared.job, prepared.budget))} at most; sampling is "
+        "not included"
     )

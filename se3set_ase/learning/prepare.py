@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,23 +62,6 @@ class Prepared:
             f"until: {budget.forces:g} meV/A on fresh geometries, {budget.labels} labels{hours}; "
             f"{job.per_round} a round, {job.committee} models"
         )
-
-    def time_of_a_label(self) -> float:
-        """Seconds that the method takes for the first geometry, measured; nothing is written.
-
-        Raises
-        ------
-        ValueError : the method gives no label.
-        """
-        began = time.perf_counter()
-        try:
-            self.job.labeller(self.job.start.frames[0])
-        except Exception as error:  # of any program
-            raise ValueError(
-                f"{self.job.labeller.level_of_theory} gives no label for "
-                f"{self.job.start.formula}: {error}"
-            ) from error
-        return time.perf_counter() - began
 
 
 def prepare(

@@ -18,7 +18,8 @@ from se3set_ase import learn
 from se3set_ase.cli import app
 from se3set_ase.cli.learn import learn as command_of_learning
 from se3set_ase.label.labellers import make_labeller
-from se3set_ase.learning.prepare import prepare
+from se3set_ase.learning.cost import measured
+from se3set_ase.learning.prepare import Prepared, prepare
 from se3set_ase.learning.start import read_start
 
 STRETCHED = Atoms("OH2", [[0.0, 0.0, 0.0], [1.7, 0.0, 0.0], [0.6, 1.04, 0.0]])
@@ -35,6 +36,14 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["learn", *arguments, "-o", "model", "-m", METHOD])
+
+
+def checked(start: Any, **others: Any) -> Prepared:
+    """A run with the defaults, or these options."""
+    values = options(Path("model"), Path()) | others
+    named = signature(prepare).parameters.keys() - {"given"}
+    defaults = {k: p.default for k, p in signature(learn).parameters.items() if k in named}
+    return prepare([start], **defaults | {k: v for k, v in values.items() if k in named})
 
 
 def test_kinds_of_starts() -> None:
@@ -140,32 +149,24 @@ def test_a_dry_run_computes_one_label(log: Path) -> None:
     assert "learn H2O: tiny_learning:LoggedMorse from organic" in result.stdout
     assert "one label: 0." in result.stdout
     assert "40 labels, with 1 process: " in result.stdout
+    assert "training: " in result.stdout
     assert len(log.read_text().splitlines()) == 1
     assert not Path("model").exists()
+
+
+def test_the_cost_of_training_counts_all_rounds(initial: Path) -> None:
+    prepared = checked(WATER, initial=initial, labels=40, per_round=5, training_frames=100)
+    cost = measured(prepared.job)
+    assert 1e-3 < cost.frame < 1.0
+    # Seven rounds, and the final training of three times as many geometries.
+    expected = 2 * 100 * (7 + 3) * cost.frame
+    assert cost.training(prepared.job, prepared.budget) == pytest.approx(expected)
 
 
 def test_the_charge_of_an_ion_reaches_the_method() -> None:
     """Against the program itself."""
     tblite = pytest.importorskip("tblite.ase")
-    values = {**options(Path("model"), Path()), "method": "GFN2-xTB", "initial": "none"}
-    del values["progress"]
-    prepared = prepare(
-        ["[OH-]"],
-        **{
-            "charge": None,
-            "options": None,
-            "hours": None,
-            "choice": None,
-            "baseline": None,
-            "torsions": True,
-            "dimers": False,
-            "reaction": None,
-            "seed": 0,
-            "conformer_seed": 0,
-            "overwrite": False,
-            **values,
-        },
-    )
+    prepared = checked("[OH-]", method="GFN2-xTB", initial="none")
     frame = prepared.job.start.frames[0]
     energies = {}
     for charge in (-1, 1):
