@@ -20,7 +20,7 @@ from se3set_ase.nn.model import SE3Set
 class Compilation:
     """A compilation in another process, at most one at a time for each model on a computer.
 
-    It goes on if this process ends, so that the compiled model is there next time.
+    It continues if this process ends, so that the compiled model is there next time.
 
     Parameters
     ----------
