@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,29 +44,46 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compiled models as well")
     parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
+    models = {name: {"long_range": config} for name, config in PARTS.items()}
+    rows = compared(models, arguments.sizes, rounds=arguments.rounds, compiled=arguments.compile)
+    write_rows(arguments.output / "long_range.csv", rows)
+
+
+def compared(
+    models: Mapping[str, dict[str, Any]], sizes: Sequence[int], *, rounds: int, compiled: bool
+) -> list[dict[str, object]]:
+    """Rows for models with random weights, and their ratio to the first one.
+
+    Parameters
+    ----------
+    models : arguments of :func:`save_untrained` for each, by name.
+    sizes : numbers of atoms, of :func:`research.benchmarks.speed.molecules`.
+    rounds : in each, all models are timed in turn.
+    compiled : compiled models as well.
+    """
     torch.set_num_threads(1)
-    rows = []
+    first, rows = next(iter(models)), []
     with tempfile.TemporaryDirectory() as folder:
         paths = {
-            name: save_untrained(Path(folder) / name.replace(" ", "-"), ELEMENTS, long_range=config)
-            for name, config in PARTS.items()
+            name: save_untrained(Path(folder) / name.replace(" ", "-"), ELEMENTS, **options)
+            for name, options in models.items()
         }
-        for compiled in (False, True) if arguments.compile else (False,):
-            options: dict[str, Any] = {"device": "cpu", "dtype": "float32", "compile": compiled}
+        for compile in (False, True) if compiled else (False,):
+            options: dict[str, Any] = {"device": "cpu", "dtype": "float32", "compile": compile}
             calculators = {name: SE3SetCalculator(path, **options) for name, path in paths.items()}
-            for atoms in (m for m in molecules() if len(m) in arguments.sizes):
-                times = fastest(atoms, calculators, arguments.rounds)
+            for atoms in (m for m in molecules() if len(m) in sizes):
+                times = fastest(atoms, calculators, rounds)
                 for name, milliseconds in times.items():
                     row: dict[str, object] = {
                         "atoms": len(atoms),
-                        "compiled": compiled,
+                        "compiled": compile,
                         "model": name,
                         "ms": round(milliseconds, 2),
-                        "ratio": round(milliseconds / times["network"], 3),
+                        "ratio": round(milliseconds / times[first], 3),
                     }
                     print(row, flush=True)
                     rows.append(row | about())
-    write_rows(arguments.output / "long_range.csv", rows)
+    return rows
 
 
 def fastest(

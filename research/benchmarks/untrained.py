@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,13 +20,14 @@ def save_untrained(
     preset: str = "light",
     *,
     long_range: LongRangeConfig | None = None,
+    network: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write a model of a preset; returns its folder."""
+    """Write a model of a preset, with changes of the network; returns its folder."""
     torch.manual_seed(0)
     model = SE3Set(
         elements=elements,
         hypergraph=HypergraphConfig(),
-        network=network_config(preset_values({"preset": preset})),
+        network=network_config(preset_values({"preset": preset, **(network or {})})),
         atomic_energies=[0.0] * len(elements),
         long_range=long_range,
     )
