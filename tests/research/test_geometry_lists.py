@@ -15,6 +15,7 @@ from research.geometries import (
     elements,
     enumeration,
     ions,
+    large,
     limits,
     molecules,
     names,
@@ -22,6 +23,7 @@ from research.geometries import (
 )
 from research.geometries.bonding import canonical
 from research.geometries.store import Entry, append, finished
+from research.paths import ORGANIC
 from research.splits import PARTS, part_of
 
 
@@ -168,3 +170,18 @@ def test_conformers_of_a_molecule_are_different_minima() -> None:
         assert force < 0.06
     moved, _ = xtb.force_and_gap(next(a for a in frames if a.info["sampling"] == "modes"), 0)
     assert moved > 0.2
+
+
+def test_large_systems_belong_to_training_and_have_these_sizes() -> None:
+    entries = large.entries(0)
+    kinds = Counter(entry.kind for entry in entries)
+    assert kinds["dimer"] == large.DIMERS
+    assert kinds["molecule"] > 2000
+    with (ORGANIC / "drugs.smi").open() as file:
+        drugs = {canonical(line.split()[0]) for line in file if line.strip() and line[0] != "#"}
+    assert not drugs & {entry.smiles for entry in entries}
+    assert large.entries(0) == entries
+    assert large.entries(1) != entries
+    (atoms,) = large.sample(entries[3], 0, 0)
+    assert len(atoms) == 17
+    assert atoms.info["family"] == "large"
