@@ -29,15 +29,17 @@ VALIDATION = 1000
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bulk", type=Path, default=RUNS / "bulk")
+    parser.add_argument("--bulk", type=Path, default=RUNS / "bulk", help="its output, too")
+    parser.add_argument("--more", type=Path, nargs="*", default=(), help="folders of more labels")
     parser.add_argument("--truth", type=Path, default=TRUTH)
     arguments = parser.parse_args()
     folder: Path = arguments.bulk
     write(folder / "isolated_atoms.xyz", isolated_atoms(make_labeller("GFN2-xTB")))
+    files = [p for each in (folder, *arguments.more) for p in sorted(each.glob("*.xyz.gz"))]
     validation: list[Atoms] = []
     leaks, n_train, n_copied = Leaks(truth_geometries(arguments.truth)), 0, 0
     with (folder / "train.xyz").open("w") as file:
-        for path in tqdm(sorted(folder.glob("*.xyz.gz")), unit="file"):
+        for path in tqdm(files, unit="file"):
             train = []
             for frame in frames_of_file(path):
                 if leaks.copied(frame):

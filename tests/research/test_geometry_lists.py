@@ -19,6 +19,7 @@ from research.geometries import (
     limits,
     molecules,
     names,
+    stacks,
     xtb,
 )
 from research.geometries.bonding import canonical
@@ -185,3 +186,16 @@ def test_large_systems_belong_to_training_and_have_these_sizes() -> None:
     (atoms,) = large.sample(entries[3], 0, 0)
     assert len(atoms) == 17
     assert atoms.info["family"] == "large"
+
+
+def test_stacks_are_parallel_and_in_contact() -> None:
+    entries = stacks.entries(0)
+    assert len({entry.smiles for entry in entries}) == stacks.PAIRS
+    relaxed, stack, across = stacks.sample(Entry(smiles="c1ccoc1.c1cncnc1", kind="stack"), 0, 0)
+    n = len(Atoms("C4H4O"))
+    for atoms, cosine in ((stack, 1.0), (across, 0.0)):
+        normals = [np.linalg.svd(p - p.mean(axis=0))[2][2] for p in np.split(atoms.positions, [n])]
+        assert abs(normals[0] @ normals[1]) == pytest.approx(cosine, abs=0.05)
+    for atoms in (relaxed, stack, across):
+        between = np.linalg.norm(atoms.positions[:n, None] - atoms.positions[n:], axis=-1)
+        assert 1.5 < between.min() < 5.5
