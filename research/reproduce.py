@@ -30,6 +30,10 @@ OWN_FRAMES = {
 PRETRAINED = {"3bpa": "3bpa", "acac": "acac", "ethanol": "ethanol", "rmd17-ethanol": "ethanol"}
 #: Models that need no data from outside the repository.
 WITHOUT_DATA = ("gfn2", "organic", "organic-xtb")
+#: Geometries of large molecules and many contacts, from which bulk labels start too.
+LARGE: dict[str, tuple[str, ...]] = {
+    "large": ("--frames", "1000"), "stacks": (), "conformers": (),
+}  # fmt: skip
 #: Models that will be bundled.
 COMING = ("organic-xtb",)
 
@@ -115,12 +119,19 @@ def make_many_frames(monomers: Path, processes: int) -> None:
 
 
 def make_bulk(processes: int) -> None:
-    """GFN2-xTB labels of twelve elements, and the network that is trained on them first."""
-    if not (RUNS / "bulk" / "train.xyz").exists():
+    """GFN2-xTB labels of twelve elements, and the networks that are trained on them first."""
+    bulk, large = RUNS / "bulk", RUNS / "bulk-large"
+    if not (bulk / "train.xyz").exists():
+        pools = []
+        for name, options in LARGE.items():
+            pools.append(RUNS / "geometries" / f"{name}.xyz")
+            run(f"research.geometries.{name}", *options, "--output", pools[-1])
         run("research.labels.bulk", "--processes", processes)
-        run("research.gfn2.dataset")
-    if not trained("gfn2-bulk"):
-        train("gfn2-bulk")
+        run("research.labels.bulk", *pools, "--output", large, "--processes", processes)
+        run("research.gfn2.dataset", "--more", large)
+    for name in ("gfn2-bulk", "gfn2-large"):
+        if not trained(name):
+            train(name)
 
 
 def trained(name: str) -> bool:

@@ -3,7 +3,7 @@
     python -m research.correction.learning_curve    # after research.correction.dataset; hours
 
 Each point is a training by research/configs/organic-xtb.yaml or organic-direct.yaml with this
-number of labels, chosen at random, from the weights of gfn2-bulk.yaml, and with the same number of
+number of labels, chosen at random, from the weights of gfn2-large.yaml, and with the same number of
 steps. Errors are those of held-out molecules and reactions (research.correction.errors), and the
 scores of the benchmark reactions up to 40 atoms (research.truth). Writes correction_curve.csv and
 .png; an interrupted run resumes.
@@ -70,7 +70,7 @@ def trained_on(kind: str, labels: int) -> Path:
     training = config.training.model_dump()
     training |= {"epochs": epochs, "validate_every": max(1, round(epochs / 8))}
     values = config.model_dump()
-    values |= {"name": f"{kind}-{labels}", "initial": RUNS / "gfn2-bulk" / "model"}
+    values |= {"name": f"{kind}-{labels}", "initial": RUNS / "gfn2-large" / "model"}
     values["data"] |= {"n_train": labels, "tests": {}}
     return train(RunConfig(**{**values, "training": training}))
 

@@ -23,6 +23,7 @@ def test_every_bundled_model_has_its_configuration() -> None:
     assert {names[name] for name in names.keys() - bundled - coming} == {
         "3bpa-pretrain", "acac-pretrain", "ethanol-pretrain",
         "organic-gfn2-pretrain", "organic-gfn2-second", "organic-xtb-first", "gfn2-bulk",
+        "gfn2-large",
     }  # fmt: skip
 
 
