@@ -164,12 +164,15 @@ class DensityFunctional:
 
     def _converged(self, molecule: Any) -> Any:
         """Converge the SCF to stable orbitals, mostly on a coarse grid."""
-        singlet = molecule.spin == 0
-        method = self._on_coarse_grid(molecule, unrestricted=not singlet or bool(self.unrestricted))
+        from pyscf.scf import hf
+
+        singlet, core = molecule.spin == 0, hf.get_hcore(molecule)
+        unrestricted = not singlet or bool(self.unrestricted)
+        method = self._on_coarse_grid(molecule, core, unrestricted=unrestricted)
         method.kernel()
         if singlet and self.unrestricted is None and _gap(method) < STABLE_GAP:
             if (density := _density_of_lower_spins(method)) is not None:
-                method = self._on_coarse_grid(molecule, unrestricted=True)
+                method = self._on_coarse_grid(molecule, core, unrestricted=True)
                 method.kernel(dm0=density)
                 _leave_saddle_points(method)
         elif singlet and self.unrestricted:
@@ -188,13 +191,15 @@ class DensityFunctional:
                 setattr(method, name, getattr(second, name))
         return method
 
-    def _on_coarse_grid(self, molecule: Any, *, unrestricted: bool) -> Any:
+    def _on_coarse_grid(self, molecule: Any, core: np.ndarray, *, unrestricted: bool) -> Any:
+        """An SCF that is to start; ``core`` is the core Hamiltonian, whose ECP part is slow."""
         from pyscf import dft
 
         composite = COMPOSITES.get(self.level)
         functional = composite.functional if composite else self.level.partition("/")[0]
         method = (dft.UKS if unrestricted else dft.RKS)(molecule, xc=functional)
         method = method.density_fit(auxbasis=composite.auxiliary_basis if composite else None)
+        method.get_hcore = lambda *_: core
         if composite:
             method.nlc = 0  # switches VV10 off; an empty name does not
         _close_scratch_file(method)
