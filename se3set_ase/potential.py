@@ -139,7 +139,7 @@ class Potential:
 
     def check(self, atoms: Atoms, *, charge: int = 0, spin_multiplicity: int = 1) -> None:
         """Raise :class:`UnsupportedSystem` unless the model supports the system."""
-        without = {"compile": self._compiled or self._compilation, "a baseline": self.baseline}
+        without = {"compile=True": self._compiled or self._compilation, "a baseline": self.baseline}
         if atoms.pbc.any() and (why := [w for w, it in without.items() if it is not None]):
             raise UnsupportedSystem(
                 f"expected an isolated molecule, got periodic boundaries {atoms.pbc.tolist()}: "

@@ -1,4 +1,4 @@
-"""Two flat molecules on top of each other, side by side, or perpendicular.
+"""Two flat molecules, stacked or perpendicular.
 
 python -m research.geometries.stacks --seed 0 --output runs/geometries/stacks.xyz
 
