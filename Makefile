@@ -46,7 +46,7 @@ test-slow: $(VENV)/.test  ## also the tests that take minutes each
 pytest: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-gpu: $(VENV)/.test  ## GPU tests and benchmark, 8 minutes, no network: make gpu DEVICE=cpu
+gpu: $(VENV)/.test  ## GPU tests and benchmark, minutes, no network; make gpu DEVICE=cpu
 	$(if $(filter cuda,$(DEVICE)),$(BIN)/python -m pytest -m gpu)
 	OMP_NUM_THREADS=1 $(BIN)/python -m research.benchmarks.device --device $(DEVICE)
 

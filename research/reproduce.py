@@ -4,9 +4,10 @@
     python -m research.reproduce 3bpa --data FOLDER
 
 `organic` starts from `organic-gfn2`, `organic-xtb` from a network of its own, all others except
-`gfn2` from `gfn2`. `organic-gfn2` needs FOLDER/des-monomers/conformers.xyz.gz, `gfn2`, `organic`
-and `organic-xtb` need no data, the others need those of research.benchmarks.accuracy. Each step
-writes a file and is skipped if that file exists; an interrupted training resumes. The result, in
+`gfn2` from `gfn2`. `organic-gfn2` needs FOLDER/des-monomers/conformers.xyz.gz, `gfn2` and
+`organic` need no data, `organic-xtb` the benchmark reactions (research/truth/reactions.py), whose
+near copies it leaves out, and the others those of research.benchmarks.accuracy. Each step writes a
+file and is skipped if that file exists; an interrupted training resumes. The result, in
 runs/NAME/model, corresponds to models/NAME.
 """
 

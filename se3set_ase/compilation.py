@@ -39,7 +39,7 @@ class Compilation:
         """Wait for the other process."""
         path, model = self._path, self._model
         dtype = str(model.dtype).removeprefix("torch.")
-        arguments = [str(path), str(model.device), dtype, str(int(model.hypergraph.hard))]
+        arguments = [str(path.resolve()), str(model.device), dtype, str(int(model.hypergraph.hard))]
         package = str(Path(__file__).parents[1])
         search = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         self._ended = subprocess.run(

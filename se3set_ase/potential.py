@@ -121,9 +121,9 @@ class Potential:
             )
         self.baseline = self._baseline(baseline)
         with plain_torch_context(self.model.device):
-            self._compiled = compiled(self.model) if compile is True else None
-            background = compile == "background"
-            self._compilation = Compilation(self.path, self.model) if background else None
+            later = compile == "background"
+            self._compiled = compiled(self.model) if compile and not later else None
+            self._compilation = Compilation(self.path, self.model) if later else None
         self._mixer = FragmentMixer()
         self._reported: set[bytes] = set()
         self._last: dict[int, tuple[Sequence[Hypergraph], list[int], tuple[Evaluate, Graph]]] = {}

@@ -1,6 +1,6 @@
 """One device and one core of the processor, in the same run: MD, batches, training, memory.
 
-    make gpu                  # the GPU tests, then this; at most 8 minutes, needs no network
+    make gpu                  # the GPU tests, then this; needs no network
     make gpu DEVICE=cpu       # without a GPU, a minute
     python -m research.benchmarks.device --device cuda
 

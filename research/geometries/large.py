@@ -15,7 +15,7 @@ from rdkit import Chem
 from research.geometries import names, xtb
 from research.geometries.bonding import canonical, identify
 from research.geometries.clusters import assembled
-from research.geometries.sampling import LARGEST_FORCE, embedded, generator, minimum
+from research.geometries.sampling import LARGEST_FORCE, generator, parts_at_minimum
 from research.geometries.store import Entry, command
 from research.paths import ORGANIC
 from research.splits import part_of
@@ -55,13 +55,10 @@ def n_atoms(smiles: str) -> int:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """One geometry, or none."""
     rng = generator("large", entry.smiles, seed, draw)
-    parts = []
-    for smiles in entry.smiles.split("."):
-        molecule = embedded(smiles, rng)
-        best = None if molecule is None else minimum(molecule, rng)
-        if molecule is None or best is None or identify(molecule, best.positions) is None:
-            return []
-        parts.append(best)
+    found = parts_at_minimum(entry.smiles, rng)
+    if not found or any(identify(molecule, best.positions) is None for molecule, best in found):
+        return []
+    parts = [best for _, best in found]
     atoms: Atoms | None = parts[0]
     if len(parts) > 1:
         atoms = xtb.relaxed(assembled(parts, [0] * len(parts), rng), 0, steps=STEPS)

@@ -105,6 +105,18 @@ def minimum(molecule: Chem.Mol, rng: np.random.Generator) -> Atoms | None:
     return xtb.relaxed(start, Chem.GetFormalCharge(molecule))
 
 
+def parts_at_minimum(smiles: str, rng: np.random.Generator) -> list[tuple[Chem.Mol, Atoms]]:
+    """The molecules of a cluster, each alone and relaxed; none if one of them has no minimum."""
+    found = []
+    for part in smiles.split("."):
+        molecule = embedded(part, rng)
+        best = None if molecule is None else minimum(molecule, rng)
+        if molecule is None or best is None:
+            return []
+        found.append((molecule, best))
+    return found
+
+
 def frames_of(smiles: str, kind: str, family: str, seed: int, number: int) -> list[Atoms]:
     """Geometries of one molecule.
 

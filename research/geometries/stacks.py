@@ -18,7 +18,7 @@ from research.geometries import names, xtb
 from research.geometries.bonding import canonical
 from research.geometries.clusters import in_contact
 from research.geometries.contacts import standard
-from research.geometries.sampling import accepted, embedded, generator, minimum
+from research.geometries.sampling import accepted, generator, parts_at_minimum
 from research.geometries.store import Entry, command
 
 #: Number of pairs, and how many of them contain two rings.
@@ -47,18 +47,14 @@ def entries(seed: int) -> list[Entry]:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """A relaxed stack, an unrelaxed one and a perpendicular pair."""
     rng = generator("stack", entry.smiles, seed, draw)
-    parts = []
-    for smiles in entry.smiles.split("."):
-        molecule = embedded(smiles, rng)
-        best = None if molecule is None else minimum(molecule, rng)
-        if molecule is None or best is None:
-            return []
-        parts.append((molecule, in_plane(best)))
+    parts = parts_at_minimum(entry.smiles, rng)
+    if not parts:
+        return []
     (first, one), (second, other) = parts
     both = Chem.CombineMols(first, second)
     Chem.SanitizeMol(both)
     label = {"family": "contacts", "kind": entry.kind, "start": entry.smiles, "draw": draw}
-    return list(accepted(both, drawn(one, other, rng), label))
+    return list(accepted(both, drawn(in_plane(one), in_plane(other), rng), label))
 
 
 def drawn(one: Atoms, other: Atoms, rng: np.random.Generator) -> Iterator[tuple[str, Atoms]]:

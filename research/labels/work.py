@@ -20,7 +20,7 @@ from research.labels.shards import SHARDS, is_waiting, shard_files, with_label, 
 from se3set_ase.io.extended_xyz import frames_of_file
 from se3set_ase.label.density_functional import DensityFunctional
 
-#: Chosen by research/labels/noise.py. The first 5,300 labels have the grid level 2.
+#: Chosen by research/labels/noise.py. The first 5,357 labels have the grid level 2.
 LABELLER = DensityFunctional(level="wB97X-3c", grid_level=1, energy_tolerance=1e-7)
 #: Seconds between writes of a shard.
 INTERVAL = 120.0

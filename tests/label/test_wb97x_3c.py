@@ -37,7 +37,21 @@ def known(smiles: str) -> Atoms:
     "smiles", ["O", "CBr", "CI", "[SiH4]", "[NH4+]", "C#N", "OB(O)O", "FC(F)F"]
 )
 def test_labels_agree_with_another_script(smiles: str) -> None:
-    atoms = known(smiles)
+    compare(known(smiles))
+
+
+@pytest.mark.slow
+def test_all_labels_of_another_script() -> None:
+    if not KNOWN.exists():
+        pytest.skip("the reference labels by wB97X-3c are missing")
+    frames = read(KNOWN, ":")
+    assert len(frames) == 26
+    for atoms in frames:
+        compare(atoms)
+
+
+def compare(atoms: Atoms) -> None:
+    """Label a geometry again, with tight settings."""
     label = make_labeller("wB97X-3c", options=TIGHT)(atoms)
     assert label.energy == pytest.approx(atoms.get_potential_energy(), abs=ENERGY)
     electronic = label.energy - label.info["dispersion_energy"]
@@ -48,9 +62,10 @@ def test_labels_agree_with_another_script(smiles: str) -> None:
     assert label.charges.sum() == pytest.approx(atoms.info["charge"], abs=1e-10)
 
 
+@pytest.mark.parametrize("grid_level", [1, 2])
 @pytest.mark.parametrize("name", ["CH3Cl", "CH3Br", "HCOO-"])
-def test_forces_are_the_gradient_of_the_energy(name: str) -> None:
-    """With the settings of the data set."""
+def test_forces_are_the_gradient_of_the_energy(name: str, grid_level: int) -> None:
+    """With the settings of the data set, later labels and first ones."""
     atoms = molecule("HCOOH" if name == "HCOO-" else "CH3Cl")
     if name == "CH3Br":
         atoms.symbols[1] = "Br"
@@ -59,7 +74,9 @@ def test_forces_are_the_gradient_of_the_energy(name: str) -> None:
         del atoms[4]  # the proton
         atoms.info["charge"] = -1
     atoms.rattle(0.03, seed=2)
-    labeller = make_labeller("wB97X-3c", options={"grid_level": 2, "energy_tolerance": 1e-7})
+    labeller = make_labeller(
+        "wB97X-3c", options={"grid_level": grid_level, "energy_tolerance": 1e-7}
+    )
     forces = labeller(atoms).forces
     direction = np.zeros_like(forces)
     direction[1] = [0.6, 0.0, 0.8]

@@ -174,6 +174,7 @@ def test_the_model_answers_until_another_process_has_compiled_it(
     for one, other in zip(first, second, strict=True):
         assert one.energy == pytest.approx(other.energy, abs=TOLERANCE["float64"])
         np.testing.assert_allclose(one.forces, other.forces, atol=TOLERANCE["float64"])
+    assert Potential(saved, compile=np.True_)._compiled is not None  # any true value compiles
     at_once = Potential(saved, compile="background")
     monkeypatch.undo()
     assert at_once.predict([molecules[0]])[0].energy == pytest.approx(first[0].energy, abs=1e-9)
