@@ -5,6 +5,9 @@ which most tautomers and charge states share), one of its molecular formula and 
 counts: test before validation before training. All geometries on one potential energy surface have
 one formula, so a reaction, its reactants and its products are in the same part as every other
 reaction between the same atoms.
+
+Molecules and reactions of one or two atoms other than hydrogen are always in training: methylamine
+or hydrogen cyanide teach what all larger molecules are made of, and no test tells more about them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 PARTS = ("test", "validation", "train")
 #: Percent of all molecules.
 TEST, VALIDATION = 6, 4
+#: Molecules with so many heavy atoms or fewer are in training.
+SMALLEST = 2
 
 
 def part_of(smiles: str) -> str:
@@ -38,13 +43,17 @@ def part_of(smiles: str) -> str:
         formulas = {_formula(side) for side in smiles.split(">>")}
         if len(formulas) != 1:
             raise ValueError(f"expected a balanced reaction, got {smiles}: {sorted(formulas)}")
+        if heavy_atoms(smiles.split(">>")[0]) <= SMALLEST:
+            return "train"
         return part_by_hash(formulas.pop())
     return min((part_of_molecule(one) for one in smiles.split(".")), key=PARTS.index)
 
 
 @cache
 def part_of_molecule(smiles: str) -> str:
-    """The stricter of the parts by connectivity and by formula."""
+    """The stricter of the parts by connectivity and by formula; the smallest are in training."""
+    if heavy_atoms(smiles) <= SMALLEST:
+        return "train"
     connectivity = Chem.MolToInchiKey(_molecule(smiles)).split("-")[0]
     return min(part_by_hash(connectivity), part_by_hash(_formula(smiles)), key=PARTS.index)
 
@@ -55,6 +64,11 @@ def part_by_hash(name: str) -> str:
     if percent < TEST:
         return "test"
     return "validation" if percent < TEST + VALIDATION else "train"
+
+
+def heavy_atoms(smiles: str) -> int:
+    """Number of atoms other than hydrogen."""
+    return int(_molecule(smiles).GetNumHeavyAtoms())
 
 
 def _formula(smiles: str) -> str:

@@ -10,19 +10,23 @@ from ase.io import read
 from rdkit import Chem
 
 from research.geometries import (
+    bends,
     conformers,
     contacts,
     elements,
     enumeration,
+    everyday,
     ions,
     large,
     limits,
     molecules,
     names,
     stacks,
+    tautomers,
     xtb,
 )
 from research.geometries.bonding import canonical
+from research.geometries.sampling import embedded, minimum
 from research.geometries.store import Entry, append, finished
 from research.paths import ORGANIC
 from research.splits import PARTS, part_of
@@ -203,3 +207,49 @@ def test_stacks_are_parallel_and_in_contact() -> None:
     for atoms in (relaxed, stack, across):
         between = np.linalg.norm(atoms.positions[:n, None] - atoms.positions[n:], axis=-1)
         assert 1.5 < between.min() < 5.5
+
+
+def test_everyday_pairs_of_benchmark_molecules_are_away_from_the_minimum() -> None:
+    entries = {entry.smiles: entry for entry in everyday.entries(0)}
+    assert {"O.O", "CN.O", "F.F", "C=O.CCl"} <= entries.keys()
+    assert "c1ccccc1.c1ccccc1" not in entries  # too large
+    pair, control = (everyday.sample(entries[name], 0, 0) for name in ("CN.O", "CNC.O"))
+    assert {atoms.info["sampling"] for atoms in pair} == {"pulled", "hot"}
+    assert "relaxed" in {atoms.info["sampling"] for atoms in control}
+    n = len(Atoms("CH5N"))
+    closest = [np.linalg.norm(a.positions[:n, None] - a.positions[n:], axis=-1).min() for a in pair]
+    assert max(closest) - min(closest) > 1.0
+
+
+@pytest.mark.parametrize("smiles", ["O", "N", "CNC", "C=N", "CSC"])
+def test_flattened_atoms_keep_their_bonds(smiles: str) -> None:
+    rng = np.random.default_rng(0)
+    molecule = embedded(smiles, rng)
+    best = minimum(molecule, rng)
+    (centre, *_), *_ = molecule.GetSubstructMatches(bends.CENTRE)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
+    around = [k for pair in bonds for k in pair if centre in pair and k != centre]
+    flat = bends.flattened(molecule, best, centre, 1.0)
+    for pair in bonds:
+        assert flat.get_distance(*pair) == pytest.approx(best.get_distance(*pair), abs=EXACT)
+    before, after = (abs(_height(atoms, centre, around)) for atoms in (best, flat))
+    assert before > 0.1
+    assert after == pytest.approx(0.0, abs=EXACT)
+
+
+def _height(atoms: Atoms, centre: int, around: list[int]) -> float:
+    """Sum of the unit vectors along two or three bonds, zero if they are opposite or 120 apart."""
+    bonds = atoms.positions[around] - atoms.positions[centre]
+    units = bonds / np.linalg.norm(bonds, axis=1, keepdims=True)
+    if len(around) == 3:
+        return float(np.linalg.det(units))
+    return float(np.linalg.norm(units.sum(axis=0)))
+
+
+def test_tautomers_have_one_formula_for_each_molecule() -> None:
+    entries = {entry.smiles for entry in tautomers.entries(0)}
+    assert {canonical(s) for s in ("Oc1ccccn1", "O=c1cccc[nH]1", "NC=O", "N=CO")} <= entries
+    assert len(entries) > 250
+    relaxed, moved = tautomers.sample(Entry(smiles="N=CO", kind="tautomer"), 0, 0)
+    assert relaxed.info["smiles"] == canonical("N=CO")
+    assert moved.get_chemical_formula() == "CH3NO"

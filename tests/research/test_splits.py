@@ -18,13 +18,21 @@ def test_tautomers_and_isomers_share_a_part_or_the_stricter_one() -> None:
 
 
 def test_a_cluster_is_in_the_strictest_part() -> None:
-    smiles = ["O", "C", "CC", "CO", "C#N", "CN", "CC(=O)O", "c1ccccc1"]
+    smiles = ["O", "C", "CC", "CNC", "CC(C)O", "CC(=O)O", "c1ccccc1"]
     parts = {one: part_of(one) for one in smiles}
     assert len(set(parts.values())) > 1
     for one in smiles:
         for other in smiles:
             strictest = min(parts[one], parts[other], key=PARTS.index)
             assert part_of(f"{one}.{other}") == strictest
+
+
+def test_the_smallest_molecules_are_in_training() -> None:
+    """By its hash, the formula of fluoromethane is in the test part."""
+    for smiles in ("CN", "C#N", "CF", "O.CN", "C#N>>[C-]#[NH+]", "[H][H]"):
+        assert part_of(smiles) == "train"
+    assert part_by_hash("CH3F") == "test"
+    assert part_of("CN.CNC") == part_of("CNC") != "train"
 
 
 def test_shares() -> None:
