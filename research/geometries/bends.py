@@ -14,7 +14,7 @@ from ase import Atoms
 from rdkit import Chem
 
 from research.geometries import names, xtb
-from research.geometries.sampling import accepted, embedded, generator, minimum
+from research.geometries.sampling import from_minima, generator
 from research.geometries.store import Entry, command
 
 #: An atom with two or three bonds and a lone pair, not in a ring.
@@ -42,12 +42,8 @@ def entries(seed: int) -> list[Entry]:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """Two geometries of one molecule."""
     rng = generator("bends", entry.smiles, seed, draw)
-    molecule = embedded(entry.smiles, rng)
-    best = None if molecule is None else minimum(molecule, rng)
-    if molecule is None or best is None:
-        return []
     label = {"family": "limits", "kind": entry.kind, "start": entry.smiles, "draw": draw}
-    return list(accepted(molecule, drawn(molecule, best, rng), label))
+    return from_minima(label, rng, lambda molecule, parts: drawn(molecule, parts[0], rng))
 
 
 def drawn(molecule: Chem.Mol, best: Atoms, rng: np.random.Generator) -> Iterator[tuple[str, Atoms]]:

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
-from rdkit import Chem
 
 from research.geometries import names, xtb
 from research.geometries.bonding import canonical
 from research.geometries.clusters import STEPS, assembled, pulled, pushed, shaken
 from research.geometries.contacts import standard
 from research.geometries.ions import size
-from research.geometries.sampling import accepted, generator, parts_at_minimum
+from research.geometries.sampling import from_minima, generator
 from research.geometries.store import Entry, command
 
 #: Most atoms of a pair.
@@ -43,23 +42,17 @@ def entries(seed: int) -> list[Entry]:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """Geometries of one pair; of two benchmark molecules none is near the minimum."""
     rng = generator("everyday", entry.smiles, seed, draw)
-    parts = parts_at_minimum(entry.smiles, rng)
-    if not parts:
-        return []
-    (first, one), (second, other) = parts
-    both = Chem.CombineMols(first, second)
-    Chem.SanitizeMol(both)
     benchmark = standard().issuperset(entry.smiles.split("."))
     label = {"family": "contacts", "kind": entry.kind, "start": entry.smiles, "draw": draw}
-    return list(accepted(both, drawn(one, other, benchmark, rng), label))
+    return from_minima(label, rng, lambda _, parts: drawn(parts, benchmark, rng))
 
 
 def drawn(
-    one: Atoms, other: Atoms, benchmark: bool, rng: np.random.Generator
+    parts: list[Atoms], benchmark: bool, rng: np.random.Generator
 ) -> Iterator[tuple[str, Atoms]]:
     """Yield how each geometry was made, and the geometry."""
-    sizes = [len(one), len(other)]
-    start = assembled([one, other], [0, 0], rng)
+    sizes = [len(atoms) for atoms in parts]
+    start = assembled(parts, [0] * len(parts), rng)
     best = xtb.relaxed(start, 0, steps=int(rng.integers(*STEPS)))
     if best is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from ase import Atoms
@@ -115,6 +115,29 @@ def parts_at_minimum(smiles: str, rng: np.random.Generator) -> list[tuple[Chem.M
             return []
         found.append((molecule, best))
     return found
+
+
+def from_minima(
+    label: dict[str, object],
+    rng: np.random.Generator,
+    drawn: Callable[[Chem.Mol, list[Atoms]], Iterator[tuple[str, Atoms]]],
+) -> list[Atoms]:
+    """Geometries that are made from the minima of the molecules of a cluster; none without them.
+
+    Parameters
+    ----------
+    label : ``info`` of the frames; its ``start`` is the SMILES.
+    drawn : yields how each geometry was made, and the geometry, from the cluster as one molecule
+        and the minimum of each molecule.
+    """
+    parts = parts_at_minimum(str(label["start"]), rng)
+    if not parts:
+        return []
+    together = parts[0][0]
+    for other, _ in parts[1:]:
+        together = Chem.CombineMols(together, other)
+    Chem.SanitizeMol(together)
+    return list(accepted(together, drawn(together, [atoms for _, atoms in parts]), label))
 
 
 def frames_of(smiles: str, kind: str, family: str, seed: int, number: int) -> list[Atoms]:

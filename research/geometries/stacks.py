@@ -11,14 +11,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
-from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from research.geometries import names, xtb
 from research.geometries.bonding import canonical
 from research.geometries.clusters import in_contact
 from research.geometries.contacts import standard
-from research.geometries.sampling import accepted, generator, parts_at_minimum
+from research.geometries.sampling import from_minima, generator
 from research.geometries.store import Entry, command
 
 #: Number of pairs, and how many of them contain two rings.
@@ -47,18 +46,13 @@ def entries(seed: int) -> list[Entry]:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """A relaxed stack, an unrelaxed one and a perpendicular pair."""
     rng = generator("stack", entry.smiles, seed, draw)
-    parts = parts_at_minimum(entry.smiles, rng)
-    if not parts:
-        return []
-    (first, one), (second, other) = parts
-    both = Chem.CombineMols(first, second)
-    Chem.SanitizeMol(both)
     label = {"family": "contacts", "kind": entry.kind, "start": entry.smiles, "draw": draw}
-    return list(accepted(both, drawn(in_plane(one), in_plane(other), rng), label))
+    return from_minima(label, rng, lambda _, parts: drawn(parts, rng))
 
 
-def drawn(one: Atoms, other: Atoms, rng: np.random.Generator) -> Iterator[tuple[str, Atoms]]:
+def drawn(parts: list[Atoms], rng: np.random.Generator) -> Iterator[tuple[str, Atoms]]:
     """Yield how each geometry was made, and the geometry."""
+    one, other = map(in_plane, parts)
     close = xtb.relaxed(stacked(one, other, rng), 0, steps=int(rng.integers(*STEPS)))
     if close is not None:
         close.positions += NOISE * rng.standard_normal(close.positions.shape)

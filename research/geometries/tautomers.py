@@ -17,7 +17,7 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from research.geometries import names, xtb
 from research.geometries.bonding import canonical
-from research.geometries.sampling import MODES_K, accepted, embedded, generator, minimum
+from research.geometries.sampling import MODES_K, from_minima, generator
 from research.geometries.store import Entry, command
 
 #: Most tautomers of a molecule, of which the first ones by score are taken.
@@ -43,12 +43,8 @@ def entries(seed: int) -> list[Entry]:
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
     """Two geometries of one tautomer."""
     rng = generator("tautomers", entry.smiles, seed, draw)
-    molecule = embedded(entry.smiles, rng)
-    best = None if molecule is None else minimum(molecule, rng)
-    if molecule is None or best is None:
-        return []
     label = {"family": "molecules", "kind": entry.kind, "start": entry.smiles, "draw": draw}
-    return list(accepted(molecule, drawn(best, rng), label))
+    return from_minima(label, rng, lambda _, parts: drawn(parts[0], rng))
 
 
 def drawn(best: Atoms, rng: np.random.Generator) -> Iterator[tuple[str, Atoms]]:
