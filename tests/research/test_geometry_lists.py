@@ -16,6 +16,7 @@ from research.geometries import (
     elements,
     enumeration,
     everyday,
+    exchanges,
     ions,
     large,
     limits,
@@ -253,3 +254,23 @@ def test_tautomers_have_one_formula_for_each_molecule() -> None:
     relaxed, moved = tautomers.sample(Entry(smiles="N=CO", kind="tautomer"), 0, 0)
     assert relaxed.info["smiles"] == canonical("N=CO")
     assert moved.get_chemical_formula() == "CH3NO"
+
+
+@pytest.mark.parametrize("names", ["O O", "F O N", "CO O F O"])
+def test_protons_of_a_ring_are_between_two_donors(names: str) -> None:
+    rng = np.random.default_rng(0)
+    parts = [minimum(embedded(name, rng), rng) for name in names.split()]
+    ring = exchanges.ring(parts, rng)
+    donors, protons = ring_pairs = np.array(exchanges.ring_atoms(parts)).reshape(-1, 2).T
+    assert set(ring.numbers[protons]) == {1}
+    assert not set(ring.numbers[donors]) & {1, 6}
+    distances = np.sort(ring.get_all_distances()[np.ix_(protons, donors)], axis=1)
+    assert distances[:, 1].max() < 2.2
+    assert distances[:, 0].min() > 0.75
+    rest = np.setdiff1d(np.arange(len(ring)), ring_pairs)
+    if len(rest):
+        centre = ring.positions[donors].mean(axis=0)
+        out = np.linalg.norm(ring.positions - centre, axis=1)
+        assert out[rest].mean() > out[donors].mean()
+    relaxed = exchanges.sample(Entry(smiles=".".join(names.split()), kind="ring"), 0, 0)
+    assert len(relaxed) == exchanges.GEOMETRIES
