@@ -24,10 +24,10 @@ from research.geometries.clusters import shaken
 from research.geometries.sampling import from_minima, generator
 from research.geometries.store import Entry, command
 
-#: Molecules with one donor atom each; the first six are in larger rings too.
+#: Molecules with one donor atom each; the first six are in rings of three and four too.
 DONORS = ("O", "N", "F", "Cl", "CO", "CN", "S", "Br", "CS")
-#: Number of rings of three and of four molecules; of two there are all pairs.
-RINGS = {3: 70, 4: 30}
+#: Number of rings of four, drawn from all; there are all rings of two and three.
+OF_FOUR = 30
 #: Geometries of each ring in a draw.
 GEOMETRIES = 2
 #: Distance of donor and acceptor, in units of the sum of their bonds to hydrogen.
@@ -41,17 +41,14 @@ TURNS, STEPS = 6, 12
 
 
 def entries(seed: int) -> list[Entry]:
-    """All pairs of donors, and larger rings drawn with the seed."""
+    """All rings of two and three, and those of four that are drawn with the seed."""
     rng = generator("exchanges", seed)
-    names = [
-        canonical(".".join(pair)) for pair in itertools.combinations_with_replacement(DONORS, 2)
-    ]
-    for size, number in RINGS.items():
-        rings: dict[str, None] = {}
-        while len(rings) < number:
-            rings[canonical(".".join(rng.choice(DONORS[:6], size)))] = None
-        names += rings
-    return [Entry(smiles=smiles, kind="proton exchange") for smiles in names]
+    two, three, four = (
+        [canonical(".".join(ring)) for ring in itertools.combinations_with_replacement(*chosen)]
+        for chosen in ((DONORS, 2), (DONORS[:6], 3), (DONORS[:6], 4))
+    )
+    drawn_four = [str(ring) for ring in rng.choice(four, OF_FOUR, replace=False)]
+    return [Entry(smiles=s, kind="proton exchange") for s in (*two, *three, *drawn_four)]
 
 
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:

@@ -272,5 +272,6 @@ def test_protons_of_a_ring_are_between_two_donors(names: str) -> None:
         centre = ring.positions[donors].mean(axis=0)
         out = np.linalg.norm(ring.positions - centre, axis=1)
         assert out[rest].mean() > out[donors].mean()
+    assert len({entry.smiles for entry in exchanges.entries(0)}) == 45 + 56 + exchanges.OF_FOUR
     relaxed = exchanges.sample(Entry(smiles=".".join(names.split()), kind="ring"), 0, 0)
     assert len(relaxed) == exchanges.GEOMETRIES
