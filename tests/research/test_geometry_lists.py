@@ -19,6 +19,7 @@ from research.geometries import (
     exchanges,
     ions,
     large,
+    larger,
     limits,
     molecules,
     names,
@@ -275,3 +276,15 @@ def test_protons_of_a_ring_are_between_two_donors(names: str) -> None:
     assert len({entry.smiles for entry in exchanges.entries(0)}) == 45 + 56 + exchanges.OF_FOUR
     relaxed = exchanges.sample(Entry(smiles=".".join(names.split()), kind="ring"), 0, 0)
     assert len(relaxed) == exchanges.GEOMETRIES
+
+
+def test_larger_molecules_are_displaced_from_their_minima() -> None:
+    entries = larger.entries(0)
+    sizes = [Chem.MolFromSmiles(entry.smiles).GetNumHeavyAtoms() for entry in entries]
+    assert len(entries) > 110
+    assert min(sizes) >= 5 and max(sizes) <= 9
+    alkane = next(entry for entry in entries if entry.smiles == "CCCCCC")
+    one, other = larger.sample(alkane, 0, 0)
+    assert one.get_chemical_formula() == other.get_chemical_formula() == "C6H14"
+    assert one.info["sampling"] == "modes"
+    assert np.abs(one.get_all_distances() - other.get_all_distances()).max() > 0.05
