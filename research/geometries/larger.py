@@ -1,4 +1,4 @@
-"""Molecules of five to nine heavy atoms, one class of compounds after another, displaced at 300 K.
+"""Molecules of four to nine heavy atoms, one class of compounds after another, displaced at 300 K.
 
 python -m research.geometries.larger --seed 0 --output runs/geometries/larger.xyz
 
