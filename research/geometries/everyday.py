@@ -1,4 +1,4 @@
-"""Pairs of the commonest small molecules, at distances around their minimum.
+"""The commonest small molecules, and pairs of them at distances around their minimum.
 
 python -m research.geometries.everyday --seed 0 --draws 2 --output runs/geometries/everyday.xyz
 
@@ -19,7 +19,7 @@ from research.geometries.bonding import canonical
 from research.geometries.clusters import STEPS, assembled, pulled, pushed, shaken
 from research.geometries.contacts import standard
 from research.geometries.ions import size
-from research.geometries.sampling import from_minima, generator
+from research.geometries.sampling import frames_of, from_minima, generator
 from research.geometries.store import Entry, command
 
 #: Most atoms of a pair.
@@ -31,16 +31,21 @@ HOT_K, HOT_STEPS = (200.0, 600.0), (20, 80)
 
 
 def entries(seed: int) -> list[Entry]:
-    """All pairs of the list, a molecule with itself too; the seed changes geometries only."""
+    """The list and all pairs, a molecule with itself too; the seed changes geometries only."""
     del seed
     common = [entry.smiles for entry in names.read("everyday")]
     pairs = itertools.combinations_with_replacement(common, 2)
     smiles = [canonical(f"{one}.{other}") for one, other in pairs]
-    return [Entry(smiles=s, kind="everyday pair") for s in smiles if size(s) <= LARGEST]
+    return [
+        *(Entry(smiles=s, kind="everyday molecule") for s in common),
+        *(Entry(smiles=s, kind="everyday pair") for s in smiles if size(s) <= LARGEST),
+    ]
 
 
 def sample(entry: Entry, seed: int, draw: int) -> list[Atoms]:
-    """Geometries of one pair; of two benchmark molecules none is near the minimum."""
+    """Geometries of a molecule or pair; no pair of benchmark molecules is near its minimum."""
+    if entry.kind == "everyday molecule":
+        return frames_of(entry.smiles, entry.kind, "molecules", seed, draw + 1)  # 0 has few
     rng = generator("everyday", entry.smiles, seed, draw)
     benchmark = standard().issuperset(entry.smiles.split("."))
     label = {"family": "contacts", "kind": entry.kind, "start": entry.smiles, "draw": draw}
