@@ -6,8 +6,8 @@ counts: test before validation before training. All geometries on one potential 
 one formula, so a reaction, its reactants and its products are in the same part as every other
 reaction between the same atoms.
 
-Molecules and reactions of one or two atoms other than hydrogen are always in training: methylamine
-or hydrogen cyanide teach what all larger molecules are made of, and no test tells more about them.
+Molecules and reactions of one or two atoms other than hydrogen are always in training, because all
+larger molecules are made of what they show.
 """
 
 from __future__ import annotations

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cells import Content, Row, median, number, read
+from long_range import cost, growth as long_range_growth
 from truth import benchmark_scores, benchmark_sets
 
 RUN = "python -m research"
+LONG_RANGE = "benchmarks.long_range --compile"
 TRUTH = "truth METHOD --output docs/truth.csv"
 
 
@@ -350,6 +352,8 @@ TABLES: Mapping[str, tuple[str, str, Callable[[list[Row]], Content]]] = {
     "training": ("training.csv", "benchmarks.training --data FOLDER", training),
     "relax many": ("relax_many.csv", "benchmarks.relax_many", relax_many),
     "batches": ("batches.csv", "benchmarks.batches", batches),
+    "cost of charges and dispersion": ("long_range.csv", LONG_RANGE, cost),
+    "growth with charges and dispersion": ("long_range.csv", LONG_RANGE, long_range_growth),
     "parts of the network": ("front.csv", "benchmarks.front", parts_of_the_network),
     "drug relaxations": ("drugs.csv", "benchmarks.drugs --dft", drug_relaxations),
     "drugs": ("drugs.csv", "benchmarks.drugs --dft", drugs),

@@ -4,7 +4,7 @@
 
 Networks have the default shape and random weights. Every round times all models in turn; the
 fastest time of each counts. Writes long_range.csv with milliseconds, and the ratio to the network
-alone.
+alone; then times of a call with both for growing molecules and cells, and the exponents.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from research.benchmarks.engine import slope
 from research.benchmarks.machine import about
 from research.benchmarks.speed import ELEMENTS, molecules
+from research.benchmarks.systems import peptide_helix, water_box
 from research.benchmarks.untrained import save_untrained
 from research.paths import DOCS
 from research.tables import write_rows
@@ -33,6 +35,11 @@ PARTS = {
     "with dispersion": LongRangeConfig(dispersion=True),
     "with charges": LongRangeConfig(charges=True),
     "with both": LongRangeConfig(dispersion=True, charges=True),
+}
+#: Systems that grow: residues of the helix, and repeats of a periodic cell of four molecules.
+GROWTH: dict[str, tuple[Callable[[int], Atoms], tuple[int, ...]]] = {
+    "peptide helix": (peptide_helix, (9, 29, 99, 199)),
+    "periodic box of water": (water_box, (2, 3, 4, 5)),
 }
 
 
@@ -46,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     models = {name: {"long_range": config} for name, config in PARTS.items()}
     rows = compared(models, arguments.sizes, rounds=arguments.rounds, compiled=arguments.compile)
-    write_rows(arguments.output / "long_range.csv", rows)
+    write_rows(arguments.output / "long_range.csv", [*rows, *growth()])
 
 
 def compared(
@@ -75,6 +82,7 @@ def compared(
                 times = fastest(atoms, calculators, rounds)
                 for name, milliseconds in times.items():
                     row: dict[str, object] = {
+                        "system": "molecule",
                         "atoms": len(atoms),
                         "compiled": compile,
                         "model": name,
@@ -83,6 +91,31 @@ def compared(
                     }
                     print(row, flush=True)
                     rows.append(row | about())
+    return rows
+
+
+def growth() -> list[dict[str, object]]:
+    """Rows of the model with both parts for growing systems, not compiled, and the exponents."""
+    torch.set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_untrained(Path(folder) / "both", ELEMENTS, long_range=PARTS["with both"])
+        for system, (make, sizes) in GROWTH.items():
+            calc = SE3SetCalculator(path, device="cpu", dtype="float32")
+            cells = [make(size) for size in sizes]
+            times = [fastest(atoms, {"with both": calc}, 1)["with both"] for atoms in cells]
+            exponent = slope([len(atoms) for atoms in cells], times)
+            for atoms, milliseconds in zip(cells, times, strict=True):
+                row: dict[str, object] = {
+                    "system": system,
+                    "atoms": len(atoms),
+                    "compiled": False,
+                    "model": "with both",
+                    "ms": round(milliseconds, 2),
+                    "exponent": round(exponent, 3),
+                }
+                print(row, flush=True)
+                rows.append(row | about())
     return rows
 
 

@@ -62,11 +62,11 @@ def peptide_helix(n_residues: int) -> Atoms:
     return helix + end
 
 
-def water_box() -> Atoms:
-    """32 molecules of water in a cubic cell at the density of the liquid, turned at random."""
+def water_box(repeats: int = 2) -> Atoms:
+    """4 repeats^3 molecules of water in a cube at the density of the liquid, turned at random."""
     rng = np.random.default_rng(1)
     length = (4 * WATER_VOLUME) ** (1 / 3)
-    sites = bulk("O", "fcc", a=length, cubic=True) * (2, 2, 2)
+    sites = bulk("O", "fcc", a=length, cubic=True) * (repeats, repeats, repeats)
     box = Atoms(cell=sites.cell, pbc=True)
     for site in sites.positions:
         water = molecule("H2O")
