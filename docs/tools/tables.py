@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cells import Content, Row, median, number, read
-from long_range import cost, growth as long_range_growth
+from long_range import cost
+from long_range import growth as long_range_growth
 from truth import benchmark_scores, benchmark_sets
 
 RUN = "python -m research"

@@ -18,6 +18,7 @@ from research.geometries.sampling import (
     MODES_K,
     accepted,
     as_atoms,
+    combined,
     embedded,
     generator,
     minimum,
@@ -71,10 +72,7 @@ def frames_of(
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         return []
-    molecule = found[0][0]
-    for other, _ in found[1:]:
-        molecule = Chem.CombineMols(molecule, other)
-    Chem.SanitizeMol(molecule)
+    molecule = combined([one for one, _ in found])
     charges = [Chem.GetFormalCharge(part) for part, _ in found]
     start = assembled([atoms for _, atoms in found], charges, rng)
     sizes = [len(atoms) for _, atoms in found]

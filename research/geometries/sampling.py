@@ -133,11 +133,17 @@ def from_minima(
     parts = parts_at_minimum(str(label["start"]), rng)
     if not parts:
         return []
-    together = parts[0][0]
-    for other, _ in parts[1:]:
+    together = combined([molecule for molecule, _ in parts])
+    return list(accepted(together, drawn(together, [atoms for _, atoms in parts]), label))
+
+
+def combined(molecules: list[Chem.Mol]) -> Chem.Mol:
+    """Several molecules as one, atoms in this order."""
+    together = molecules[0]
+    for other in molecules[1:]:
         together = Chem.CombineMols(together, other)
     Chem.SanitizeMol(together)
-    return list(accepted(together, drawn(together, [atoms for _, atoms in parts]), label))
+    return together
 
 
 def frames_of(smiles: str, kind: str, family: str, seed: int, number: int) -> list[Atoms]:
